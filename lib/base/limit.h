@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A token bucket: at most @burst at once, refilled at @per_second. Clock passed in. */
+#ifndef ADIT_BASE_LIMIT_H
+#define ADIT_BASE_LIMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct adit_limit {
+    uint64_t burst, per_second, tokens_milli, last_ns;
+};
+
+void adit_limit_init(struct adit_limit *l, uint64_t burst, uint64_t per_second, uint64_t now_ns);
+/* Take one. Return: false when the bucket is empty. */
+bool adit_limit_take(struct adit_limit *l, uint64_t now_ns);
+
+#endif

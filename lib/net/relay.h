@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The relay: one server exchange bound to one client call, bodies flowing both ways.
+ *
+ * Theory of operation
+ *
+ * relay_start() begins the call with the head that the caller wrote, and from then on moves bytes:
+ * request body exchange → call, reply head (written anew: status, end-to-end headers, framing) and
+ * body call → exchange. Back-pressure both ways: a congested side pauses the other's source. A body of
+ * known length keeps its Content-Length, a chunked one is chunked anew, 101 turns both raw. If the
+ * client goes away the call is cancelled; if the guest breaks after the reply began, the client's
+ * connection is reset (never a clean end); before that, on_fail lets the owner answer.
+ */
+#ifndef ADIT_NET_RELAY_H
+#define ADIT_NET_RELAY_H
+
+#include "net/http_client.h"
+#include "net/http_server.h"
+
+struct relay;
+
+struct relay_ops {
+    /* The call failed before a reply began: answer the exchange (it is yours again). */
+    void (*on_fail)(void *owner, struct http_exchange *x, const struct adit_err *err);
+    /* The relay is over in any other way. NULL is fine. */
+    void (*on_done)(void *owner);
+};
+
+/*
+ * Inside on_request. @request: the client's head (for method, body kind and upgrade); @head: the
+ * request head to send. Errors: as http_call_start; the exchange is still the caller's then.
+ */
+ADIT_MUST_CHECK int relay_start(struct http_exchange *x, const struct http_head *request,
+                                struct http_pool *pool, struct adit_view head,
+                                const struct relay_ops *ops, void *owner, struct adit_err *err);
+
+#endif
