@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every verb of the project. `make help` lists them. Everything made lands in build/.
+
+MODE ?= release
+VERSION := 0.1.0
+B := build/$(MODE)
+GEN := build/gen
+
+ifneq ($(filter asan fuzz,$(MODE)),)
+CC := clang-14
+else
+CC := gcc
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
+	-Wcast-qual -Wvla -Wwrite-strings
+ifneq ($(CI)$(WERROR),)
+WARN += -Werror
+endif
+CPPFLAGS := -D_GNU_SOURCE -DADIT_VERSION='"$(VERSION)"' -Ilib -I. -I$(GEN) -isystem /usr/share/include/llhttp
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -ffunction-sections -fdata-sections
+CFLAGS_release := -O2 -g $(HARDEN)
+CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+CFLAGS := -std=gnu11 -pthread $(CFLAGS_$(MODE))
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_fuzz := -fsanitize=address,undefined,fuzzer
+LDFLAGS := -pthread $(LDFLAGS_$(MODE))
+
+# A file belongs to the room it lies in, so each room is its folder's files.
+room = $(sort $(wildcard $(1)/*.c))
+objs = $(patsubst %.c,$(B)/%.o,$(1))
+
+PROTOS := process filesystem scheduler
+GEN_C := $(PROTOS:%=$(GEN)/%.pb-c.c) $(GEN)/google/protobuf/timestamp.pb-c.c
+GEN_H := $(GEN_C:.c=.h)
+GEN_O := $(patsubst %.c,$(B)/%.o,$(GEN_C))
+LLHTTP_O := $(B)/third_party/llhttp/api.o $(B)/third_party/llhttp/http.o $(B)/third_party/llhttp/llhttp.o
+
+LIB_C := $(call room,lib/base) $(call room,lib/net) $(call room,lib/rpc)
+ENVD_C := $(call room,envd) $(call room,envd/process) $(call room,envd/filesystem)
+BROKER_C := $(call room,broker) $(foreach r,edge api node vmm launcher,$(call room,broker/$(r)))
+SCHEDULER_C := $(call room,scheduler) $(call room,scheduler/store)
+BUILDER_C := $(call room,rootfs-builder)
+
+LIBADIT := $(B)/libadit.a
+LIBS := -luv -lprotobuf-c -lz -lcrypto -ljansson -lsqlite3 -lseccomp
+# envd runs on any root file system, so it carries everything.
+ENVD_LIBS := -l:libuv_a.a -l:libprotobuf-c.a -l:libz.a -l:libcrypto.a -lpthread
+ENVD_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now -Wl,--gc-sections
+ENVD_LDFLAGS_asan := $(LDFLAGS_asan)
+
+PROGRAMS := envd broker scheduler rootfs-builder
+BINARIES := $(PROGRAMS:%=$(B)/bin/%)
+
+.PHONY: help
+help: ## list the verbs
+	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+.DEFAULT_GOAL := help
+
+# ---- building ----------------------------------------------------------------------------------
+
+.PHONY: build
+build: $(BINARIES) ## build all programs into build/$(MODE)/bin
+
+$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto
+	@mkdir -p $(GEN)
+	protoc-c --c_out=$(GEN) -Iproto -I/usr/include $<
+
+$(GEN)/google/protobuf/timestamp.pb-c.c $(GEN)/google/protobuf/timestamp.pb-c.h:
+	@mkdir -p $(GEN)
+	protoc-c --c_out=$(GEN) -I/usr/include /usr/include/google/protobuf/timestamp.proto
+
+$(B)/build/gen/%.o: build/gen/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(B)/third_party/llhttp/%.o: /usr/share/llhttp/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -DLLHTTP_STRICT_MODE=1 $(CFLAGS) -c -o $@ $<
+
+$(B)/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIBADIT): $(call objs,$(LIB_C)) $(GEN_O) $(LLHTTP_O)
+	@rm -f $@
+	ar rcs $@ $^
+
+# Each program as a library without its main, so that tests link what they test.
+$(B)/libenvd.a: $(call objs,$(filter-out envd/main.c,$(ENVD_C)))
+$(B)/libbroker.a: $(call objs,$(filter-out broker/main.c,$(BROKER_C)))
+$(B)/libscheduler.a: $(call objs,$(filter-out scheduler/main.c,$(SCHEDULER_C)))
+$(B)/librootfs-builder.a: $(call objs,$(filter-out rootfs-builder/main.c,$(BUILDER_C)))
+$(PROGRAMS:%=$(B)/lib%.a):
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/bin/envd: $(B)/envd/main.o $(B)/libenvd.a $(LIBADIT)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(ENVD_LDFLAGS_$(MODE)) -o $@ $^ $(ENVD_LIBS)
+
+$(B)/bin/%: $(B)/%/main.o $(B)/lib%.a $(LIBADIT)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# ---- unit tests, fuzzing, benchmarks -----------------------------------------------------------
+# make unit T=test_http_guard runs one; make fuzz-one F=http_request SECONDS_EACH=30 runs one.
+
+UNIT_C := $(sort $(wildcard tests/unit/*/test_*.c))
+UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_C))
+CHECK_LIBS := -lcheck -lsubunit -lm -lrt
+SECONDS_EACH ?= 30
+
+$(B)/tests/unit/base/%: LINK := $(LIBADIT)
+$(B)/tests/unit/net/%: LINK := $(LIBADIT)
+$(B)/tests/unit/rpc/%: LINK := $(LIBADIT)
+$(B)/tests/unit/envd/%: LINK := $(B)/libenvd.a $(LIBADIT)
+$(B)/tests/unit/broker/%: LINK := $(B)/libbroker.a $(LIBADIT)
+$(B)/tests/unit/scheduler/%: LINK := $(B)/libscheduler.a $(LIBADIT)
+$(B)/tests/unit/rootfs-builder/%: LINK := $(B)/librootfs-builder.a $(LIBADIT)
+.SECONDEXPANSION:
+$(UNIT_BIN): $(B)/%: $(B)/%.o $$(LINK)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LINK) $(CHECK_LIBS) $(LIBS)
+
+.PHONY: unit
+unit: $(if $(T),$(filter %/$(T),$(UNIT_BIN)),$(UNIT_BIN)) ## unit tests (MODE=asan for sanitizers)
+	@tests/run-unit $^
+
+FUZZ_C := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_C))
+build/fuzz/bin/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/liball.a
+	@mkdir -p $(@D)
+	clang-14 $(CFLAGS) $(LDFLAGS_fuzz) -o $@ $< build/fuzz/liball.a $(LIBS)
+build/fuzz/liball.a: $(filter-out %/main.o,$(patsubst %.c,build/fuzz/%.o,$(LIB_C) $(ENVD_C) $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C))) $(patsubst %.c,build/fuzz/%.o,$(GEN_C)) $(LLHTTP_O:$(B)/%=build/fuzz/%)
+	@rm -f $@
+	ar rcs $@ $^
+ifeq ($(MODE),fuzz)
+.PHONY: fuzz-run
+fuzz-run: $(FUZZ_NAMES:%=build/fuzz/bin/fuzz_%)
+	@tests/run-fuzz $(SECONDS_EACH) $(if $(F),$(F),$(FUZZ_NAMES))
+endif
+.PHONY: fuzz fuzz-one
+fuzz-one: ## one fuzz harness: F=http_request SECONDS_EACH=30
+	@$(MAKE) --no-print-directory MODE=fuzz build/fuzz/bin/fuzz_$(F)
+	@tests/run-fuzz $(SECONDS_EACH) $(F)
+fuzz: ## every fuzz harness, SECONDS_EACH (30) seconds each
+	@$(MAKE) --no-print-directory MODE=fuzz fuzz-run
+
+BENCH_C := $(sort $(wildcard bench/bench_*.c))
+$(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(LIBADIT)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# Keep what pattern chains make on the way.
+.SECONDARY:
+-include $(shell find build -name '*.d' 2>/dev/null)
