@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The public door: listeners, routing and the data plane, on as many relay loops as configured.
+ *
+ * Theory of operation
+ *
+ * Each relay loop is a thread with its own listeners (SO_REUSEPORT), connections, channel pools and
+ * its own copy of the route table; the data path takes no lock. The control loop publishes routes and
+ * withdraws them by messages; requests for the control API travel the other way as whole messages
+ * (head and bounded body) and are answered by message. A request whose route is missing makes the loop
+ * read its mailbox before it says "not found", so a sandbox is reachable on every loop once its create
+ * was answered.
+ *
+ * Threads: all functions below are called on the control loop's thread, and on_api is called there.
+ */
+#ifndef BROKER_EDGE_EDGE_H
+#define BROKER_EDGE_EDGE_H
+
+#include <uv.h>
+
+#include "net/http_client.h"
+#include "net/http_msg.h"
+
+#define EDGE_ID_CAP 64
+#define EDGE_TOKEN_CAP 256
+#define EDGE_API_BODY_MAX (1024u * 1024)
+#define EDGE_LOOPS_MAX 64
+#define EDGE_LISTENERS_MAX 8
+
+struct edge;
+struct edge_api_request;
+
+/* How to reach one sandbox on this host. Copied when published. */
+struct edge_route {
+    char sandbox_id[EDGE_ID_CAP];
+    struct http_target target;          /* port is filled in per request */
+    bool is_private;                    /* user ports need the traffic token */
+    char traffic_token[EDGE_TOKEN_CAP]; /* if is_private */
+    char mask_host[256];                /* network.maskRequestHost, or empty */
+};
+
+struct edge_conf {
+    uv_loop_t *control;
+    const char *listen[EDGE_LISTENERS_MAX]; /* listener_socket() addresses */
+    size_t listen_cnt;
+    size_t loops;
+    const char *domain;           /* "<port>-<id>.<domain>"; also "api.<domain>" */
+    size_t connections_max;       /* of all loops together */
+    size_t channels_per_sandbox;
+    uint64_t header_ms, body_ms, client_idle_ms, guest_idle_ms, dial_ms, drain_ms;
+    void (*on_api)(void *owner, struct edge_api_request *r); /* must answer exactly once, any time */
+    void *owner;
+};
+
+/* Opens the listening sockets (so that privileges can be dropped after it) and starts the threads. */
+ADIT_MUST_CHECK int edge_open(const struct edge_conf *conf, struct edge **out,
+                              struct adit_err *err);
+/* The bound TCP port of listener @i. */
+uint16_t edge_port(const struct edge *e, size_t i);
+
+/* Make a sandbox reachable on all loops (replaces an older route of that id). Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int edge_publish(struct edge *e, const struct edge_route *route,
+                                 struct adit_err *err);
+/* Forget it: afterwards every loop answers "not found" and its open connections were reset; then
+ * on_done is called. */
+void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void *user), void *user);
+
+/* Stop accepting, let running requests finish (drain_ms), stop the threads, then on_closed; frees. */
+void edge_close(struct edge *e, void (*on_closed)(void *user), void *user);
+
+/* ---- API requests (views are valid until the request is answered) ---- */
+
+enum http_method edge_api_method(const struct edge_api_request *r);
+struct adit_view edge_api_method_text(const struct edge_api_request *r);
+/* Still encoded. */
+struct adit_view edge_api_path(const struct edge_api_request *r);
+struct adit_view edge_api_query(const struct edge_api_request *r);
+/* First header of that name; NULL ptr when absent. */
+struct adit_view edge_api_header(const struct edge_api_request *r, const char *name);
+struct adit_view edge_api_body(const struct edge_api_request *r);
+/* A short id for logs, unique in this process. */
+const char *edge_api_id(const struct edge_api_request *r);
+/* A header of the answer, before edge_api_reply(). Errors: as http_write_header. */
+ADIT_MUST_CHECK int edge_api_set_header(struct edge_api_request *r, const char *name,
+                                        struct adit_view value);
+/* Answer and free. CORS headers are added by the edge. An empty body is sent without Content-Type,
+ * any other as application/json; charset=utf-8. */
+void edge_api_reply(struct edge_api_request *r, unsigned status, struct adit_view body);
+
+#endif

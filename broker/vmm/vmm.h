@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a sandbox runs in. One file a driver; nothing above can tell them apart.
+ *
+ * All functions are called on the control loop and call back there, never before they return. What
+ * needs privileges is done by the launcher process. A driver's sandboxes are not children of the
+ * broker: they survive it and are adopted again from what vmm_instance says, which the node keeps
+ * in the sandbox's record.
+ */
+#ifndef BROKER_VMM_VMM_H
+#define BROKER_VMM_VMM_H
+
+#include <sys/types.h>
+
+#include "net/http_client.h"
+
+#define VMM_ID_CAP 64
+
+/*
+ * @sandbox_id:  [a-z0-9]+, checked by the caller
+ * @template_dir: the template's folder in the artifact store (absolute)
+ * @sandbox_dir:  the sandbox's own folder, exists, empty but for the record (absolute)
+ */
+struct vmm_spec {
+    const char *sandbox_id, *template_id, *template_dir, *sandbox_dir;
+    uint32_t cpu_count;
+    uint64_t memory_mb, disk_mb;
+    uint32_t pids_max;
+};
+
+/* What identifies a running sandbox across restarts of the broker. */
+struct vmm_instance {
+    char driver[16];
+    pid_t pid;              /* of the sandbox's first process, as the host sees it */
+    uint64_t pid_start;     /* field 22 of /proc/PID/stat, against reused pids */
+    uint32_t slot;          /* user-id range (container) or CID (vm) */
+    struct http_target target;
+};
+
+struct vmm;
+
+typedef void (*vmm_created_fn)(void *user, const struct vmm_instance *instance,
+                               const struct adit_err *err);
+typedef void (*vmm_done_fn)(void *user, const struct adit_err *err);
+/* A sandbox ended by itself. @reason: "exit status 0", "signal: killed", "out of memory", … */
+typedef void (*vmm_exited_fn)(void *owner, const char *sandbox_id, const char *reason);
+
+struct vmm_driver {
+    const char *name;      /* "container" */
+    const char *isolation; /* what clients are told: "container", "gvisor", "vm" */
+    /* Start it; on failure nothing is left behind. */
+    int (*create)(struct vmm *v, const struct vmm_spec *spec, vmm_created_fn done, void *user,
+                  struct adit_err *err);
+    /* End it and remove everything of it (processes, mounts, cgroups, sockets, files of the driver in
+     * sandbox_dir). Idempotent; also for half-made or vanished ones. */
+    int (*destroy)(struct vmm *v, const char *sandbox_id, const char *sandbox_dir,
+                   const struct vmm_instance *instance, vmm_done_fn done, void *user,
+                   struct adit_err *err);
+    /* Watch a sandbox that an earlier broker started. Errors: NOT_FOUND when it no longer runs. */
+    int (*adopt)(struct vmm *v, const char *sandbox_id, const struct vmm_instance *instance,
+                 struct adit_err *err);
+};
+
+#endif

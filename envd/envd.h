@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * envd's context: what the rooms of the agent share.
+ *
+ * One loop, one thread; everything here is touched by the loop thread only (thread-pool jobs get
+ * copies). Owned by main(); lives as long as the program.
+ */
+#ifndef ENVD_ENVD_H
+#define ENVD_ENVD_H
+
+#include "base/map.h"
+#include "base/user.h"
+#include "net/http_server.h"
+#include "net/net_loop.h"
+
+#define ENVD_VERSION "0.5.13"
+#define ENVD_ENV_VARS_MAX 1024
+#define ENVD_ENV_BYTES_MAX (256u * 1024)
+#define ENVD_PATH_CAP 4096
+
+struct process_table;
+
+/* One NAME=value pair; owned by the map that holds it. */
+struct envd_env_var {
+    char *value;
+    bool is_internal; /* set by envd itself: /init cannot change or remove it */
+};
+
+/*
+ * @access_token:   empty: the sandbox is open
+ * @default_user:   "root" until /init says otherwise
+ * @default_workdir: empty: none
+ * @init_wall_ns:   timestamp of the last /init that was taken, 0 before
+ * @env:            name → struct envd_env_var
+ */
+struct envd {
+    uv_loop_t uv;
+    struct net_loop net;
+    struct http_server *http;
+    struct process_table *processes;
+    char access_token[256];
+    char default_user[USER_NAME_CAP];
+    char default_workdir[ENVD_PATH_CAP];
+    int64_t init_wall_ns;
+    struct adit_map env;
+};
+
+/*
+ * The user a request acts as. @name empty: the default user. Reads the guest's /etc/passwd and
+ * /etc/group (kept while their inode, size and times stay the same).
+ * Errors: UNAUTHENTICATED "invalid username: '<name>'", or "no user specified".
+ */
+ADIT_MUST_CHECK int envd_user(struct envd *e, struct adit_view name, struct user_entry *out,
+                              struct adit_err *err);
+/* Names for ids, or the decimal id. @out holds USER_NAME_CAP. */
+void envd_user_name(struct envd *e, uint32_t uid, char *out);
+void envd_group_name(struct envd *e, uint32_t gid, char *out);
+
+/*
+ * Path rules of every RPC and of /files (envd-api.md 2.4): empty → the default workdir if set; "~" and
+ * "~/…" → home; absolute as it is; relative → joined to the home and cleaned. Appends to @out.
+ * Errors: BAD_INPUT (message of the contract; NUL in the path; longer than ENVD_PATH_CAP).
+ */
+ADIT_MUST_CHECK int envd_path(struct envd *e, const struct user_entry *user, struct adit_view path,
+                              struct adit_buf *out, struct adit_err *err);
+
+/* Basic user of an RPC: Authorization: Basic base64("name:…"); absent → empty name.
+ * Errors: UNAUTHENTICATED. */
+ADIT_MUST_CHECK int envd_basic_user(const struct http_head *head, char out[USER_NAME_CAP],
+                                    struct adit_err *err);
+
+#endif
