@@ -8,7 +8,8 @@
  * From the table come: flags (--name VALUE, --name=VALUE; booleans --name / --no-name), environment
  * (<PREFIX>_<NAME> in upper case, "-" as "_"), the file ("name = value" lines, # comments) and
  * --help. Order: default, file, environment, flag. An unknown key or a value out of range is
- * refused with the key's name. Sizes take B, KiB, MiB, GiB; durations ms, s, m, h, d.
+ * refused with the key's name. Booleans are true or false. Sizes take B, KiB, MiB, GiB; durations
+ * ms, s, m, h, d; only 0 goes without a unit. No value holds control characters.
  */
 #ifndef ADIT_BASE_CONF_H
 #define ADIT_BASE_CONF_H
@@ -18,7 +19,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "base/err.h"
+#include "base/view.h"
+
+/* Largest configuration file. */
+#define ADIT_CONF_FILE_CAP (256 * 1024)
 
 enum adit_conf_type {
     ADIT_CONF_STRING,   /* char *, heap, freed by adit_conf_fini; "" allowed */
@@ -33,7 +37,7 @@ struct adit_conf_row {
     enum adit_conf_type type;
     size_t offset;            /* offsetof(struct <program>_conf, field) */
     const char *default_text; /* in the syntax of the file; NULL: "" or 0 */
-    uint64_t min, max;        /* UINT, SIZE, DURATION; strings: length */
+    uint64_t min, max;        /* UINT, SIZE, DURATION; strings: length; max 0: no maximum */
     const char *help;         /* one line */
 };
 
@@ -54,6 +58,12 @@ struct adit_conf_spec {
 ADIT_MUST_CHECK int adit_conf_load(const struct adit_conf_spec *spec, int argc, char **argv,
                                    void *target, int *rest, int *info, struct adit_err *err);
 void adit_conf_fini(const struct adit_conf_spec *spec, void *target);
+/* The parts of adit_conf_load() that do no I/O: the defaults into @target, whatever it held before;
+ * the text of a file over them. Errors as above; @target stays valid and is owned in any case. */
+ADIT_MUST_CHECK int adit_conf_defaults(const struct adit_conf_spec *spec, void *target,
+                                       struct adit_err *err);
+ADIT_MUST_CHECK int adit_conf_parse_text(const struct adit_conf_spec *spec, struct adit_view text,
+                                         void *target, struct adit_err *err);
 /* The --help text / the effective values, one "name = value" a line. */
 void adit_conf_print_help(const struct adit_conf_spec *spec, FILE *out);
 void adit_conf_print_values(const struct adit_conf_spec *spec, const void *target, FILE *out);

@@ -16,7 +16,13 @@ ADIT_MUST_CHECK int adit_file_replace(int dir_fd, const char *path, struct adit_
                                       mode_t mode, struct adit_err *err);
 /* mkdir -p. Existing directories are fine. */
 ADIT_MUST_CHECK int adit_file_mkdirs(const char *path, mode_t mode, struct adit_err *err);
-/* rm -rf that follows no symlink and crosses no mount point (openat2 / O_NOFOLLOW). Missing is fine. */
+/*
+ * Remove the entry @name of the directory @dir_fd and all below it: rm -rf that follows no symlink
+ * and crosses no mount point. @name is one path component; the caller opens the directory it is in.
+ * Missing is fine. Any depth, with a bounded number of descriptors.
+ * Errors: BAD_INPUT for a name that is no component, CONFLICT when others keep filling the tree,
+ * else the system call's.
+ */
 ADIT_MUST_CHECK int adit_file_remove_tree(int dir_fd, const char *name, struct adit_err *err);
 
 #endif

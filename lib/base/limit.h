@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Larger figures are taken as this. */
+#define ADIT_LIMIT_MAX UINT64_C(1000000000)
+
 struct adit_limit {
     uint64_t burst, per_second, tokens_milli, last_ns;
 };
