@@ -18,6 +18,8 @@ struct http_guard {
 };
 
 void http_guard_init(struct http_guard *g);
+/* For fields without a start line: trailers, the head of a multipart part. */
+void http_guard_init_fields(struct http_guard *g);
 
 /*
  * Look at the head gathered so far (@bytes grows from call to call, its beginning unchanged).
@@ -27,7 +29,8 @@ void http_guard_init(struct http_guard *g);
 ADIT_MUST_CHECK int http_guard_feed(struct http_guard *g, enum http_kind kind,
                                     struct adit_view bytes, size_t *head_len, struct adit_err *err);
 
-/* Is @name a token (RFC 9110 5.6.2), and has @value no CR, LF, NUL? For heads that we write. */
+/* Is @name a token (RFC 9110 5.6.2), and has @value no control character but tab? For heads that we
+ * write. */
 bool http_guard_is_token(struct adit_view name);
 bool http_guard_is_value(struct adit_view value);
 

@@ -29,6 +29,8 @@
 #define HTTP_HEAD_CAP (64u * 1024)
 #define HTTP_LINE_CAP (16u * 1024)
 #define HTTP_HEADERS_MAX 128
+/* All Connection values of a head in sum: bounds the work of http_head_is_hop. */
+#define HTTP_CONNECTION_CAP 1024
 #define HTTP_CHUNK_OVERHEAD_CAP (100u * 1024)
 
 enum http_kind { HTTP_REQUEST, HTTP_RESPONSE };
@@ -100,7 +102,9 @@ void http_parser_set_request_method(struct http_parser *p, enum http_method meth
 bool http_parser_is_idle(const struct http_parser *p);
 
 /*
- * Take bytes from the front of @in and yield one event. @head is filled for HTTP_EV_HEAD, @body for
+ * Take bytes from the front of @in and yield one event; call again until it is HTTP_EV_MORE, also with
+ * an empty @in (END needs no byte). Behind a message that ends the connection (keep_alive false, 101)
+ * all input is dropped and never parsed. @head is filled for HTTP_EV_HEAD, @body for
  * HTTP_EV_BODY (never empty). Interim 1xx replies yield HEAD then END.
  * Errors: ADIT_ERR_BAD_INPUT (400), ADIT_ERR_LIMIT (431 for heads, 400 in a body),
  * ADIT_ERR_UNIMPLEMENTED (501: unknown transfer coding; 505 for the version: message says which),
