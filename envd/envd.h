@@ -10,10 +10,11 @@
 
 #include "base/map.h"
 #include "base/user.h"
+#include "base/version.h"
 #include "net/http_server.h"
 #include "net/net_loop.h"
 
-#define ENVD_VERSION "0.5.13"
+#define ENVD_VERSION ADIT_ENVD_VERSION
 #define ENVD_ENV_VARS_MAX 1024
 #define ENVD_ENV_BYTES_MAX (256u * 1024)
 #define ENVD_PATH_CAP 4096
