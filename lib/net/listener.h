@@ -20,7 +20,8 @@ typedef void (*listener_accept_fn)(void *owner, int take_fd);
 
 /*
  * Make a bound, listening socket. @address: "127.0.0.1:3000", "[::1]:3000", ":3000" (all, dual
- * stack), "unix:/path", "vsock:<port>", "fd:<n>". No name is resolved except "localhost".
+ * stack), "unix:/path", "vsock:<port>", "fd:<n>" (a listening socket that was inherited; taken over).
+ * No name is resolved except "localhost". A Unix socket that nobody listens on any more is replaced.
  * Errors: BAD_INPUT with the text; EXISTS-like errno as IO ("address already in use").
  */
 ADIT_MUST_CHECK int listener_socket(const char *address, int *out_fd, struct adit_err *err);
@@ -29,7 +30,9 @@ uint16_t listener_port(int fd);
 
 ADIT_MUST_CHECK int listener_open(struct net_loop *l, int take_fd, listener_accept_fn on_accept,
                                   void *owner, struct listener **out, struct adit_err *err);
-/* Stop accepting; frees itself later. */
+/* Stop accepting; frees itself later. A Unix path is left to its maker. */
 void listener_close(struct listener *l);
+/* Connections dropped because descriptors or memory ran out. */
+uint64_t listener_dropped_cnt(const struct listener *l);
 
 #endif

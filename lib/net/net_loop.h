@@ -10,6 +10,9 @@
  * Deadlines are coarse on purpose (NET_DEADLINE_TICK_MS): a connection re-arms its timer with every
  * request, so arming must be O(1) and free of system calls. Deadlines are kept in a hashed timer
  * wheel driven by one uv_timer that runs only while a deadline is armed.
+ *
+ * Tasks run once at the next turn of the loop, before it waits: for what must not happen inside the
+ * caller's own call (callbacks, the next pipelined request) and for what may be merged with more.
  */
 #ifndef ADIT_NET_NET_LOOP_H
 #define ADIT_NET_NET_LOOP_H
@@ -29,12 +32,17 @@ struct net_loop {
     uint64_t current_tick;
     size_t armed_cnt;
     struct adit_list slots[NET_DEADLINE_SLOTS];
-    bool scratch_busy;
+    uv_idle_t turn;
+    struct adit_list tasks;
+    bool is_closing;
     char scratch[NET_SCRATCH_CAP];
 };
 
 ADIT_MUST_CHECK int net_loop_init(struct net_loop *l, uv_loop_t *uv, struct adit_err *err);
-/* Starts closing its handles; the loop must run until they are closed. */
+/*
+ * Starts closing its handles; the loop must run until they are closed. Deadlines still armed become
+ * due at once, inside this call: that ends streams that linger after net_stream_close_gracefully().
+ */
 void net_loop_close(struct net_loop *l);
 
 /* Embedded in its owner. */
@@ -54,5 +62,17 @@ static inline bool net_deadline_is_armed(const struct net_deadline *d)
 {
     return !adit_list_empty(&d->node);
 }
+
+/* Embedded in its owner. */
+struct net_task {
+    struct adit_list node;
+    struct net_loop *loop;
+    void (*run)(struct net_task *t);
+};
+
+void net_task_init(struct net_task *t, struct net_loop *l, void (*run)(struct net_task *));
+/* Run once at the next turn; posting a posted task changes nothing. */
+void net_task_post(struct net_task *t);
+void net_task_cancel(struct net_task *t);
 
 #endif
