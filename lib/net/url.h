@@ -38,8 +38,9 @@ bool url_query_next(struct adit_view *rest, struct adit_view *key, struct adit_v
  */
 ADIT_MUST_CHECK int url_clean_path(struct adit_view path, struct adit_buf *out);
 
-/* Host header → name and port: "[::1]:80", "a.b:80", "a.b". port 0 when absent. Errors: BAD_INPUT
- * (user info, spaces, non-canonical port, empty). A trailing dot is cut. */
+/* Host header → name and port: "[::1]:80" (name "::1"), "a.b:80", "a.b". port 0 when absent. A trailing
+ * dot is cut. Errors: BAD_INPUT (anything but letters, digits, '-', '_' and single inner dots in a
+ * name; non-canonical port; empty). */
 ADIT_MUST_CHECK int url_split_host(struct adit_view host, struct adit_view *name, uint16_t *port);
 
 #endif
