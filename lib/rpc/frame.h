@@ -13,21 +13,27 @@
 #define FRAME_FLAG_END 0x02
 #define FRAME_PAYLOAD_MAX (4u * 1024 * 1024)
 
+/*
+ * @partial:    the envelope that arrives in pieces, with its head
+ * @handed_out: @partial is whole and was given to the caller
+ */
 struct frame_reader {
     struct adit_buf partial;
+    bool handed_out;
 };
 
 void frame_reader_init(struct frame_reader *r);
 void frame_reader_fini(struct frame_reader *r);
 /*
- * Take bytes from the front of @in. *complete: @flags and @payload describe one envelope, valid until
- * the next call. Errors: LIMIT (length above FRAME_PAYLOAD_MAX, checked before any allocation),
- * BAD_INPUT (unknown flag bits), NO_MEMORY.
+ * Take bytes from the front of @in. *complete: @flags and @payload describe one envelope, valid
+ * until the next call. Errors: LIMIT (length above FRAME_PAYLOAD_MAX, checked before any
+ * allocation), BAD_INPUT (unknown flag bits), NO_MEMORY.
  */
 ADIT_MUST_CHECK int frame_read(struct frame_reader *r, struct adit_view *in, bool *complete,
                                uint8_t *flags, struct adit_view *payload, struct adit_err *err);
 /* True when no part of an envelope is held. */
 bool frame_reader_is_idle(const struct frame_reader *r);
-void frame_write_head(char out[FRAME_HEAD_LEN], uint8_t flags, size_t payload_len);
+/* @len: bytes of the payload, at most 4 GiB - 1. */
+void frame_write_head(char out[FRAME_HEAD_LEN], uint8_t flags, size_t len);
 
 #endif
