@@ -5,11 +5,11 @@
  * Theory of operation
  *
  * Each relay loop is a thread with its own listeners (SO_REUSEPORT), connections, channel pools and
- * its own copy of the route table; the data path takes no lock. The control loop publishes routes and
- * withdraws them by messages; requests for the control API travel the other way as whole messages
- * (head and bounded body) and are answered by message. A request whose route is missing makes the loop
- * read its mailbox before it says "not found", so a sandbox is reachable on every loop once its create
- * was answered.
+ * its own copy of the route table; the data path takes no lock. The control loop publishes routes
+ * and withdraws them by messages; requests for the control API travel the other way as whole
+ * messages (head and bounded body) and are answered by message. A request whose route is missing
+ * makes the loop read its mailbox before it says "not found", so a sandbox is reachable on every
+ * loop once its create was answered.
  *
  * Threads: all functions below are called on the control loop's thread, and on_api is called there.
  */
@@ -44,15 +44,17 @@ struct edge_conf {
     const char *listen[EDGE_LISTENERS_MAX]; /* listener_socket() addresses */
     size_t listen_cnt;
     size_t loops;
-    const char *domain;           /* "<port>-<id>.<domain>"; also "api.<domain>" */
-    size_t connections_max;       /* of all loops together */
+    const char *domain;     /* "<port>-<id>.<domain>"; also "api.<domain>" */
+    size_t connections_max; /* of all loops together */
     size_t channels_per_sandbox;
     uint64_t header_ms, body_ms, client_idle_ms, guest_idle_ms, dial_ms, drain_ms;
-    void (*on_api)(void *owner, struct edge_api_request *r); /* must answer exactly once, any time */
+    void (*on_api)(void *owner,
+                   struct edge_api_request *r); /* must answer exactly once, any time */
     void *owner;
 };
 
-/* Opens the listening sockets (so that privileges can be dropped after it) and starts the threads. */
+/* Opens the listening sockets (so that privileges can be dropped after it) and starts the threads.
+ */
 ADIT_MUST_CHECK int edge_open(const struct edge_conf *conf, struct edge **out,
                               struct adit_err *err);
 /* The bound TCP port of listener @i. */
@@ -65,7 +67,8 @@ ADIT_MUST_CHECK int edge_publish(struct edge *e, const struct edge_route *route,
  * on_done is called. */
 void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void *user), void *user);
 
-/* Stop accepting, let running requests finish (drain_ms), stop the threads, then on_closed; frees. */
+/* Stop accepting, let running requests finish (drain_ms), stop the threads, then on_closed; frees.
+ */
 void edge_close(struct edge *e, void (*on_closed)(void *user), void *user);
 
 /* ---- API requests (views are valid until the request is answered) ---- */

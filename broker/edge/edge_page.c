@@ -35,7 +35,8 @@ static const struct {
                                   "This endpoint is reserved for the E2B control plane and is not "
                                   "reachable through the sandbox URL",
                                   "Reserved Endpoint"},
-    [EDGE_PAGE_RESERVED_PORT] = {404, "This port is reserved and is not reachable", "Reserved Port"},
+    [EDGE_PAGE_RESERVED_PORT] = {404, "This port is reserved and is not reachable",
+                                 "Reserved Port"},
     [EDGE_PAGE_INTERNAL] = {500, "Internal error", "Internal Error"},
 };
 
@@ -155,7 +156,8 @@ static bool contains_word(struct adit_view text, const char *word)
     return false;
 }
 
-/* A script in a page: fetch, XMLHttpRequest, WebSocket; it wants JSON even though a browser sends it. */
+/* A script in a page: fetch, XMLHttpRequest, WebSocket; it wants JSON even though a browser sends
+ * it. */
 static bool looks_scripted(const struct http_head *head)
 {
     static const char *const modes[] = {"cors", "no-cors", "same-origin", "websocket"};

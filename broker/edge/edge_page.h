@@ -9,16 +9,16 @@
 #include "broker/edge/edge.h"
 
 enum edge_page {
-    EDGE_PAGE_NOT_FOUND,       /* 502: unknown, killed or ended */
-    EDGE_PAGE_PORT_CLOSED,     /* 502 */
-    EDGE_PAGE_BAD_REPLY,       /* 502: the server in the sandbox broke HTTP */
-    EDGE_PAGE_TIMED_OUT,       /* 504: no channel within the dial time */
-    EDGE_PAGE_TOO_MANY,        /* 429 */
-    EDGE_PAGE_TOKEN_MISSING,   /* 403 */
-    EDGE_PAGE_TOKEN_INVALID,   /* 403 */
-    EDGE_PAGE_RESERVED_ROUTE,  /* 404: envd's control routes */
-    EDGE_PAGE_RESERVED_PORT,   /* 404 */
-    EDGE_PAGE_INTERNAL,        /* 500 */
+    EDGE_PAGE_NOT_FOUND,      /* 502: unknown, killed or ended */
+    EDGE_PAGE_PORT_CLOSED,    /* 502 */
+    EDGE_PAGE_BAD_REPLY,      /* 502: the server in the sandbox broke HTTP */
+    EDGE_PAGE_TIMED_OUT,      /* 504: no channel within the dial time */
+    EDGE_PAGE_TOO_MANY,       /* 429 */
+    EDGE_PAGE_TOKEN_MISSING,  /* 403 */
+    EDGE_PAGE_TOKEN_INVALID,  /* 403 */
+    EDGE_PAGE_RESERVED_ROUTE, /* 404: envd's control routes */
+    EDGE_PAGE_RESERVED_PORT,  /* 404 */
+    EDGE_PAGE_INTERNAL,       /* 500 */
     EDGE_PAGE_CNT,
 };
 

@@ -5,8 +5,8 @@
  * Theory of operation
  *
  * Host names under our domain are read strictly: a label with a dash is a sandbox address, and one
- * that does not parse is refused rather than handed to the control API, so no odd spelling of a port
- * or an id can slip past the rules that apply to the proper one. Names outside the domain
+ * that does not parse is refused rather than handed to the control API, so no odd spelling of a
+ * port or an id can slip past the rules that apply to the proper one. Names outside the domain
  * (localhost, addresses, a load balancer's name) never address a sandbox by themselves; there only
  * the headers do.
  *

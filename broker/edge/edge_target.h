@@ -2,9 +2,10 @@
 /*
  * What a request is for, read from Host and the routing headers. No I/O.
  *
- * Order (house rules, routing.md 3.1): Host "<port>-<sandbox>.<domain>"; the headers E2b-Sandbox-Id and
- * E2b-Sandbox-Port on any other host; everything else is for the control API. Both kinds present and
- * different: refused. Ports are canonical decimals and are compared and forwarded as numbers.
+ * Order (house rules, routing.md 3.1): Host "<port>-<sandbox>.<domain>"; the headers E2b-Sandbox-Id
+ * and E2b-Sandbox-Port on any other host; everything else is for the control API. Both kinds
+ * present and different: refused. Ports are canonical decimals and are compared and forwarded as
+ * numbers.
  */
 #ifndef BROKER_EDGE_EDGE_TARGET_H
 #define BROKER_EDGE_EDGE_TARGET_H
@@ -29,8 +30,8 @@ struct edge_target {
 };
 
 /*
- * @host: the Host header, with or without port; empty: none. @id_header, @port_header: NULL ptr when
- * absent. @domain: lower case, without port.
+ * @host: the Host header, with or without port; empty: none. @id_header, @port_header: NULL ptr
+ * when absent. @domain: lower case, without port.
  */
 void edge_target_parse(struct adit_view host, struct adit_view id_header,
                        struct adit_view port_header, struct adit_view domain,

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control side of the public door: opening it, publishing and withdrawing routes, closing it.
+ *
+ * Theory of operation
+ *
+ * The control thread never touches a relay loop's state; it posts messages. A withdrawal is one
+ * message to every loop sharing a counter: each loop drops the entry and sends the counter back,
+ * and when the last one arrives the sandbox is unreachable everywhere and on_done is called.
+ *
+ * Listening sockets are opened here, one per loop and address (SO_REUSEPORT), so that the broker
+ * can drop privileges afterwards. Sockets that cannot be bound twice (Unix paths, inherited
+ * descriptors) are shared by duplicates.
+ */
+#include "broker/edge/edge_int.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+/* ---- messages to the loops ---- */
+
+struct put_mail {
+    struct edge_mail mail;
+    struct edge_route route;
+};
+
+/* Shared by the loops' messages of one withdrawal; counted down on the control thread. */
+struct withdrawal {
+    char sandbox_id[EDGE_ID_CAP];
+    size_t left;
+    void (*on_done)(void *user);
+    void *user;
+};
+
+struct drop_mail {
+    struct edge_mail mail;
+    struct withdrawal *withdrawal;
+};
+
+static void deliver_put(struct edge_mail *m, void *receiver)
+{
+    struct put_mail *put = ADIT_CONTAINER_OF(m, struct put_mail, mail);
+
+    edge_loop_put_route(receiver, &put->route);
+    free(put);
+}
+
+int edge_publish(struct edge *e, const struct edge_route *route, struct adit_err *err)
+{
+    struct put_mail *mails[EDGE_LOOPS_MAX];
+
+    /* All or nothing: a route that some loops lack would fail for some connections only. */
+    for (size_t i = 0; i < e->conf.loops; i++) {
+        mails[i] = calloc(1, sizeof(*mails[i]));
+        if (mails[i] == NULL) {
+            while (i-- > 0)
+                free(mails[i]);
+            return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to publish a route");
+        }
+        mails[i]->mail.deliver = deliver_put;
+        mails[i]->route = *route;
+    }
+    for (size_t i = 0; i < e->conf.loops; i++)
+        if (!edge_mailbox_post(&e->loops[i].inbox, &mails[i]->mail))
+            free(mails[i]); /* that loop is closing and needs no route */
+    return 0;
+}
+
+static void deliver_dropped(struct edge_mail *m, void *receiver)
+{
+    struct drop_mail *drop = ADIT_CONTAINER_OF(m, struct drop_mail, mail);
+    struct withdrawal *w = drop->withdrawal;
+
+    (void)receiver;
+    free(drop);
+    if (--w->left > 0)
+        return;
+    w->on_done(w->user);
+    free(w);
+}
+
+static void deliver_drop(struct edge_mail *m, void *receiver)
+{
+    struct drop_mail *drop = ADIT_CONTAINER_OF(m, struct drop_mail, mail);
+    struct edge_loop *l = receiver;
+
+    edge_loop_drop_route(l, drop->withdrawal->sandbox_id);
+    m->deliver = deliver_dropped;
+    (void)edge_mailbox_post(&l->edge->inbox, m); /* open until every loop has ended */
+}
+
+/* Killing must not fail for want of a few bytes; a broker that has none is restarted (fault F12).
+ */
+static void *must_calloc(size_t size)
+{
+    void *p = calloc(1, size);
+
+    if (p == NULL) {
+        adit_log(ADIT_LOG_ERROR, "out_of_memory", LOG_S("where", "withdraw a route"));
+        abort();
+    }
+    return p;
+}
+
+void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void *user), void *user)
+{
+    struct withdrawal *w = must_calloc(sizeof(*w));
+
+    snprintf(w->sandbox_id, sizeof(w->sandbox_id), "%s", sandbox_id);
+    w->left = e->conf.loops;
+    w->on_done = on_done;
+    w->user = user;
+    for (size_t i = 0; i < e->conf.loops; i++) {
+        struct drop_mail *drop = must_calloc(sizeof(*drop));
+
+        drop->mail.deliver = deliver_drop;
+        drop->withdrawal = w;
+        if (!edge_mailbox_post(&e->loops[i].inbox, &drop->mail)) {
+            /* A closing loop has dropped everything already. */
+            drop->mail.deliver = deliver_dropped;
+            (void)edge_mailbox_post(&e->inbox, &drop->mail); /* ours, open */
+        }
+    }
+}
+
+/* ---- opening ---- */
+
+static bool is_tcp(const char *address)
+{
+    return strncmp(address, "unix:", 5) != 0 && strncmp(address, "fd:", 3) != 0;
+}
+
+/* The descriptor of listener @i for one more loop, given the first loop's. */
+static int another_socket(struct edge *e, size_t i, int first_fd, int *out_fd, struct adit_err *err)
+{
+    const char *address = e->conf.listen[i];
+    char with_port[128];
+
+    if (!is_tcp(address)) {
+        *out_fd = fcntl(first_fd, F_DUPFD_CLOEXEC, 3);
+        return *out_fd >= 0 ? 0 : adit_err_sys(err, errno, "share the listener %s", address);
+    }
+    /* ":0" chose a port for the first loop; the others take the same. */
+    const char *colon = strrchr(address, ':');
+    int host_len = colon != NULL ? (int)(colon - address) : 0;
+    snprintf(with_port, sizeof(with_port), "%.*s:%u", host_len, address, e->ports[i]);
+    return listener_socket(with_port, out_fd, err);
+}
+
+static int open_sockets(struct edge *e, int fds[][EDGE_LISTENERS_MAX], struct adit_err *err)
+{
+    for (size_t i = 0; i < e->conf.listen_cnt; i++) {
+        int rc = listener_socket(e->conf.listen[i], &fds[0][i], err);
+
+        if (rc != 0)
+            return adit_err_wrap(err, "listen on %s", e->conf.listen[i]);
+        e->ports[i] = listener_port(fds[0][i]);
+        for (size_t l = 1; l < e->conf.loops && rc == 0; l++)
+            rc = another_socket(e, i, fds[0][i], &fds[l][i], err);
+        if (rc != 0)
+            return adit_err_wrap(err, "listen on %s", e->conf.listen[i]);
+    }
+    return 0;
+}
+
+static int start_loops(struct edge *e, int fds[][EDGE_LISTENERS_MAX], struct adit_err *err)
+{
+    int rc = 0;
+
+    for (size_t l = 0; l < e->conf.loops && rc == 0; l++)
+        rc = edge_loop_open(&e->loops[l], e, fds[l], err);
+    for (size_t l = 0; l < e->conf.loops && rc == 0; l++) {
+        rc = edge_loop_start(&e->loops[l], err);
+        if (rc == 0)
+            e->running_cnt++;
+    }
+    return rc;
+}
+
+int edge_open(const struct edge_conf *conf, struct edge **out, struct adit_err *err)
+{
+    int fds[EDGE_LOOPS_MAX][EDGE_LISTENERS_MAX];
+    struct edge *e;
+    int rc;
+
+    if (conf->loops == 0 || conf->loops > EDGE_LOOPS_MAX || conf->listen_cnt > EDGE_LISTENERS_MAX)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "1 to %d relay loops and at most %d listeners",
+                            EDGE_LOOPS_MAX, EDGE_LISTENERS_MAX);
+    e = calloc(1, sizeof(*e));
+    if (e == NULL)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for the edge");
+    e->conf = *conf;
+    e->loops = calloc(conf->loops, sizeof(*e->loops));
+    if (e->loops == NULL) {
+        free(e);
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for the relay loops");
+    }
+    rc = open_sockets(e, fds, err);
+    if (rc == 0) {
+        int uv = edge_mailbox_init(&e->inbox, conf->control, e);
+        rc = uv == 0 ? 0 : adit_err_sys(err, -uv, "start the edge's mailbox");
+    }
+    if (rc == 0)
+        rc = start_loops(e, fds, err);
+    /* A failure here ends the program: the sockets and threads go with it. */
+    if (rc == 0)
+        *out = e;
+    return rc;
+}
+
+uint16_t edge_port(const struct edge *e, size_t i)
+{
+    return e->ports[i];
+}
+
+/* ---- closing ---- */
+
+static void on_inbox_closed(uv_handle_t *wake)
+{
+    struct edge_mailbox *inbox = wake->data;
+    struct edge *e = inbox->receiver;
+    void (*on_closed)(void *user) = e->on_closed;
+    void *user = e->on_closed_user;
+
+    free(e->loops);
+    free(e);
+    on_closed(user);
+}
+
+/* The edge is gone when its threads have ended and every API request has been answered. */
+void edge_maybe_closed(struct edge *e)
+{
+    if (e->running_cnt > 0 || e->api_cnt > 0)
+        return;
+    for (size_t l = 0; l < e->conf.loops; l++)
+        uv_thread_join(&e->loops[l].thread);
+    edge_mailbox_close(&e->inbox, on_inbox_closed);
+}
+
+static void deliver_stopped(struct edge_mail *m, void *receiver)
+{
+    struct edge *e = receiver;
+
+    free(m);
+    e->running_cnt--;
+    edge_maybe_closed(e);
+}
+
+void edge_loop_stopped(struct edge *e)
+{
+    struct edge_mail *m = must_calloc(sizeof(*m));
+
+    m->deliver = deliver_stopped;
+    (void)edge_mailbox_post(&e->inbox, m); /* open until every loop has ended */
+}
+
+static void deliver_stop(struct edge_mail *m, void *receiver)
+{
+    free(m);
+    edge_loop_stop(receiver);
+}
+
+void edge_close(struct edge *e, void (*on_closed)(void *user), void *user)
+{
+    e->on_closed = on_closed;
+    e->on_closed_user = user;
+    for (size_t l = 0; l < e->conf.loops; l++) {
+        struct edge_mail *m = must_calloc(sizeof(*m));
+
+        m->deliver = deliver_stop;
+        (void)edge_mailbox_post(&e->loops[l].inbox, m); /* closes only by this message */
+    }
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests for the control API: from a relay loop to the control loop as one message, and back.
+ *
+ * Theory of operation
+ *
+ * States of a request:
+ *
+ *   gathering (loop) → asked (control) → answered (loop) → freed
+ *
+ * The relay loop copies the head and gathers the body (at most EDGE_API_BODY_MAX), then posts the
+ * request to the control loop, which owns it until edge_api_reply() posts it back. Only the relay
+ * loop touches @x. A client that leaves while its request is asked sets @x to NULL; the answer is
+ * then dropped, but what was asked is done all the same.
+ *
+ * Preflights are answered here: they carry no credentials and ask nothing.
+ */
+#include "broker/edge/edge_int.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/log.h"
+#include "net/url.h"
+
+#define REPLY_HEADERS_MAX 8
+
+struct header_text {
+    size_t name_at, name_len, value_at, value_len;
+};
+
+/*
+ * @x:       the exchange; NULL when the client is gone. Relay loop only
+ * @text:    method, target and headers, copied; the offsets below point into it
+ * @path, @query: views into @text
+ * @answer_*: filled on the control loop
+ */
+struct edge_api_request {
+    struct edge_mail mail;
+    struct edge_loop *loop;
+    struct http_exchange *x;
+    enum http_method method;
+    bool has_origin;
+    struct adit_buf text;
+    size_t method_len, target_len;
+    struct header_text headers[HTTP_HEADERS_MAX];
+    size_t header_cnt;
+    struct adit_view path, query;
+    struct adit_buf body;
+    char id[24];
+    unsigned answer_status;
+    struct adit_buf answer_body;
+    struct {
+        const char *name;
+        char *value;
+    } answer_headers[REPLY_HEADERS_MAX];
+    size_t answer_header_cnt;
+};
+
+static void request_free(struct edge_api_request *r)
+{
+    adit_buf_fini(&r->text);
+    adit_buf_fini(&r->body);
+    adit_buf_fini(&r->answer_body);
+    for (size_t i = 0; i < r->answer_header_cnt; i++)
+        free(r->answer_headers[i].value);
+    free(r);
+}
+
+/* ---- answering, on the relay loop ---- */
+
+static void set_cors(struct http_exchange *x)
+{
+    int rc = http_exchange_header_str(x, "Access-Control-Allow-Origin", "*");
+
+    if (rc == 0)
+        rc = http_exchange_header_str(x, "Access-Control-Expose-Headers",
+                                      "X-Next-Token, X-Total-Running, RateLimit-Limit, "
+                                      "RateLimit-Remaining, RateLimit-Reset, Retry-After");
+    (void)rc; /* without memory for them the answer is still the right one */
+}
+
+static void answer(struct http_exchange *x, bool cors, unsigned status, struct adit_view body)
+{
+    if (cors)
+        set_cors(x);
+    if (body.len > 0 &&
+        http_exchange_header_str(x, "Content-Type", "application/json; charset=utf-8") != 0) {
+        http_exchange_reset(x);
+        return;
+    }
+    http_exchange_reply(x, status, body);
+}
+
+static void answer_error(struct http_exchange *x, bool cors, unsigned status, const char *message)
+{
+    char body[256];
+
+    snprintf(body, sizeof(body), "{\"code\":%u,\"message\":\"%s\"}", status, message);
+    answer(x, cors, status, adit_view_str(body));
+}
+
+static void deliver_answer(struct edge_mail *m, void *receiver)
+{
+    struct edge_api_request *r = ADIT_CONTAINER_OF(m, struct edge_api_request, mail);
+
+    (void)receiver;
+    if (r->x != NULL) {
+        for (size_t i = 0; i < r->answer_header_cnt; i++)
+            if (http_exchange_header_str(r->x, r->answer_headers[i].name,
+                                         r->answer_headers[i].value) != 0)
+                adit_log(ADIT_LOG_WARN, "api_header_lost", LOG_S("req", r->id),
+                         LOG_S("header", r->answer_headers[i].name));
+        answer(r->x, r->has_origin, r->answer_status, adit_buf_view(&r->answer_body));
+    }
+    request_free(r);
+}
+
+/* ---- asking ---- */
+
+static void deliver_request(struct edge_mail *m, void *receiver)
+{
+    struct edge_api_request *r = ADIT_CONTAINER_OF(m, struct edge_api_request, mail);
+    struct edge *e = receiver;
+
+    e->api_cnt++;
+    snprintf(r->id, sizeof(r->id), "r%llu", (unsigned long long)++e->request_cnt);
+    e->conf.on_api(e->conf.owner, r);
+}
+
+static void on_body(struct http_exchange *x, struct adit_view bytes)
+{
+    struct edge_api_request *r = http_exchange_user(x);
+    int rc = adit_buf_append_view(&r->body, bytes);
+
+    if (rc == 0)
+        return;
+    bool cors = r->has_origin;
+    request_free(r);
+    if (rc == ADIT_ERR_LIMIT)
+        answer_error(x, cors, 413, "The request body is larger than 1 MiB");
+    else
+        answer_error(x, cors, 503, "Out of memory");
+}
+
+static void on_end(struct http_exchange *x)
+{
+    struct edge_api_request *r = http_exchange_user(x);
+
+    r->mail.deliver = deliver_request;
+    (void)edge_mailbox_post(&r->loop->edge->inbox, &r->mail); /* open until every loop has ended */
+}
+
+/* Before the request was posted it is ours to free; afterwards it comes back by itself. */
+static void on_abort(struct http_exchange *x, const struct adit_err *err)
+{
+    struct edge_api_request *r = http_exchange_user(x);
+
+    (void)err;
+    r->x = NULL;
+    if (r->mail.deliver == NULL)
+        request_free(r);
+}
+
+static const struct http_exchange_ops api_ops = {
+    .on_body = on_body,
+    .on_end = on_end,
+    .on_abort = on_abort,
+};
+
+static int copy_head(struct edge_api_request *r, const struct http_head *head)
+{
+    int rc = adit_buf_append_view(&r->text, head->method_text);
+
+    if (rc == 0)
+        rc = adit_buf_append_view(&r->text, head->target);
+    for (size_t i = 0; i < head->header_cnt && rc == 0; i++) {
+        const struct http_header *h = &head->headers[i];
+
+        r->headers[i] =
+            (struct header_text){r->text.len, h->name.len, r->text.len + h->name.len, h->value.len};
+        rc = adit_buf_append_view(&r->text, h->name);
+        if (rc == 0)
+            rc = adit_buf_append_view(&r->text, h->value);
+    }
+    r->method_len = head->method_text.len;
+    r->target_len = head->target.len;
+    r->header_cnt = head->header_cnt;
+    return rc;
+}
+
+static int split_target(struct edge_api_request *r)
+{
+    struct url_target t;
+    struct adit_view text = adit_buf_view(&r->text);
+    int rc = url_split_target(adit_view_mem(text.ptr + r->method_len, r->target_len), &t, NULL);
+
+    r->path = t.path;
+    r->query = t.query;
+    return rc;
+}
+
+static void answer_preflight(struct http_exchange *x, const struct http_head *head)
+{
+    struct adit_view asked = http_head_get(head, "access-control-request-headers");
+    int rc = http_exchange_header_str(x, "Access-Control-Allow-Methods",
+                                      "GET, POST, PUT, PATCH, DELETE, OPTIONS, HEAD");
+
+    if (rc == 0 && asked.len > 0)
+        rc = http_exchange_header(x, (struct adit_view)ADIT_VIEW("Access-Control-Allow-Headers"),
+                                  asked);
+    if (rc == 0)
+        rc = http_exchange_header_str(x, "Access-Control-Max-Age", "7200");
+    if (rc == 0)
+        answer(x, true, 204, (struct adit_view){NULL, 0});
+    else
+        http_exchange_reset(x);
+}
+
+void edge_api_request(struct edge_loop *l, struct http_exchange *x, const struct http_head *head)
+{
+    bool has_origin = http_head_get(head, "origin").ptr != NULL;
+    struct edge_api_request *r;
+
+    if (head->method == HTTP_OPTIONS &&
+        http_head_get(head, "access-control-request-method").ptr != NULL) {
+        answer_preflight(x, head);
+        return;
+    }
+    r = calloc(1, sizeof(*r));
+    if (r == NULL) {
+        answer_error(x, has_origin, 503, "Out of memory");
+        return;
+    }
+    r->loop = l;
+    r->x = x;
+    r->method = head->method;
+    r->has_origin = has_origin;
+    adit_buf_init(&r->text, HTTP_HEAD_CAP);
+    adit_buf_init(&r->body, EDGE_API_BODY_MAX);
+    adit_buf_init(&r->answer_body, SIZE_MAX);
+    if (copy_head(r, head) != 0 || split_target(r) != 0) {
+        request_free(r);
+        answer_error(x, has_origin, 400, "Bad request target");
+        return;
+    }
+    http_exchange_set_ops(x, &api_ops, r);
+}
+
+/* ---- what the control loop sees ---- */
+
+enum http_method edge_api_method(const struct edge_api_request *r)
+{
+    return r->method;
+}
+
+struct adit_view edge_api_method_text(const struct edge_api_request *r)
+{
+    return adit_view_mem(adit_buf_view(&r->text).ptr, r->method_len);
+}
+
+struct adit_view edge_api_path(const struct edge_api_request *r)
+{
+    return r->path;
+}
+
+struct adit_view edge_api_query(const struct edge_api_request *r)
+{
+    return r->query;
+}
+
+struct adit_view edge_api_header(const struct edge_api_request *r, const char *name)
+{
+    const char *text = adit_buf_view(&r->text).ptr;
+
+    for (size_t i = 0; i < r->header_cnt; i++) {
+        const struct header_text *h = &r->headers[i];
+
+        if (adit_view_ieq_str(adit_view_mem(text + h->name_at, h->name_len), name))
+            return adit_view_mem(text + h->value_at, h->value_len);
+    }
+    return (struct adit_view){NULL, 0};
+}
+
+struct adit_view edge_api_body(const struct edge_api_request *r)
+{
+    return adit_buf_view(&r->body);
+}
+
+const char *edge_api_id(const struct edge_api_request *r)
+{
+    return r->id;
+}
+
+int edge_api_set_header(struct edge_api_request *r, const char *name, struct adit_view value)
+{
+    if (r->answer_header_cnt == REPLY_HEADERS_MAX)
+        return ADIT_ERR_LIMIT;
+    char *copy = adit_view_dup(value);
+    if (copy == NULL)
+        return ADIT_ERR_NO_MEMORY;
+    r->answer_headers[r->answer_header_cnt].name = name;
+    r->answer_headers[r->answer_header_cnt++].value = copy;
+    return 0;
+}
+
+void edge_api_reply(struct edge_api_request *r, unsigned status, struct adit_view body)
+{
+    struct edge *e = r->loop->edge;
+
+    r->answer_status = status;
+    if (adit_buf_append_view(&r->answer_body, body) != 0)
+        r->answer_status = 503;
+    r->mail.deliver = deliver_answer;
+    if (!edge_mailbox_post(&r->loop->inbox, &r->mail))
+        request_free(r); /* its loop has ended, and its client with it */
+    e->api_cnt--;
+    if (e->running_cnt == 0)
+        edge_maybe_closed(e);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by the files of the edge: its context, a relay loop, and a table entry. */
+#ifndef BROKER_EDGE_EDGE_INT_H
+#define BROKER_EDGE_EDGE_INT_H
+
+#include "base/map.h"
+#include "broker/edge/edge.h"
+#include "broker/edge/edge_mail.h"
+#include "net/http_server.h"
+#include "net/listener.h"
+
+/* Pools a table entry keeps: envd's port, and the user ports used last. */
+#define EDGE_POOLS_MAX 8
+
+struct edge_loop;
+
+struct edge_pool {
+    uint16_t port; /* as the client names it; 0: free */
+    uint64_t used; /* counter of the loop at the last use */
+    struct http_pool *pool;
+};
+
+/* One sandbox in one loop's table. owned by: edge_loop.table */
+struct edge_entry {
+    struct edge_route route;
+    struct edge_pool pools[EDGE_POOLS_MAX];
+};
+
+/*
+ * One relay loop and its thread.
+ *
+ * @table:    sandbox id → struct edge_entry
+ * @uses:     counts look-ups, to find the pool used longest ago
+ * @head_buf: scratch for the request head being written
+ * @path_buf: scratch for cleaned paths
+ * @page_buf: scratch for our own answers
+ */
+struct edge_loop {
+    struct edge *edge; /* borrowed; only its conf is read on this thread */
+    uv_thread_t thread;
+    uv_loop_t uv;
+    struct net_loop net;
+    struct edge_mailbox inbox;
+    struct http_server *http;
+    struct listener *listeners[EDGE_LISTENERS_MAX];
+    struct adit_map table;
+    uint64_t uses;
+    struct adit_buf head_buf, path_buf, page_buf;
+};
+
+/* owned by: the broker. Touched on the control thread only, except @conf (constant). */
+struct edge {
+    struct edge_conf conf;
+    struct edge_mailbox inbox;
+    struct edge_loop *loops;
+    size_t running_cnt; /* loops whose thread has not ended */
+    size_t api_cnt;     /* API requests not answered yet */
+    uint16_t ports[EDGE_LISTENERS_MAX];
+    uint64_t request_cnt;
+    void (*on_closed)(void *user);
+    void *on_closed_user;
+};
+
+/* edge_loop.c */
+ADIT_MUST_CHECK int edge_loop_open(struct edge_loop *l, struct edge *e, const int *take_fds,
+                                   struct adit_err *err);
+ADIT_MUST_CHECK int edge_loop_start(struct edge_loop *l, struct adit_err *err);
+void edge_loop_put_route(struct edge_loop *l, const struct edge_route *route);
+void edge_loop_drop_route(struct edge_loop *l, const char *sandbox_id);
+struct edge_entry *edge_loop_find(struct edge_loop *l, struct adit_view sandbox_id);
+void edge_loop_stop(struct edge_loop *l);
+/* The pool for a port of a sandbox, made when needed. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int edge_loop_pool(struct edge_loop *l, struct edge_entry *entry, uint16_t port,
+                                   struct http_pool **out, struct adit_err *err);
+
+/* edge.c: a loop's thread is about to end (on that thread); an API request was answered. */
+void edge_loop_stopped(struct edge *e);
+void edge_maybe_closed(struct edge *e);
+
+/* edge_proxy.c: a request for a sandbox. */
+struct edge_target;
+void edge_proxy_request(struct edge_loop *l, struct http_exchange *x, const struct http_head *head,
+                        const struct edge_target *target);
+
+/* edge_api.c: a request for the control API. */
+void edge_api_request(struct edge_loop *l, struct http_exchange *x, const struct http_head *head);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A relay loop: its thread, listeners, route table and channel pools.
+ *
+ * Theory of operation
+ *
+ * Everything in a struct edge_loop belongs to its thread once that runs. Routes arrive by message
+ * and live in the loop's own table. An entry owns its channel pools: dropping the entry closes
+ * them, which breaks every exchange that runs over them, so a killed sandbox's clients see a reset
+ * and the next request sees "not found".
+ *
+ * States: open (sockets bound, no thread) → running → draining (no accept; running exchanges get
+ * drain_ms) → stopped (pools, mailbox and timers closed; the thread ends and tells the control
+ * loop).
+ *
+ * Limits: EDGE_POOLS_MAX pools an entry; the one used longest ago without connections makes room.
+ */
+#include "broker/edge/edge_int.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "broker/edge/edge_target.h"
+#include "net/channel.h"
+
+/* Channels kept open towards one port of a sandbox while nobody uses them. */
+#define CHANNELS_IDLE_MAX 64
+
+static void on_request(struct http_exchange *x, const struct http_head *head)
+{
+    struct edge_loop *l = http_server_owner(http_exchange_server(x));
+    struct edge_target target;
+
+    edge_target_parse(http_head_get(head, "host"), http_head_get(head, "e2b-sandbox-id"),
+                      http_head_get(head, "e2b-sandbox-port"), adit_view_str(l->edge->conf.domain),
+                      &target);
+    switch (target.kind) {
+    case EDGE_TARGET_API:
+        edge_api_request(l, x, head);
+        break;
+    case EDGE_TARGET_SANDBOX:
+        edge_proxy_request(l, x, head, &target);
+        break;
+    case EDGE_TARGET_REFUSED:
+        (void)http_exchange_header_str(x, "Content-Type", "text/plain; charset=utf-8");
+        http_exchange_reply(x, 400, adit_view_str(target.refusal));
+        break;
+    }
+}
+
+/* Requests that could not be parsed have no route yet: the control API's error form serves both. */
+static void on_refuse(struct http_server *s, unsigned status, const char *message,
+                      struct adit_buf *headers, struct adit_buf *body)
+{
+    (void)s;
+    if (adit_buf_append_str(headers, "Content-Type: application/json; charset=utf-8\r\n") != 0 ||
+        adit_buf_appendf(body, "{\"code\":%u,\"message\":\"", status) != 0 ||
+        adit_buf_append_json_text(body, adit_view_str(message)) != 0 ||
+        adit_buf_append_str(body, "\"}") != 0)
+        adit_buf_clear(body);
+}
+
+static void close_pools(struct edge_entry *entry)
+{
+    for (size_t i = 0; i < EDGE_POOLS_MAX; i++) {
+        struct http_pool *pool = entry->pools[i].pool;
+
+        entry->pools[i].pool = NULL;
+        entry->pools[i].port = 0;
+        if (pool != NULL)
+            http_pool_close(pool);
+    }
+}
+
+struct edge_entry *edge_loop_find(struct edge_loop *l, struct adit_view sandbox_id)
+{
+    struct edge_entry *entry = adit_map_get(&l->table, sandbox_id);
+
+    if (entry == NULL) {
+        /* The route may have been published a moment ago: read the mail before saying no. */
+        edge_mailbox_read(&l->inbox);
+        entry = adit_map_get(&l->table, sandbox_id);
+    }
+    return entry;
+}
+
+void edge_loop_put_route(struct edge_loop *l, const struct edge_route *route)
+{
+    struct adit_view id = adit_view_str(route->sandbox_id);
+    struct edge_entry *entry = adit_map_get(&l->table, id);
+
+    if (entry != NULL) {
+        entry->route = *route;
+        close_pools(entry);
+        return;
+    }
+    entry = calloc(1, sizeof(*entry));
+    if (entry == NULL || adit_map_put(&l->table, id, entry) != 0) {
+        adit_log(ADIT_LOG_ERROR, "route_lost", LOG_S("sandbox", route->sandbox_id),
+                 LOG_S("error", "out of memory"));
+        free(entry);
+        return;
+    }
+    entry->route = *route;
+}
+
+void edge_loop_drop_route(struct edge_loop *l, const char *sandbox_id)
+{
+    struct edge_entry *entry = adit_map_del(&l->table, adit_view_str(sandbox_id));
+
+    if (entry == NULL)
+        return;
+    close_pools(entry);
+    free(entry);
+}
+
+static struct edge_pool *pick_pool(struct edge_entry *entry, uint16_t port)
+{
+    struct edge_pool *oldest = NULL;
+
+    for (size_t i = 0; i < EDGE_POOLS_MAX; i++) {
+        struct edge_pool *p = &entry->pools[i];
+
+        if (p->pool != NULL && p->port == port)
+            return p;
+        if (p->pool == NULL || http_pool_connection_cnt(p->pool) == 0) {
+            if (oldest == NULL || p->pool == NULL || p->used < oldest->used)
+                oldest = p;
+        }
+    }
+    return oldest;
+}
+
+static void fill_pool_conf(const struct edge_loop *l, const struct edge_entry *entry, uint16_t port,
+                           struct http_pool_conf *conf)
+{
+    const struct edge_conf *c = &l->edge->conf;
+
+    memset(conf, 0, sizeof(*conf));
+    conf->target = entry->route.target;
+    conf->dial_ms = c->dial_ms;
+    conf->connections_max = c->channels_per_sandbox;
+    if (port == CHANNEL_PORT_ENVD || port == CHANNEL_PORT_KERNEL) {
+        conf->target.port = port;
+        conf->idle_ms = c->guest_idle_ms;
+        conf->idle_max = CHANNELS_IDLE_MAX;
+    } else {
+        /* A user's server may close a kept connection whenever it likes, and a request lost to that
+         * race cannot be sent twice: user ports get a new tunnel for each request. */
+        conf->target.port = CHANNEL_PORT_TUNNEL;
+        conf->target.tcp_port = port;
+    }
+}
+
+int edge_loop_pool(struct edge_loop *l, struct edge_entry *entry, uint16_t port,
+                   struct http_pool **out, struct adit_err *err)
+{
+    struct edge_pool *slot = pick_pool(entry, port);
+    struct http_pool_conf conf;
+
+    if (slot == NULL)
+        return adit_err_set(err, ADIT_ERR_LIMIT, "more than %d ports in use at once",
+                            EDGE_POOLS_MAX);
+    if (slot->pool != NULL && slot->port != port) {
+        http_pool_close(slot->pool);
+        slot->pool = NULL;
+    }
+    if (slot->pool == NULL) {
+        fill_pool_conf(l, entry, port, &conf);
+        int rc = http_pool_new(&l->net, &conf, &slot->pool, err);
+        if (rc != 0)
+            return rc;
+        slot->port = port;
+    }
+    slot->used = ++l->uses;
+    *out = slot->pool;
+    return 0;
+}
+
+/* ---- life of the loop ---- */
+
+static int open_server(struct edge_loop *l, const int *fds, struct adit_err *err)
+{
+    const struct edge_conf *c = &l->edge->conf;
+    struct http_server_conf http = {
+        .header_ms = c->header_ms,
+        .body_ms = c->body_ms,
+        .idle_ms = c->client_idle_ms,
+        .connections_max = c->connections_max / c->loops,
+        .owner = l,
+        .on_request = on_request,
+        .on_refuse = on_refuse,
+    };
+    int rc = http_server_new(&l->net, &http, &l->http, err);
+
+    for (size_t i = 0; i < c->listen_cnt && rc == 0; i++)
+        rc = listener_open(&l->net, fds[i], http_server_accept, l->http, &l->listeners[i], err);
+    return rc;
+}
+
+int edge_loop_open(struct edge_loop *l, struct edge *e, const int *take_fds, struct adit_err *err)
+{
+    int rc = uv_loop_init(&l->uv);
+
+    if (rc != 0)
+        return adit_err_sys(err, -rc, "start a relay loop");
+    l->edge = e;
+    adit_map_init(&l->table);
+    adit_buf_init(&l->head_buf, 2 * HTTP_HEAD_CAP);
+    adit_buf_init(&l->path_buf, HTTP_HEAD_CAP);
+    adit_buf_init(&l->page_buf, 8 * HTTP_HEAD_CAP); /* room for a path with every byte escaped */
+    rc = edge_mailbox_init(&l->inbox, &l->uv, l);
+    if (rc != 0)
+        return adit_err_sys(err, -rc, "start a relay loop's mailbox");
+    rc = net_loop_init(&l->net, &l->uv, err);
+    if (rc != 0)
+        return rc;
+    return open_server(l, take_fds, err);
+}
+
+static void close_everything(struct edge_loop *l)
+{
+    size_t pos = 0;
+    struct adit_view id;
+    void *value;
+
+    while (adit_map_next(&l->table, &pos, &id, &value)) {
+        close_pools(value);
+        free(value);
+    }
+    adit_map_fini(&l->table);
+    edge_mailbox_close(&l->inbox, NULL);
+    net_loop_close(&l->net);
+}
+
+static void on_drained(void *owner)
+{
+    close_everything(owner);
+}
+
+void edge_loop_stop(struct edge_loop *l)
+{
+    for (size_t i = 0; i < l->edge->conf.listen_cnt; i++)
+        listener_close(l->listeners[i]);
+    http_server_drain(l->http, l->edge->conf.drain_ms, on_drained);
+}
+
+static void run(void *arg)
+{
+    struct edge_loop *l = arg;
+
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+    adit_buf_fini(&l->head_buf);
+    adit_buf_fini(&l->path_buf);
+    adit_buf_fini(&l->page_buf);
+    uv_loop_close(&l->uv);
+    edge_loop_stopped(l->edge);
+}
+
+int edge_loop_start(struct edge_loop *l, struct adit_err *err)
+{
+    int rc = uv_thread_create(&l->thread, run, l);
+
+    return rc == 0 ? 0 : adit_err_sys(err, -rc, "start a relay thread");
+}

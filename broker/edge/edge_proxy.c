@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The data plane: one request for a sandbox, from its head to the relay.
+ *
+ * Theory of operation
+ *
+ * In order: find the sandbox, authorize, write the head for the guest anew, hand both bodies to the
+ * relay. Authorization is decided here, in authorize(), on the parsed port and the cleaned path,
+ * before anything is said to the guest and before an Upgrade is looked at:
+ *
+ *   port                         rule
+ *   1024, 1025, 1026             nobody: 404
+ *   49983, envd's control paths  nobody: 404
+ *   49983, everything else       envd itself checks the access token or the signature
+ *   any other, private sandbox   the traffic token, else 403
+ *   any other                    everybody
+ *
+ * What a request needs after its head is gone (for the answer when the guest fails) is in a struct
+ * pending, freed when the relay is over.
+ */
+#include "broker/edge/edge_int.h"
+
+#include <stdlib.h>
+
+#include "broker/edge/edge_page.h"
+#include "broker/edge/edge_target.h"
+#include "net/channel.h"
+#include "net/http_write.h"
+#include "net/relay.h"
+#include "net/url.h"
+
+/* owned by: the relay that it is the owner of */
+struct pending {
+    struct edge_loop *loop;
+    char sandbox_id[EDGE_ID_CAP];
+    uint16_t port;
+    bool wants_html;
+};
+
+static void send_page(struct edge_loop *l, struct http_exchange *x, enum edge_page page, bool html,
+                      const struct edge_page_args *args)
+{
+    struct adit_buf *body = &l->page_buf;
+
+    adit_buf_clear(body);
+    if (edge_page_body(page, html, args, body) != 0 ||
+        http_exchange_header_str(x, "Content-Type", edge_page_content_type(html)) != 0) {
+        http_exchange_reset(x);
+        return;
+    }
+    http_exchange_reply(x, edge_page_status(page), adit_buf_view(body));
+}
+
+/* ---- the guest failed before it replied ---- */
+
+static enum edge_page page_of_failure(const struct pending *p, const struct adit_err *err)
+{
+    switch (err->code) {
+    case ADIT_ERR_TIMEOUT:
+        return EDGE_PAGE_TIMED_OUT;
+    case ADIT_ERR_LIMIT:
+        return EDGE_PAGE_TOO_MANY;
+    case ADIT_ERR_PROTOCOL:
+    case ADIT_ERR_BAD_INPUT:
+        return EDGE_PAGE_BAD_REPLY;
+    case ADIT_ERR_NO_MEMORY:
+        return EDGE_PAGE_INTERNAL;
+    case ADIT_ERR_UNAVAILABLE:
+        /* The sandbox answered, but nobody behind the tunnel did; or nothing answered at all. */
+        return p->port != CHANNEL_PORT_ENVD && err->sys_errno == 0 ? EDGE_PAGE_PORT_CLOSED
+                                                                   : EDGE_PAGE_NOT_FOUND;
+    default:
+        return adit_map_get(&p->loop->table, adit_view_str(p->sandbox_id)) == NULL
+                   ? EDGE_PAGE_NOT_FOUND
+                   : EDGE_PAGE_BAD_REPLY;
+    }
+}
+
+static void on_relay_fail(void *owner, struct http_exchange *x, const struct adit_err *err)
+{
+    struct pending *p = owner;
+    struct edge_page_args args = {
+        .sandbox_id = adit_view_str(p->sandbox_id),
+        .port = p->port,
+        .limit = p->loop->edge->conf.channels_per_sandbox,
+    };
+
+    send_page(p->loop, x, page_of_failure(p, err), p->wants_html, &args);
+    free(p);
+}
+
+static void on_relay_done(void *owner)
+{
+    free(owner);
+}
+
+static const struct relay_ops proxy_relay_ops = {
+    .on_fail = on_relay_fail,
+    .on_done = on_relay_done,
+};
+
+/* ---- authorization ---- */
+
+static bool authorize_traffic(const struct edge_route *route, const struct http_head *head,
+                              enum edge_page *refusal)
+{
+    struct adit_view token = http_head_get(head, "e2b-traffic-access-token");
+
+    if (!route->is_private)
+        return true;
+    if (token.len == 0) {
+        *refusal = EDGE_PAGE_TOKEN_MISSING;
+        return false;
+    }
+    *refusal = EDGE_PAGE_TOKEN_INVALID;
+    return adit_view_eq_secret(token, adit_view_str(route->traffic_token));
+}
+
+/* @clean_path: only read for envd's port. */
+static bool authorize(const struct edge_route *route, uint16_t port, struct adit_view clean_path,
+                      const struct http_head *head, enum edge_page *refusal)
+{
+    if (edge_target_is_reserved(port)) {
+        *refusal = EDGE_PAGE_RESERVED_PORT;
+        return false;
+    }
+    if (port == CHANNEL_PORT_ENVD) {
+        *refusal = EDGE_PAGE_RESERVED_ROUTE;
+        return !edge_target_is_envd_control(clean_path);
+    }
+    return authorize_traffic(route, head, refusal);
+}
+
+/* ---- the head for the guest ---- */
+
+static int append_masked_host(struct adit_buf *b, const char *mask, uint16_t port)
+{
+    const char *hole = strstr(mask, "${PORT}");
+
+    if (hole == NULL)
+        return adit_buf_appendf(b, "Host: %s\r\n", mask);
+    return adit_buf_appendf(b, "Host: %.*s%u%s\r\n", (int)(hole - mask), mask, port,
+                            hole + strlen("${PORT}"));
+}
+
+static int write_forwarded(struct adit_buf *b, struct http_exchange *x,
+                           const struct http_head *head, struct adit_view host)
+{
+    char peer[NET_STREAM_PEER_CAP];
+    struct adit_view before = http_head_get(head, "x-forwarded-for");
+    int rc;
+
+    net_stream_peer(http_exchange_stream(x), peer);
+    if (before.len > 0)
+        rc = adit_buf_appendf(b, "X-Forwarded-For: %.*s, %s\r\n", ADIT_VIEW_ARG(before), peer);
+    else
+        rc = adit_buf_appendf(b, "X-Forwarded-For: %s\r\n", peer);
+    if (rc == 0)
+        rc = adit_buf_appendf(b, "X-Forwarded-Host: %.*s\r\nX-Forwarded-Proto: http\r\n",
+                              ADIT_VIEW_ARG(host));
+    return rc;
+}
+
+static int write_framing(struct adit_buf *b, const struct http_head *head)
+{
+    if (head->has_content_length)
+        return http_write_header_u64(b, "Content-Length", head->content_length);
+    if (head->chunked)
+        return http_write_header_str(b, "Transfer-Encoding", "chunked");
+    if (head->upgrade) {
+        int rc = http_write_header_str(b, "Connection", "Upgrade");
+        return rc != 0 ? rc
+                       : http_write_header(b, (struct adit_view)ADIT_VIEW("Upgrade"),
+                                           http_head_get(head, "upgrade"));
+    }
+    return 0;
+}
+
+static bool is_forwarded(struct adit_view name)
+{
+    return name.len >= 15 && (adit_view_ieq_str(name, "x-forwarded-for") ||
+                              adit_view_ieq_str(name, "x-forwarded-host") ||
+                              adit_view_ieq_str(name, "x-forwarded-proto"));
+}
+
+static int write_head(struct edge_loop *l, struct http_exchange *x, const struct http_head *head,
+                      const struct url_target *url, const struct edge_route *route, uint16_t port)
+{
+    struct adit_buf *b = &l->head_buf;
+    struct adit_view host = url->authority.len > 0 ? url->authority : http_head_get(head, "host");
+    bool is_masked = route->mask_host[0] != '\0' && port != CHANNEL_PORT_ENVD;
+    struct adit_view target = head->target;
+
+    if (url->authority.len > 0) /* absolute form becomes origin form */
+        target = adit_view_mem(url->path.ptr,
+                               (size_t)(head->target.ptr + head->target.len - url->path.ptr));
+    adit_buf_clear(b);
+    int rc = http_write_request_line(b, head->method_text, target);
+    if (rc == 0 && is_masked)
+        rc = append_masked_host(b, route->mask_host, port);
+    else if (rc == 0)
+        rc = http_write_header(b, (struct adit_view)ADIT_VIEW("Host"), host);
+    for (size_t i = 0; i < head->header_cnt && rc == 0; i++) {
+        struct adit_view name = head->headers[i].name;
+
+        if (!http_head_is_hop(head, name) && !is_forwarded(name))
+            rc = http_write_header(b, name, head->headers[i].value);
+    }
+    if (rc == 0)
+        rc = write_forwarded(b, x, head, host);
+    if (rc == 0)
+        rc = write_framing(b, head);
+    return rc != 0 ? rc : http_write_end(b);
+}
+
+/* ---- the request ---- */
+
+static void start(struct edge_loop *l, struct edge_entry *entry, struct http_exchange *x,
+                  const struct http_head *head, struct pending *p)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct http_pool *pool;
+    int rc = edge_loop_pool(l, entry, p->port, &pool, &err);
+
+    if (rc == 0)
+        rc = relay_start(x, head, pool, adit_buf_view(&l->head_buf), &proxy_relay_ops, p, &err);
+    if (rc != 0)
+        on_relay_fail(p, x, &err);
+}
+
+/* Split the target, and clean its path for envd's port. Return: false for a target that is refused.
+ */
+static bool read_target(struct edge_loop *l, const struct http_head *head, uint16_t port,
+                        struct url_target *url)
+{
+    if (url_split_target(head->target, url, NULL) != 0)
+        return false;
+    if (url->authority.len > 0 && !adit_view_eq(url->authority, http_head_get(head, "host")))
+        return false;
+    adit_buf_clear(&l->path_buf);
+    return port != CHANNEL_PORT_ENVD || url_clean_path(url->path, &l->path_buf) == 0;
+}
+
+static struct pending *pending_new(struct edge_loop *l, const struct edge_target *target,
+                                   const struct http_head *head)
+{
+    struct pending *p = malloc(sizeof(*p));
+
+    if (p == NULL)
+        return NULL;
+    p->loop = l;
+    memcpy(p->sandbox_id, target->sandbox_id.ptr, target->sandbox_id.len);
+    p->sandbox_id[target->sandbox_id.len] = '\0';
+    p->port = target->port;
+    p->wants_html = edge_page_wants_html(head);
+    return p;
+}
+
+void edge_proxy_request(struct edge_loop *l, struct http_exchange *x, const struct http_head *head,
+                        const struct edge_target *target)
+{
+    struct edge_page_args args = {.sandbox_id = target->sandbox_id, .port = target->port};
+    struct edge_entry *entry = edge_loop_find(l, target->sandbox_id);
+    enum edge_page refusal = EDGE_PAGE_NOT_FOUND;
+    struct url_target url;
+    struct pending *p;
+
+    if (!read_target(l, head, target->port, &url)) {
+        (void)http_exchange_header_str(x, "Content-Type",
+                                       "text/plain; charset=utf-8"); /* best effort */
+        http_exchange_reply(x, 400, (struct adit_view)ADIT_VIEW("Invalid request target"));
+        return;
+    }
+    args.path = adit_buf_view(&l->path_buf);
+    if (entry == NULL || !authorize(&entry->route, target->port, args.path, head, &refusal)) {
+        send_page(l, x, refusal, edge_page_wants_html(head), &args);
+        return;
+    }
+    p = pending_new(l, target, head);
+    if (p == NULL || write_head(l, x, head, &url, &entry->route, target->port) != 0) {
+        free(p);
+        send_page(l, x, EDGE_PAGE_INTERNAL, false, &args);
+        return;
+    }
+    start(l, entry, x, head, p);
+}
