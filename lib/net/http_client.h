@@ -22,23 +22,8 @@
 #ifndef ADIT_NET_HTTP_CLIENT_H
 #define ADIT_NET_HTTP_CLIENT_H
 
-#include "net/channel.h"
+#include "net/dial.h"
 #include "net/http_msg.h"
-#include "net/stream.h"
-
-enum http_target_kind {
-    HTTP_TARGET_UNIX,    /* a plain Unix socket: @path */
-    HTTP_TARGET_CHANNEL, /* a Unix socket with the channel handshake: @path, @port */
-    HTTP_TARGET_VSOCK,   /* AF_VSOCK: @cid, @port */
-    HTTP_TARGET_TCP,     /* a numeric address: @path is "127.0.0.1:80" */
-};
-
-struct http_target {
-    enum http_target_kind kind;
-    char path[108];
-    uint32_t cid, port;
-    uint16_t tcp_port; /* nonzero: port is the tunnel, ask it for this port of the guest's loopback */
-};
 
 struct http_pool_conf {
     struct http_target target;

@@ -112,16 +112,19 @@ static bool remove_stale(const union address *a)
 static int unix_socket(const char *path, int *out_fd, struct adit_err *err)
 {
     union address a = {.un = {.sun_family = AF_UNIX}};
+    struct adit_err first = ADIT_ERR_INIT;
     size_t len = strlen(path);
-    int rc;
 
     if (len == 0 || len >= sizeof(a.un.sun_path))
         return address_fail(path, err);
     memcpy(a.un.sun_path, path, len + 1);
-    rc = bind_and_listen(&a, sizeof(a.un), path, out_fd, err);
-    if (rc != ADIT_OK && errno == EADDRINUSE && remove_stale(&a))
-        rc = bind_and_listen(&a, sizeof(a.un), path, out_fd, err);
-    return rc;
+    if (bind_and_listen(&a, sizeof(a.un), path, out_fd, &first) == ADIT_OK)
+        return ADIT_OK;
+    if (first.sys_errno == EADDRINUSE && remove_stale(&a))
+        return bind_and_listen(&a, sizeof(a.un), path, out_fd, err);
+    if (err)
+        *err = first;
+    return first.code;
 }
 
 static int vsock_socket(const char *port_text, int *out_fd, struct adit_err *err)
@@ -243,6 +246,7 @@ static void on_retry(struct net_deadline *d)
 /* Spend the spare descriptor to get rid of one pending connection. Return: false if it did not help. */
 static bool drop_one(struct listener *l)
 {
+    bool is_gone;
     int fd;
 
     if (l->spare_fd < 0)
@@ -251,12 +255,13 @@ static bool drop_one(struct listener *l)
         return false;
     (void)close(l->spare_fd);
     fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+    is_gone = fd >= 0 || errno == EAGAIN;
     if (fd >= 0) {
         (void)close(fd);
         l->dropped_cnt++;
     }
     l->spare_fd = open_spare();
-    return fd >= 0 || errno == EAGAIN;
+    return is_gone;
 }
 
 /* What a failed accept4 means. Return: true to go on accepting in this turn. */
