@@ -32,7 +32,7 @@ LDFLAGS := -pthread $(LDFLAGS_$(MODE))
 room = $(sort $(wildcard $(1)/*.c))
 objs = $(patsubst %.c,$(B)/%.o,$(1))
 
-PROTOS := process filesystem scheduler
+PROTOS := process filesystem scheduler connect
 GEN_C := $(PROTOS:%=$(GEN)/%.pb-c.c) $(GEN)/google/protobuf/timestamp.pb-c.c
 GEN_H := $(GEN_C:.c=.h)
 GEN_O := $(patsubst %.c,$(B)/%.o,$(GEN_C))
@@ -151,6 +151,45 @@ fuzz: ## every fuzz harness, SECONDS_EACH (30) seconds each
 BENCH_C := $(sort $(wildcard bench/bench_*.c))
 $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(LIBADIT)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# ---- set-up and running --------------------------------------------------------------------------
+
+PACKAGES_BUILD := build-essential pkg-config libuv1-dev node-llhttp libprotobuf-c-dev protobuf-c-compiler \
+	protobuf-compiler libprotobuf-dev zlib1g-dev libseccomp-dev libjansson-dev libssl-dev libsqlite3-dev
+PACKAGES_RUN := crun mmdebstrap ca-certificates
+PACKAGES_TEST := check libsubunit-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev \
+	python3-venv strace curl iproute2 iptables attr nginx-light wrk jq mandoc
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# apt-get is asked only when something is missing, so that a second run takes no time.
+define install_packages
+	@missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(1) 2>&1 | sed -n \
+		-e 's/^installed .*//' -e 's/^dpkg-query: no packages found matching //p' -e 's/^[a-z-]* \([a-z0-9.+-]*\)$$/\1/p'); \
+	if [ -n "$$missing" ]; then echo "installing packages:" $$missing; \
+		$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -q --no-install-recommends $$missing; fi
+endef
+
+.PHONY: setup setup-test
+setup: ## install the packages that building and running need
+	$(call install_packages,$(PACKAGES_BUILD) $(PACKAGES_RUN))
+
+RUN_DIR := build/run
+TEMPLATES := $(RUN_DIR)/templates
+
+.PHONY: template
+template: build ## make the base template (kept until its inputs change)
+	@$(SUDO) $(B)/bin/rootfs-builder debian --alias base --out $(TEMPLATES)
+
+.PHONY: run
+run: setup ## install, build, make the base template, start the broker in the foreground
+	@$(MAKE) --no-print-directory -j$$(nproc) build
+	@$(MAKE) --no-print-directory template
+	@exec $(SUDO) $(B)/bin/broker --state-dir $(RUN_DIR)/state --templates-dir $(TEMPLATES) \
+		--envd $(B)/bin/envd --scheduler-program $(B)/bin/scheduler $(BROKER_FLAGS)
+
+.PHONY: env
+env: ## print the client's variables for the broker that runs: eval "$$(make -s env)"
+	@$(SUDO) $(B)/bin/broker env --state-dir $(RUN_DIR)/state
 
 # Keep what pattern chains make on the way.
 .SECONDARY:

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A broker of its own for a test session, and a check that nothing is left behind.
+
+The programs under test come from ADIT_BIN (default build/release/bin), the templates from
+ADIT_TEMPLATES (default build/run/templates). Every path, port and process is the session's own. A
+broker that is killed is started again by `Broker.start()` on the same state directory and port.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+BIN = Path(os.environ.get("ADIT_BIN", REPO / "build/release/bin"))
+TEMPLATES = Path(os.environ.get("ADIT_TEMPLATES", REPO / "build/run/templates"))
+
+
+def wait_for(condition, timeout, what):
+    """Poll `condition` until it is true; the value that made it true is returned."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {timeout} s")
+        time.sleep(0.01)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def children_of(pid):
+    out = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid:
+                out.append(int(entry.name))
+    return out
+
+
+class Broker:
+    """One broker with its own scheduler, launcher, state directory and port."""
+
+    def __init__(self, state, extra=()):
+        self.state = Path(state)
+        self.port = free_port()
+        self.extra = list(extra)
+        self.process = None
+        self.log_path = self.state / "broker.log"
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        self.state.mkdir(parents=True, exist_ok=True)
+        log = open(self.log_path, "ab")
+        self.process = subprocess.Popen(
+            [
+                str(BIN / "broker"),
+                "--listen", f"127.0.0.1:{self.port}",
+                "--state-dir", str(self.state / "state"),
+                "--templates-dir", str(TEMPLATES),
+                "--envd", os.environ.get("ADIT_ENVD", str(BIN / "envd")),
+                "--scheduler-program", str(BIN / "scheduler"),
+                *self.extra,
+            ],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+        )
+        log.close()
+        wait_for(self.is_listening, 20, f"broker listening (log: {self.log_path})")
+        wait_for(lambda: (self.state / "state/client.env").exists(), 20, "client.env")
+        return self
+
+    def is_listening(self):
+        if self.process.poll() is not None:
+            raise AssertionError(
+                f"broker ended with {self.process.returncode}:\n{self.log()[-4000:]}"
+            )
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as s:
+                s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return s.recv(64).startswith(b"HTTP/1.1 20")
+        except OSError:
+            return False
+
+    def env(self):
+        text = (self.state / "state/client.env").read_text()
+        return dict(re.findall(r"^export (\w+)='?([^'\n]*)'?$", text, re.M))
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def child(self, name):
+        """Pid of a helper process of the broker by its program name ("scheduler") or process title."""
+        for pid in children_of(self.process.pid):
+            try:
+                cmdline = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                comm = Path(f"/proc/{pid}/comm").read_text()
+            except OSError:
+                continue
+            if name in cmdline.split(" ")[0] or name in comm:
+                return pid
+        return None
+
+    def kill(self, sig=signal.SIGKILL):
+        self.process.send_signal(sig)
+        self.process.wait(30)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(40)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError("broker did not stop within 40 s of SIGTERM")
+
+
+def leftovers(broker):
+    """What of this broker's sandboxes still exists on the machine."""
+    state = str(broker.state)
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if state in line:
+            found.append("mount " + line.split(" ")[4])
+    for root in Path("/sys/fs/cgroup").glob("**/adit*/i*"):
+        if root.is_dir() and re.fullmatch(r"i[a-z0-9]{20}", root.name):
+            found.append(f"cgroup {root}")
+    sandboxes = broker.state / "state/sandboxes"
+    if sandboxes.exists():
+        found += [f"file {p}" for p in sandboxes.iterdir()]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                cmd = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if state in cmd and int(entry.name) != os.getpid():
+                found.append(f"process {entry.name} {cmd[:120]!r}")
+    return found
+
+
+def need_everything():
+    missing = []
+    if os.geteuid() != 0:
+        missing.append("root (sandboxes are started as root)")
+    for program in ("broker", "scheduler", "envd"):
+        if not (BIN / program).exists():
+            missing.append(f"{BIN / program} (make build)")
+    if not TEMPLATES.exists() or not any(TEMPLATES.iterdir()):
+        missing.append(f"a template in {TEMPLATES} (make template)")
+    if missing:
+        pytest.exit("end-to-end tests need: " + "; ".join(missing), returncode=3)
+
+
+def export(broker):
+    for name, value in broker.env().items():
+        os.environ[name] = value
+    os.environ.pop("E2B_DEBUG", None)
+
+
+@pytest.fixture(scope="session")
+def scratch():
+    path = Path(tempfile.mkdtemp(prefix="adit-e2e-"))
+    yield path
+    if "ADIT_KEEP" not in os.environ:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def broker(scratch):
+    """The broker that most tests share. After the last test its sandboxes must all be gone."""
+    need_everything()
+    b = Broker(scratch / "main").start()
+    export(b)
+    yield b
+    from e2b import Sandbox
+
+    pages = Sandbox.list()
+    left = []
+    while pages.has_next:
+        left += [s.sandbox_id for s in pages.next_items()]
+    for sandbox_id in left:
+        Sandbox.kill(sandbox_id)
+    b.stop()
+    # stderr, because an assertion in a fixture's end names no test
+    remains = leftovers(b)
+    if remains or left:
+        print("left behind:", left, remains, b.log()[-3000:], file=sys.stderr)
+    assert not left, "tests left sandboxes running"
+    assert not remains, "resources left behind"
+
+
+@pytest.fixture
+def own_broker(scratch, request):
+    """A broker for one test that kills or starves it; the shared one stays up meanwhile."""
+    started = []
+    shared = dict(os.environ)
+
+    def make(*extra):
+        b = Broker(scratch / f"{request.node.name[:24]}-{len(started)}", extra).start()
+        started.append(b)
+        export(b)
+        return b
+
+    yield make
+    os.environ.clear()
+    os.environ.update(shared)
+    for b in started:
+        b.stop()
+        remains = leftovers(b)
+        assert not remains, f"resources left behind: {remains}\n{b.log()[-3000:]}"
+
+
+@pytest.fixture
+def sandbox(broker):
+    from e2b import Sandbox
+
+    s = Sandbox.create(timeout=120)
+    yield s
+    s.kill()
