@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "net/http_server.h"
 #include "net/net_loop.h"
+#include "envd/user_files.h"
 
 #define ENVD_VERSION ADIT_ENVD_VERSION
 #define ENVD_ENV_VARS_MAX 1024
@@ -27,12 +28,20 @@ struct envd_env_var {
     bool is_internal; /* set by envd itself: /init cannot change or remove it */
 };
 
+/* Processor time since boot, in any unit. */
+struct envd_cpu_time {
+    uint64_t busy, total;
+};
+
 /*
  * @access_token:   empty: the sandbox is open
  * @default_user:   "root" until /init says otherwise
  * @default_workdir: empty: none
  * @init_wall_ns:   timestamp of the last /init that was taken, 0 before
+ * @cpu_before:     processor times at the last /metrics
  * @env:            name → struct envd_env_var
+ * @user_files:     begins all zero
+ * @fsync_uploads:  answer an upload only when the disk has it
  */
 struct envd {
     uv_loop_t uv;
@@ -43,7 +52,10 @@ struct envd {
     char default_user[USER_NAME_CAP];
     char default_workdir[ENVD_PATH_CAP];
     int64_t init_wall_ns;
+    struct envd_cpu_time cpu_before;
     struct adit_map env;
+    struct user_files user_files;
+    bool fsync_uploads;
 };
 
 /*
@@ -53,12 +65,10 @@ struct envd {
  */
 ADIT_MUST_CHECK int envd_user(struct envd *e, struct adit_view name, struct user_entry *out,
                               struct adit_err *err);
-/* Names for ids, or the decimal id. @out holds USER_NAME_CAP. */
-void envd_user_name(struct envd *e, uint32_t uid, char *out);
-void envd_group_name(struct envd *e, uint32_t gid, char *out);
 
 /*
- * Path rules of every RPC and of /files (envd-api.md 2.4): empty → the default workdir if set; "~" and
+ * Path rules of every RPC and of /files (envd-api.md 2.4): empty → the default workdir if set; "~"
+ * and
  * "~/…" → home; absolute as it is; relative → joined to the home and cleaned. Appends to @out.
  * Errors: BAD_INPUT (message of the contract; NUL in the path; longer than ENVD_PATH_CAP).
  */
