@@ -5,22 +5,22 @@
  *
  * Theory of operation
  *
- * A service is a table of methods. rpc_server_handle() is called inside on_request for a POST under a
- * path of the table; it owns the exchange from then on and turns it into a call:
+ * A service is a table of methods. rpc_server_handle() is called inside on_request for a POST under
+ * a path of the table; it owns the exchange from then on and turns it into a call:
  *
  *   on_open → on_message (once; for client streams any number) → [on_half_close] → finish
  *
  * on_open runs before any message, with the request's head (valid only there): it authenticates,
  * picks up headers and attaches user data; an error from it ends the call with that error. The
- * handler answers with rpc_call_send() (unary and client stream: exactly once, which also ends the call
- * well; server stream: any number, then rpc_call_finish()). on_cancel tells that the call ended without
- * the handler: client gone (ADIT_ERR_CANCELED) or deadline passed (ADIT_ERR_TIMEOUT — by then the
- * client was already sent deadline_exceeded, before anything that the handler does about it). After
- * finish, a unary send, or on_cancel, the call pointer is dead for the handler; on_cancel is never called after
- * the handler ended the call.
+ * handler answers with rpc_call_send() (unary and client stream: exactly once, which also ends the
+ * call well; server stream: any number, then rpc_call_finish()). on_cancel tells that the call
+ * ended without the handler: client gone (ADIT_ERR_CANCELED) or deadline passed (ADIT_ERR_TIMEOUT —
+ * by then the client was already sent deadline_exceeded, before anything that the handler does
+ * about it). After finish, a unary send, or on_cancel, the call pointer is dead for the handler;
+ * on_cancel is never called after the handler ended the call.
  *
- * Streams flush every message at once, always answer 200, and end with an end-of-stream envelope, also for
- * errors before the first message. rpc_call_abort() breaks the connection instead.
+ * Streams flush every message at once, always answer 200, and end with an end-of-stream envelope,
+ * also for errors before the first message. rpc_call_abort() breaks the connection instead.
  */
 #ifndef ADIT_RPC_RPC_SERVER_H
 #define ADIT_RPC_RPC_SERVER_H
@@ -65,7 +65,8 @@ void *rpc_call_user(const struct rpc_call *c);
 void rpc_call_set_user(struct rpc_call *c, void *user);
 struct net_loop *rpc_call_loop(const struct rpc_call *c);
 
-/* Errors: CLOSED, LIMIT (back-pressure ignored), NO_MEMORY: the call is then over (no on_cancel). */
+/* Errors: CLOSED, LIMIT (back-pressure ignored), NO_MEMORY: the call is then over (no on_cancel).
+ */
 int rpc_call_send(struct rpc_call *c, const ProtobufCMessage *m);
 bool rpc_call_is_congested(const struct rpc_call *c);
 /* Stop / go on taking messages of a client stream. */

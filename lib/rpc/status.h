@@ -7,7 +7,8 @@
 
 /* REST: 400, 401, 403, 404, 409, 429, 507, 504, … */
 unsigned rpc_status_http(int code);
-/* Connect: "invalid_argument", "unauthenticated", … (docs: connectrpc.com/docs/protocol#error-codes). */
+/* Connect: "invalid_argument", "unauthenticated", … (docs:
+ * connectrpc.com/docs/protocol#error-codes). */
 const char *rpc_status_connect(int code);
 /* The HTTP status of a unary Connect error. */
 unsigned rpc_status_connect_http(int code);
