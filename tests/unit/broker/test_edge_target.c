@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a request is for: every spelling of a host, an id and a port has one meaning or is refused. */
+#include "broker/edge/edge_target.h"
+
+#include <check.h>
+#include <stdlib.h>
+
+static const struct adit_view domain = ADIT_VIEW("adit.test");
+
+struct row {
+    const char *host, *id, *port;
+    enum edge_target_kind kind;
+    const char *expect; /* "id:port" or the refusal */
+};
+
+static const struct row rows[] = {
+    /* by host */
+    {"3000-iabc.adit.test", NULL, NULL, EDGE_TARGET_SANDBOX, "iabc:3000"},
+    {"3000-iabc.adit.test:8443", NULL, NULL, EDGE_TARGET_SANDBOX, "iabc:3000"},
+    {"3000-iabc.ADIT.Test", NULL, NULL, EDGE_TARGET_SANDBOX, "iabc:3000"},
+    {"3000-iabc.adit.test.", NULL, NULL, EDGE_TARGET_SANDBOX, "iabc:3000"},
+    {"49983-iabc-6532622b.adit.test", NULL, NULL, EDGE_TARGET_SANDBOX, "iabc:49983"},
+    {"03000-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"+3000-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"3000.0-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"0-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"65536-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"a-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"3000-IABC.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
+    {"3000-.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
+    {"3000-i_c.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
+    {"user@3000-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid host"},
+    {"3000-iabc.adit.test:080", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid host"},
+    /* the control API */
+    {"api.adit.test", NULL, NULL, EDGE_TARGET_API, NULL},
+    {"adit.test", NULL, NULL, EDGE_TARGET_API, NULL},
+    {"localhost:3000", NULL, NULL, EDGE_TARGET_API, NULL},
+    {"127.0.0.1", NULL, NULL, EDGE_TARGET_API, NULL},
+    {"[::1]:3000", NULL, NULL, EDGE_TARGET_API, NULL},
+    {"3000-iabc.other.test", NULL, NULL, EDGE_TARGET_API, NULL},
+    {"my-balancer.corp.test", NULL, NULL, EDGE_TARGET_API, NULL},
+    {"", NULL, NULL, EDGE_TARGET_API, NULL},
+    /* by header */
+    {"localhost:3000", "iabc", "49983", EDGE_TARGET_SANDBOX, "iabc:49983"},
+    {"sandbox.adit.test", "iabc", "49983", EDGE_TARGET_SANDBOX, "iabc:49983"},
+    {"my-balancer.corp.test", "iabc", "1", EDGE_TARGET_SANDBOX, "iabc:1"},
+    {"localhost", "iabc", NULL, EDGE_TARGET_REFUSED, "missing header"},
+    {"localhost", NULL, "49983", EDGE_TARGET_REFUSED, "missing header"},
+    {"localhost", "", "49983", EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
+    {"localhost", "iabc", "", EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"localhost", "iabc", "049983", EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"localhost", "iabc", "+49983", EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"localhost", "iabc", "49983.0", EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"localhost", "iabc", " 49983", EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"localhost", "../iabc", "49983", EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
+    {"localhost", "iabc-6532622b", "49983", EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
+    /* both */
+    {"3000-iabc.adit.test", "iabc", "3000", EDGE_TARGET_SANDBOX, "iabc:3000"},
+    {"3000-iabc.adit.test", "iabd", "3000", EDGE_TARGET_REFUSED,
+     "Host and E2b-Sandbox-Id name different sandboxes"},
+    {"3000-iabc.adit.test", "iabc", "3001", EDGE_TARGET_REFUSED,
+     "Host and E2b-Sandbox-Port name different ports"},
+    {"49983-iabc.adit.test", "iabc", "049983", EDGE_TARGET_REFUSED,
+     "Host and E2b-Sandbox-Id name different sandboxes"},
+};
+
+static struct adit_view optional(const char *s)
+{
+    return adit_view_str(s);
+}
+
+START_TEST(edge_target_reads_each_spelling_one_way)
+{
+    const struct row *r = &rows[_i];
+    struct edge_target t;
+    char got[160] = "";
+
+    edge_target_parse(adit_view_str(r->host), optional(r->id), optional(r->port), domain, &t);
+    ck_assert_msg(t.kind == r->kind, "host '%s' id '%s' port '%s': kind %d, not %d (%s)", r->host,
+                  r->id ? r->id : "-", r->port ? r->port : "-", t.kind, r->kind,
+                  t.refusal ? t.refusal : "");
+    if (t.kind == EDGE_TARGET_SANDBOX)
+        snprintf(got, sizeof(got), "%.*s:%u", ADIT_VIEW_ARG(t.sandbox_id), t.port);
+    else if (t.kind == EDGE_TARGET_REFUSED)
+        snprintf(got, sizeof(got), "%s", t.refusal);
+    if (r->expect != NULL)
+        ck_assert_str_eq(got, r->expect);
+}
+END_TEST
+
+START_TEST(edge_target_refuses_an_id_longer_than_the_table_holds)
+{
+    char id[EDGE_ID_CAP + 1];
+    struct edge_target t;
+
+    memset(id, 'a', sizeof(id));
+    edge_target_parse((struct adit_view)ADIT_VIEW("localhost"), adit_view_mem(id, EDGE_ID_CAP),
+                      (struct adit_view)ADIT_VIEW("80"), domain, &t);
+    ck_assert_int_eq(t.kind, EDGE_TARGET_REFUSED);
+    edge_target_parse((struct adit_view)ADIT_VIEW("localhost"), adit_view_mem(id, EDGE_ID_CAP - 1),
+                      (struct adit_view)ADIT_VIEW("80"), domain, &t);
+    ck_assert_int_eq(t.kind, EDGE_TARGET_SANDBOX);
+}
+END_TEST
+
+START_TEST(edge_target_keeps_the_channel_ports_to_the_host)
+{
+    ck_assert(edge_target_is_reserved(1024));
+    ck_assert(edge_target_is_reserved(1025));
+    ck_assert(edge_target_is_reserved(1026));
+    ck_assert(!edge_target_is_reserved(1023));
+    ck_assert(!edge_target_is_reserved(49983));
+}
+END_TEST
+
+START_TEST(edge_target_knows_envds_control_routes)
+{
+    static const char *const control[] = {"/init",     "/freeze",  "/unfreeze", "/collapse",
+                                          "/fsfreeze", "/fsthaw", "/upgrade"};
+
+    for (size_t i = 0; i < sizeof(control) / sizeof(control[0]); i++)
+        ck_assert(edge_target_is_envd_control(adit_view_str(control[i])));
+    ck_assert(!edge_target_is_envd_control(adit_view_str("/health")));
+    ck_assert(!edge_target_is_envd_control(adit_view_str("/initial")));
+    ck_assert(!edge_target_is_envd_control(adit_view_str("/")));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("edge_target");
+    TCase *tc = tcase_create("edge_target");
+    SRunner *sr;
+
+    tcase_add_loop_test(tc, edge_target_reads_each_spelling_one_way, 0,
+                        (int)(sizeof(rows) / sizeof(rows[0])));
+    tcase_add_test(tc, edge_target_refuses_an_id_longer_than_the_table_holds);
+    tcase_add_test(tc, edge_target_keeps_the_channel_ports_to_the_host);
+    tcase_add_test(tc, edge_target_knows_envds_control_routes);
+    suite_add_tcase(s, tc);
+    sr = srunner_create(s);
+    srunner_run_all(sr, CK_NORMAL);
+    int failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
