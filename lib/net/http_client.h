@@ -8,7 +8,7 @@
  * call takes an idle connection or dials one: connect, channel handshake, tunnel line, each within
  * dial_ms in sum (ADIT_ERR_TIMEOUT). The head was written by the caller (http_write), so the client
  * never sees a client's bytes. A kept connection that turns out dead before the first byte of the
- * reply is replaced once, if the request had no body. A reply is hostile: two final replies, bytes
+ * reply is replaced once, if the request had no body and its method is idempotent. A reply is hostile: two final replies, bytes
  * after the end, an unasked 101 fail the call (ADIT_ERR_PROTOCOL) and the connection is closed; it is
  * kept for the next call only when both bodies ended in order and both sides keep alive.
  *
@@ -16,14 +16,18 @@
  *
  * on_fail replaces any suffix of that. After on_end or on_fail, or after http_call_cancel(), the call
  * pointer is dead. After on_head with status 101 both directions are raw (on_body, write_body), on_end
- * is the peer's half-close and the call lives until cancel (or on_fail). Interim replies (100, 102,
- * 103) are swallowed.
+ * is the peer's half-close, http_call_end_body() is ours, and the call lives until cancel (or on_fail).
+ * Interim replies (100, 102, 103) are swallowed, up to HTTP_CALL_INTERIM_MAX of them.
+ *
+ * Nothing here calls back before it returns, http_pool_close() excepted.
  */
 #ifndef ADIT_NET_HTTP_CLIENT_H
 #define ADIT_NET_HTTP_CLIENT_H
 
 #include "net/dial.h"
 #include "net/http_msg.h"
+
+#define HTTP_CALL_INTERIM_MAX 16
 
 struct http_pool_conf {
     struct http_target target;
@@ -67,8 +71,9 @@ ADIT_MUST_CHECK int http_call_start(struct http_pool *p, enum http_method method
                                     const struct http_call_ops *ops, void *user,
                                     struct http_call **out, struct adit_err *err);
 void *http_call_user(const struct http_call *c);
-/* Request body. Before the connection stands the bytes are queued (bounded by NET_STREAM_HIGH:
- * congested until then). Errors: CLOSED (on_fail follows), LIMIT. */
+/* Request body. Until the connection stands the call is congested, and at most NET_STREAM_HIGH bytes are
+ * queued; on_drain comes when it stands. Errors: CLOSED (on_fail follows, or the reply that the peer
+ * sent before it closed), LIMIT, NO_MEMORY (cancel the call). */
 ADIT_MUST_CHECK int http_call_write_body(struct http_call *c, struct adit_view bytes);
 void http_call_end_body(struct http_call *c);
 bool http_call_is_congested(const struct http_call *c);

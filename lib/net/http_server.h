@@ -14,14 +14,23 @@
  *
  * Exactly one of two things ends an exchange: the handler's http_exchange_end()/_reply()/_reset(), or
  * on_abort. After either the pointer is dead for the handler: it hears nothing more. (If the answer
- * ended before the request's body did, the rest is discarded and the connection closed after.)
+ * ended before the request's body did, the rest is discarded and the connection closed after.) A
+ * client that closes its sending side while an exchange runs counts as gone, as with most servers.
+ *
+ * Raw (HTTP_FRAMING_RAW) is the one exception: http_exchange_end() half-closes, and the exchange goes
+ * on until the client has half-closed as well. The last call is then on_end if the client is the second
+ * to close, http_exchange_end() if the handler is, or on_abort. on_end has come once before raw began,
+ * unless raw began inside on_request: that was the end of the request's (empty) body.
+ *
+ * None of the functions below calls back the handler.
  *
  * Errors of parsing are answered by the server itself through conf.on_refuse (status, message).
  * "Expect: 100-continue" is answered by the server when the handler first resumes or keeps reading the
  * body (never when it already answered).
  *
- * Timers: header_ms from the first byte of a head to its end (answered 408); body_ms without a body
- * byte while we are willing to read (408); idle_ms between requests (closed).
+ * Timers: header_ms from the first byte of a head to its end (answered 408), and from accept to the
+ * first byte (closed); body_ms without a body byte while we are willing to read (408); idle_ms between
+ * requests (closed).
  * Back-pressure: on_body's source is stopped by http_exchange_pause(); a writer checks
  * http_exchange_is_congested() and waits for on_drain.
  *
@@ -73,7 +82,8 @@ void http_server_drain(struct http_server *s, uint64_t grace_ms, void (*on_drain
 
 /* ---- exchanges ---- */
 
-/* Both are called inside on_request, at most once each. @ops is kept by reference. */
+/* Called inside on_request, or whenever the exchange changes hands. @ops is kept by reference; NULL and
+ * NULL members hear nothing. */
 void http_exchange_set_ops(struct http_exchange *x, const struct http_exchange_ops *ops, void *user);
 void *http_exchange_user(const struct http_exchange *x);
 struct http_server *http_exchange_server(const struct http_exchange *x);
@@ -95,7 +105,7 @@ void http_exchange_reply(struct http_exchange *x, unsigned status, struct adit_v
 enum http_framing {
     HTTP_FRAMING_LENGTH,  /* exactly @length bytes follow; one byte more or less resets */
     HTTP_FRAMING_CHUNKED, /* chunked to a 1.1 client, until close to a 1.0 client */
-    HTTP_FRAMING_NONE,    /* a reply that has no body (1xx … 204, 304) */
+    HTTP_FRAMING_NONE,    /* a reply that has no body (204, 304, the answer to HEAD) */
     HTTP_FRAMING_RAW,     /* 101: both directions become raw bytes: on_body/write carry them, on_end is
                              the client's half-close, http_exchange_end half-closes ours and the exchange
                              is over when both are closed */
@@ -105,7 +115,7 @@ enum http_framing {
  * http_exchange_flush. */
 void http_exchange_begin(struct http_exchange *x, unsigned status, enum http_framing framing,
                          uint64_t length);
-/* An interim reply (100, 103) with the headers gathered so far. */
+/* Send the head of a begun answer now. */
 void http_exchange_flush(struct http_exchange *x);
 /* Send body bytes; never copies what the socket takes at once. Errors: ADIT_ERR_CLOSED: on_abort will
  * come (or came); ADIT_ERR_LIMIT: back-pressure ignored. */

@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP/1.1 server connections: reading requests, giving them to the handler, timers, draining.
+ *
+ * Theory of operation
+ *
+ * States of a connection (enum http_conn_state):
+ *
+ *   HEAD ──head──> BODY ──end of request──> ANSWER ──answer ended──> HEAD
+ *                   │ └──answer ended, no body──> HEAD               (keep-alive)
+ *                   └──begin(RAW)──> RAW ──both sides closed──> DEAD
+ *   any ──error, timer, reset, end without keep-alive──> DEAD
+ *
+ * Input is parsed where it lies in the loop's scratch buffer. What cannot be taken now (the handler
+ * paused, or a pipelined request came) is copied to @held and reading stops until it is used up; so a
+ * connection holds at most one read of input, and an idle one holds none. Held input is taken at the
+ * next loop turn, never inside the handler's call.
+ *
+ * Ownership: a connection is owned by its server, one exchange is embedded in it. @busy fences it: a
+ * connection that dies while its code runs is freed when the outermost call leaves, and so are the
+ * parser and the held bytes that views of the handler may point into.
+ *
+ * Failure: the exchange hears on_abort once; whatever can still be answered is (conf.on_refuse), with a
+ * lingering close so that the client can read it. After any error nothing more is read.
+ */
+#include "net/http_server_int.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+/* Pipelined requests taken in one turn; the rest waits for the next. */
+#define REQUESTS_PER_TURN 32
+/* One read, and what an adopted connection brought along. */
+#define HELD_CAP (2u * NET_SCRATCH_CAP)
+#define REFUSE_HEADERS_CAP 4096u
+#define REFUSE_BODY_CAP (16u * 1024)
+
+/* ---- end of a connection ---- */
+
+enum close_kind { CLOSE_GRACEFULLY, CLOSE_RESET };
+
+static void conn_leave(struct http_conn *c)
+{
+    if (--c->busy)
+        return;
+    if (c->state != HTTP_CONN_DEAD) {
+        http_server_update(c);
+        return;
+    }
+    http_parser_free(c->parser);
+    adit_buf_fini(&c->held);
+    free(c);
+}
+
+static void conn_kill(struct http_conn *c, enum close_kind kind)
+{
+    struct http_server *s = c->server;
+
+    if (c->state == HTTP_CONN_DEAD)
+        return;
+    c->busy++;
+    c->state = HTTP_CONN_DEAD;
+    net_deadline_cancel(&c->deadline);
+    net_task_cancel(&c->turn);
+    http_exchange_fini(&c->exchange);
+    if (kind == CLOSE_RESET)
+        net_stream_reset(c->stream);
+    else
+        net_stream_close_gracefully(c->stream);
+    adit_list_remove(&c->node);
+    if (--s->conn_cnt == 0 && s->is_draining)
+        net_task_post(&s->drained);
+    conn_leave(c);
+}
+
+static void exchange_over(struct http_conn *c)
+{
+    c->exchange.is_live = false;
+    c->server->exchange_cnt--;
+}
+
+static void exchange_abort(struct http_conn *c, const struct adit_err *err)
+{
+    struct http_exchange *x = &c->exchange;
+
+    if (!x->is_live)
+        return;
+    exchange_over(c);
+    if (x->ops->on_abort)
+        x->ops->on_abort(x, err);
+}
+
+/* The connection is of no use any more, and nothing can be answered. */
+static void conn_fail(struct http_conn *c, const struct adit_err *err)
+{
+    bool cut = c->exchange.is_live || c->is_reset;
+
+    c->busy++;
+    exchange_abort(c, err);
+    conn_kill(c, cut ? CLOSE_RESET : CLOSE_GRACEFULLY);
+    conn_leave(c);
+}
+
+static void send_refusal(struct http_conn *c, unsigned status, const char *message)
+{
+    struct http_server *s = c->server;
+    struct adit_buf headers, body;
+
+    adit_buf_init(&headers, REFUSE_HEADERS_CAP);
+    adit_buf_init(&body, REFUSE_BODY_CAP);
+    if (s->conf.on_refuse) {
+        s->conf.on_refuse(s, status, message, &headers, &body);
+    } else if (http_write_header_str(&headers, "Content-Type", "text/plain; charset=utf-8") != 0 ||
+               adit_buf_append_str(&body, message) != 0) {
+        adit_buf_clear(&headers); /* without memory the status alone must do */
+    }
+    http_exchange_send_refusal(c, status, adit_buf_view(&headers), adit_buf_view(&body));
+    adit_buf_fini(&headers);
+    adit_buf_fini(&body);
+}
+
+/* Answer what cannot be served, tell the handler, close. */
+static void conn_refuse(struct http_conn *c, unsigned status, const struct adit_err *err)
+{
+    bool begun = c->exchange.is_live && c->exchange.answer >= HTTP_ANSWER_SENT;
+
+    c->busy++;
+    exchange_abort(c, err);
+    if (c->state != HTTP_CONN_DEAD && !begun)
+        send_refusal(c, status, err->msg);
+    conn_kill(c, begun ? CLOSE_RESET : CLOSE_GRACEFULLY);
+    conn_leave(c);
+}
+
+void http_server_reset(struct http_conn *c)
+{
+    if (c->exchange.is_live)
+        exchange_over(c);
+    conn_kill(c, CLOSE_RESET);
+}
+
+void http_server_answered(struct http_conn *c)
+{
+    struct http_exchange *x = &c->exchange;
+    bool is_whole = c->state == HTTP_CONN_ANSWER || !c->has_body;
+
+    if (x->is_live)
+        exchange_over(c);
+    if (c->is_broken || c->state == HTTP_CONN_RAW || !is_whole || !x->keep_alive ||
+        c->server->is_draining) {
+        conn_kill(c, c->is_reset ? CLOSE_RESET : CLOSE_GRACEFULLY);
+        return;
+    }
+    http_exchange_fini(x);
+    c->has_served = true;
+    c->wait = HTTP_WAIT_NOTHING;
+    if (c->state == HTTP_CONN_ANSWER)
+        c->state = HTTP_CONN_HEAD;
+    http_server_update(c);
+}
+
+/* ---- input ---- */
+
+static void give_request(struct http_conn *c, const struct http_head *head)
+{
+    c->state = HTTP_CONN_BODY;
+    c->has_body = http_head_has_body(head, head->method);
+    c->wait = HTTP_WAIT_NOTHING;
+    http_exchange_init(&c->exchange, head);
+    c->server->exchange_cnt++;
+    c->server->conf.on_request(&c->exchange, head);
+}
+
+static void give_body(struct http_conn *c, struct adit_view bytes)
+{
+    struct http_exchange *x = &c->exchange;
+
+    x->expects_continue = false;
+    if (x->is_live && x->ops->on_body)
+        x->ops->on_body(x, bytes);
+}
+
+static void give_end(struct http_conn *c)
+{
+    struct http_exchange *x = &c->exchange;
+
+    if (!x->is_live) {
+        c->state = HTTP_CONN_HEAD;
+        return;
+    }
+    c->state = HTTP_CONN_ANSWER;
+    if (x->ops->on_end)
+        x->ops->on_end(x);
+}
+
+/* Take one event out of @in. Return: false when there is nothing more to do now. */
+static bool conn_step(struct http_conn *c, struct adit_view *in)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct http_head head;
+    struct adit_view body;
+    enum http_event event;
+
+    if (c->state == HTTP_CONN_RAW) {
+        body = *in;
+        *in = adit_view_mem(NULL, 0);
+        if (body.len)
+            give_body(c, body);
+        return false;
+    }
+    if (http_parser_next(c->parser, in, &head, &body, &event, &err) != ADIT_OK) {
+        conn_refuse(c, http_parser_error_status(c->parser), &err);
+        return false;
+    }
+    switch (event) {
+    case HTTP_EV_MORE:
+        return false;
+    case HTTP_EV_HEAD:
+        give_request(c, &head);
+        return true;
+    case HTTP_EV_BODY:
+        give_body(c, body);
+        return true;
+    case HTTP_EV_END:
+        give_end(c);
+        return true;
+    }
+    return false;
+}
+
+/* Is there somebody who takes input now? */
+static bool takes_input(const struct http_conn *c)
+{
+    switch (c->state) {
+    case HTTP_CONN_HEAD:
+        return !c->is_broken;
+    case HTTP_CONN_BODY:
+    case HTTP_CONN_RAW:
+        return !c->is_broken && !(c->exchange.is_live && c->exchange.is_paused);
+    case HTTP_CONN_ANSWER:
+    case HTTP_CONN_DEAD:
+        break;
+    }
+    return false;
+}
+
+/* Return: how many bytes at the end of @in nobody took yet. */
+static size_t conn_feed(struct http_conn *c, struct adit_view in)
+{
+    unsigned budget = REQUESTS_PER_TURN;
+
+    while (takes_input(c) && budget) {
+        if (c->state == HTTP_CONN_HEAD && --budget == 0)
+            break;
+        if (!conn_step(c, &in))
+            break;
+    }
+    return in.len;
+}
+
+static void conn_take(struct http_conn *c, struct adit_view bytes)
+{
+    size_t left;
+
+    c->busy++;
+    left = conn_feed(c, bytes);
+    if (c->state != HTTP_CONN_DEAD && left &&
+        adit_buf_append(&c->held, bytes.ptr + bytes.len - left, left) != ADIT_OK) {
+        c->is_broken = c->is_reset = true;
+        net_task_post(&c->turn);
+    }
+    conn_leave(c);
+}
+
+static void conn_take_held(struct http_conn *c)
+{
+    size_t left = conn_feed(c, adit_buf_view(&c->held));
+
+    if (c->state != HTTP_CONN_DEAD)
+        adit_buf_consume(&c->held, c->held.len - left);
+}
+
+/* Can the parser go on with what is there, without a read? */
+static bool has_work(const struct http_conn *c)
+{
+    return takes_input(c) && (c->held.len || (c->state == HTTP_CONN_BODY && !c->has_body));
+}
+
+static void on_turn(struct net_task *t)
+{
+    struct http_conn *c = ADIT_CONTAINER_OF(t, struct http_conn, turn);
+    struct adit_err err = ADIT_ERR_INIT;
+
+    c->busy++;
+    if (c->exchange.is_live)
+        http_exchange_send_pending(&c->exchange);
+    if (c->is_broken) {
+        (void)adit_err_set(&err, ADIT_ERR_CLOSED, "connection lost"); /* only told */
+        conn_fail(c, &err);
+    } else if (takes_input(c)) {
+        conn_take_held(c); /* none held: the end of the body may still have to be told */
+    }
+    conn_leave(c);
+}
+
+/* ---- what the connection waits for ---- */
+
+static enum http_conn_wait what_wait(const struct http_conn *c)
+{
+    const struct http_exchange *x = &c->exchange;
+
+    switch (c->state) {
+    case HTTP_CONN_HEAD:
+        if (!http_parser_is_idle(c->parser) || c->held.len)
+            return HTTP_WAIT_HEAD;
+        return c->has_served ? HTTP_WAIT_IDLE : HTTP_WAIT_FIRST;
+    case HTTP_CONN_BODY:
+        return x->is_live && !x->is_paused ? HTTP_WAIT_BODY : HTTP_WAIT_NOTHING;
+    case HTTP_CONN_RAW:
+        return x->answer == HTTP_ANSWER_ENDED ? HTTP_WAIT_RAW_END : HTTP_WAIT_NOTHING;
+    case HTTP_CONN_ANSWER:
+    case HTTP_CONN_DEAD:
+        break;
+    }
+    return HTTP_WAIT_NOTHING;
+}
+
+static uint64_t wait_ms(const struct http_server_conf *conf, enum http_conn_wait wait)
+{
+    switch (wait) {
+    case HTTP_WAIT_FIRST:
+        return conf->header_ms ? conf->header_ms : conf->idle_ms;
+    case HTTP_WAIT_HEAD:
+        return conf->header_ms;
+    case HTTP_WAIT_BODY:
+        return conf->body_ms;
+    case HTTP_WAIT_IDLE:
+    case HTTP_WAIT_RAW_END:
+        return conf->idle_ms;
+    case HTTP_WAIT_NOTHING:
+        break;
+    }
+    return 0;
+}
+
+static void update_deadline(struct http_conn *c)
+{
+    enum http_conn_wait wait = what_wait(c);
+    uint64_t ms;
+
+    if (wait == c->wait && wait != HTTP_WAIT_BODY && wait != HTTP_WAIT_RAW_END)
+        return; /* a head that drips in does not get more time */
+    c->wait = wait;
+    ms = wait_ms(&c->server->conf, wait);
+    if (ms)
+        net_deadline_arm(&c->deadline, ms);
+    else
+        net_deadline_cancel(&c->deadline);
+}
+
+void http_server_update(struct http_conn *c)
+{
+    struct http_exchange *x = &c->exchange;
+
+    if (c->busy || c->state == HTTP_CONN_DEAD)
+        return; /* whoever is busy comes here at last */
+    if (x->is_live && x->expects_continue && x->answer == HTTP_ANSWER_NONE && !x->is_paused &&
+        c->state == HTTP_CONN_BODY)
+        http_exchange_send_continue(x);
+    if (has_work(c))
+        net_task_post(&c->turn);
+    if (c->held.len || (x->is_live && x->is_paused && c->state != HTTP_CONN_ANSWER))
+        net_stream_read_stop(c->stream);
+    else
+        net_stream_read_start(c->stream);
+    update_deadline(c);
+}
+
+static void on_due(struct net_deadline *d)
+{
+    struct http_conn *c = ADIT_CONTAINER_OF(d, struct http_conn, deadline);
+    struct adit_err err = ADIT_ERR_INIT;
+
+    switch (c->wait) {
+    case HTTP_WAIT_HEAD:
+        (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the request took too long"); /* only told */
+        conn_refuse(c, 408, &err);
+        break;
+    case HTTP_WAIT_BODY:
+        (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the request body stalled"); /* only told */
+        conn_refuse(c, 408, &err);
+        break;
+    case HTTP_WAIT_RAW_END:
+        (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the client does not close"); /* only told */
+        conn_fail(c, &err);
+        break;
+    case HTTP_WAIT_FIRST:
+    case HTTP_WAIT_IDLE:
+    case HTTP_WAIT_NOTHING:
+        conn_kill(c, CLOSE_GRACEFULLY);
+        break;
+    }
+}
+
+/* ---- stream events ---- */
+
+static void on_read(struct net_stream *stream, struct adit_view bytes)
+{
+    conn_take(net_stream_owner(stream), bytes);
+}
+
+static void raw_ended(struct http_conn *c)
+{
+    struct http_exchange *x = &c->exchange;
+
+    c->peer_ended = true;
+    c->busy++;
+    if (x->is_live && x->ops->on_end)
+        x->ops->on_end(x);
+    if (x->is_live && x->answer == HTTP_ANSWER_ENDED)
+        http_server_answered(c);
+    conn_leave(c);
+}
+
+static void on_end(struct net_stream *stream, const struct adit_err *err)
+{
+    struct http_conn *c = net_stream_owner(stream);
+    struct adit_err gone = ADIT_ERR_INIT;
+
+    if (c->state == HTTP_CONN_RAW && !err) {
+        raw_ended(c);
+        return;
+    }
+    (void)adit_err_set(&gone, ADIT_ERR_CLOSED, "the client is gone%s%s", err ? ": " : "",
+                       err ? err->msg : ""); /* only told */
+    conn_fail(c, &gone);
+}
+
+static void on_drain(struct net_stream *stream)
+{
+    struct http_conn *c = net_stream_owner(stream);
+
+    if (c->exchange.is_live && c->exchange.ops->on_drain)
+        c->exchange.ops->on_drain(&c->exchange);
+}
+
+static const struct net_stream_ops stream_ops = {on_read, on_end, on_drain};
+
+/* ---- server ---- */
+
+static struct http_conn *conn_new(struct http_server *s, struct net_stream *stream)
+{
+    struct http_conn *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    c->parser = http_parser_new(HTTP_REQUEST);
+    if (!c->parser) {
+        free(c);
+        return NULL;
+    }
+    c->server = s;
+    c->stream = stream;
+    http_exchange_set_ops(&c->exchange, NULL, NULL);
+    adit_buf_init(&c->exchange.headers, HTTP_EXCHANGE_HEADERS_CAP);
+    adit_buf_init(&c->held, HELD_CAP);
+    net_deadline_init(&c->deadline, s->loop, on_due);
+    net_task_init(&c->turn, s->loop, on_turn);
+    adit_list_init(&c->node);
+    adit_list_push(&s->conns, &c->node);
+    s->conn_cnt++;
+    return c;
+}
+
+void http_server_adopt(struct http_server *s, struct net_stream *take_stream,
+                       struct adit_view already)
+{
+    bool is_full = s->conf.connections_max && s->conn_cnt >= s->conf.connections_max;
+    struct http_conn *c = s->is_draining || is_full ? NULL : conn_new(s, take_stream);
+
+    if (!c) {
+        net_stream_close(take_stream);
+        return;
+    }
+    net_stream_set_owner(take_stream, &stream_ops, c);
+    conn_take(c, already);
+}
+
+void http_server_accept(void *server, int take_fd)
+{
+    struct http_server *s = server;
+    struct net_stream *stream;
+    struct adit_err err = ADIT_ERR_INIT;
+
+    if (net_stream_open_fd(s->loop, take_fd, NULL, NULL, &stream, &err) == ADIT_OK)
+        http_server_adopt(s, stream, adit_view_mem(NULL, 0));
+}
+
+static void server_free(struct http_server *s)
+{
+    net_deadline_cancel(&s->grace);
+    adit_buf_fini(&s->head);
+    adit_buf_fini(&s->spare_headers);
+    free(s);
+}
+
+static void on_drained(struct net_task *t)
+{
+    struct http_server *s = ADIT_CONTAINER_OF(t, struct http_server, drained);
+
+    s->on_drained(s->conf.owner);
+    server_free(s);
+}
+
+static void on_grace_over(struct net_deadline *d)
+{
+    struct http_server *s = ADIT_CONTAINER_OF(d, struct http_server, grace);
+    struct adit_err err = ADIT_ERR_INIT;
+    struct adit_list *node;
+
+    (void)adit_err_set(&err, ADIT_ERR_CANCELED, "the server stops"); /* only told */
+    while ((node = adit_list_first(&s->conns))) {
+        struct http_conn *c = ADIT_CONTAINER_OF(node, struct http_conn, node);
+        c->is_reset = true;
+        conn_fail(c, &err);
+    }
+}
+
+int http_server_new(struct net_loop *l, const struct http_server_conf *conf,
+                    struct http_server **out, struct adit_err *err)
+{
+    struct http_server *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "HTTP server");
+    s->loop = l;
+    s->conf = *conf;
+    s->date_s = -1;
+    adit_list_init(&s->conns);
+    adit_buf_init(&s->head, HTTP_EXCHANGE_HEADERS_CAP + HTTP_HEAD_CAP);
+    adit_buf_init(&s->spare_headers, HTTP_EXCHANGE_HEADERS_CAP);
+    net_deadline_init(&s->grace, l, on_grace_over);
+    net_task_init(&s->drained, l, on_drained);
+    *out = s;
+    return ADIT_OK;
+}
+
+void *http_server_owner(const struct http_server *s)
+{
+    return s->conf.owner;
+}
+
+size_t http_server_connection_cnt(const struct http_server *s)
+{
+    return s->conn_cnt;
+}
+
+size_t http_server_exchange_cnt(const struct http_server *s)
+{
+    return s->exchange_cnt;
+}
+
+void http_server_drain(struct http_server *s, uint64_t grace_ms, void (*drained)(void *owner))
+{
+    struct adit_list *it, *tmp;
+
+    s->is_draining = true;
+    s->on_drained = drained;
+    ADIT_LIST_EACH(it, tmp, &s->conns)
+    {
+        struct http_conn *c = ADIT_CONTAINER_OF(it, struct http_conn, node);
+        if (c->state == HTTP_CONN_HEAD && http_parser_is_idle(c->parser) && !c->held.len)
+            conn_kill(c, CLOSE_GRACEFULLY);
+    }
+    if (s->conn_cnt == 0)
+        net_task_post(&s->drained);
+    else
+        net_deadline_arm(&s->grace, grace_ms);
+}
+
+const char *http_server_date(struct http_server *s)
+{
+    int64_t now_s = adit_clock_wall_ns() / 1000000000;
+    time_t t = (time_t)now_s;
+    struct tm tm;
+
+    if (now_s == s->date_s)
+        return s->date;
+    if (!gmtime_r(&t, &tm) ||
+        strftime(s->date, sizeof(s->date), "%a, %d %b %Y %H:%M:%S GMT", &tm) == 0)
+        s->date[0] = '\0';
+    s->date_s = now_s;
+    return s->date;
+}
