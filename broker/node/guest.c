@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Waking a guest up.
+ *
+ * Theory of operation
+ *
+ * States: INIT ── 204 ──> HEALTH ── 204 ──> done. A call that fails (nobody accepts yet, reset, a
+ * 503) is made again on a new connection after GUEST_RETRY_MS; any other answer, and the deadline,
+ * end it. The body is written once, with one timestamp, so a repeated /init changes nothing.
+ * Ownership: a guest frees itself after its callback or a cancel, when its timer's handle is
+ * closed. Trust: envd's answers come from the sandbox; status codes are all that is read of them.
+ */
+#include "broker/node/guest.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "broker/jtext.h"
+#include "net/http_write.h"
+
+#define BODY_STEP (64u * 1024)
+
+enum guest_phase { PHASE_INIT, PHASE_HEALTH, PHASE_OVER };
+
+/*
+ * @call:   the running call, or NULL
+ * @retry:  short, so a timer of its own; its close callback frees the guest
+ */
+struct guest {
+    enum guest_phase phase;
+    struct net_loop *loop; /* borrowed */
+    struct http_pool *pool;
+    struct http_call *call;
+    struct adit_buf body;
+    size_t sent; /* of the body, in this call */
+    unsigned status;
+    uv_timer_t retry;
+    struct net_deadline deadline;
+    struct adit_err last;
+    guest_fn on_done;
+    void *user;
+};
+
+static void begin_call(struct guest *g);
+
+static void on_retry_closed(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+/* The one way out. */
+static void close_guest(struct guest *g)
+{
+    g->phase = PHASE_OVER;
+    if (g->call)
+        http_call_cancel(g->call);
+    net_deadline_cancel(&g->deadline);
+    http_pool_close(g->pool);
+    adit_buf_fini(&g->body);
+    uv_close((uv_handle_t *)&g->retry, on_retry_closed);
+}
+
+static void finish(struct guest *g, const struct adit_err *err)
+{
+    guest_fn on_done = g->on_done;
+    void *user = g->user;
+    close_guest(g);
+    on_done(user, err);
+}
+
+static void on_deadline(struct net_deadline *d)
+{
+    struct guest *g = ADIT_CONTAINER_OF(d, struct guest, deadline);
+    struct adit_err err = ADIT_ERR_INIT;
+    (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "envd did not become ready: %s",
+                       g->last.code ? g->last.msg : "no answer");
+    finish(g, &err);
+}
+
+static void on_retry(uv_timer_t *t)
+{
+    begin_call(t->data);
+}
+
+static void retry_later(struct guest *g, const struct adit_err *why)
+{
+    g->last = *why;
+    uv_timer_start(&g->retry, on_retry, GUEST_RETRY_MS, 0);
+}
+
+static void on_head(struct http_call *c, const struct http_head *head)
+{
+    struct guest *g = http_call_user(c);
+    g->status = head->status;
+}
+
+static void on_body(struct http_call *c, struct adit_view bytes)
+{
+    (void)c; /* what a refusal says is the sandbox's own text: not read */
+    (void)bytes;
+}
+
+static void on_end(struct http_call *c)
+{
+    struct guest *g = http_call_user(c);
+    struct adit_err err = ADIT_ERR_INIT;
+    g->call = NULL;
+    if (g->status == 204 && g->phase == PHASE_HEALTH) {
+        finish(g, NULL);
+        return;
+    }
+    if (g->status == 204) {
+        g->phase = PHASE_HEALTH;
+        begin_call(g);
+        return;
+    }
+    (void)adit_err_set(&err, ADIT_ERR_UNAVAILABLE, "envd answered %s with status %u",
+                       g->phase == PHASE_INIT ? "/init" : "/health", g->status);
+    if (g->status == 503)
+        retry_later(g, &err);
+    else
+        finish(g, &err);
+}
+
+/* Send what the connection takes; on_drain goes on. A failed write is told by on_fail. */
+static void send_body(struct guest *g)
+{
+    while (g->call && g->sent < g->body.len && !http_call_is_congested(g->call)) {
+        struct adit_view rest = adit_buf_view(&g->body);
+        size_t step = rest.len - g->sent < BODY_STEP ? rest.len - g->sent : BODY_STEP;
+        struct adit_view piece = {rest.ptr + g->sent, step};
+        g->sent += step;
+        if (http_call_write_body(g->call, piece))
+            return;
+    }
+    if (g->call && g->sent == g->body.len)
+        http_call_end_body(g->call);
+}
+
+static void on_drain(struct http_call *c)
+{
+    struct guest *g = http_call_user(c);
+    if (g->phase == PHASE_INIT && g->sent < g->body.len)
+        send_body(g);
+}
+
+static void on_fail(struct http_call *c, const struct adit_err *err)
+{
+    struct guest *g = http_call_user(c);
+    g->call = NULL;
+    retry_later(g, err);
+}
+
+static const struct http_call_ops call_ops = {.on_head = on_head,
+                                              .on_body = on_body,
+                                              .on_end = on_end,
+                                              .on_drain = on_drain,
+                                              .on_fail = on_fail};
+
+static int write_head(const struct guest *g, struct adit_buf *head)
+{
+    bool is_init = g->phase == PHASE_INIT;
+    int rc;
+    if ((rc = http_write_request_line(head, adit_view_str(is_init ? "POST" : "GET"),
+                                      adit_view_str(is_init ? "/init" : "/health"))) ||
+        (rc = http_write_header_str(head, "Host", "localhost")))
+        return rc;
+    if (is_init && ((rc = http_write_header_str(head, "Content-Type", "application/json")) ||
+                    (rc = http_write_header_u64(head, "Content-Length", g->body.len))))
+        return rc;
+    return http_write_end(head);
+}
+
+static int start_call(struct guest *g, struct adit_err *err)
+{
+    bool is_init = g->phase == PHASE_INIT;
+    struct adit_buf head;
+    adit_buf_init(&head, HTTP_HEAD_CAP);
+    g->status = 0;
+    int rc = write_head(g, &head);
+    if (rc == 0)
+        rc = http_call_start(g->pool, is_init ? HTTP_POST : HTTP_GET, false, adit_buf_view(&head),
+                             is_init ? HTTP_BODY_LENGTH : HTTP_BODY_NONE, &call_ops, g, &g->call,
+                             err);
+    else
+        adit_err_set(err, rc, "write the head");
+    adit_buf_fini(&head);
+    g->sent = 0;
+    if (rc == 0 && is_init)
+        send_body(g);
+    return rc;
+}
+
+static void begin_call(struct guest *g)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    g->call = NULL;
+    if (start_call(g, &err))
+        retry_later(g, &err);
+}
+
+static json_t *init_document(const struct guest_conf *conf)
+{
+    char now[ADIT_CLOCK_RFC3339_CAP];
+    adit_clock_format_rfc3339(adit_clock_wall_ns(), now);
+    json_t *doc = json_pack("{s:s, s:s, s:s}", "timestamp", now, "defaultUser", conf->default_user,
+                            "defaultWorkdir", conf->default_workdir);
+    int bad = !doc;
+    if (doc && conf->token[0])
+        bad |= json_object_set_new(doc, "accessToken", json_string(conf->token));
+    if (doc && conf->env_vars)
+        bad |= json_object_set_new(doc, "envVars", json_deep_copy(conf->env_vars));
+    if (!bad)
+        return doc;
+    json_decref(doc);
+    return NULL;
+}
+
+static int write_body(struct guest *g, const struct guest_conf *conf, struct adit_err *err)
+{
+    json_t *doc = init_document(conf);
+    int rc = doc ? jtext_append(&g->body, doc) : ADIT_ERR_NO_MEMORY;
+    json_decref(doc);
+    return rc ? adit_err_set(err, rc, "write the body of /init") : 0;
+}
+
+static int open_pool(struct guest *g, const struct guest_conf *conf, struct adit_err *err)
+{
+    struct http_pool_conf pool = {
+        .target = conf->target, .dial_ms = GUEST_DIAL_MS, .idle_ms = GUEST_DIAL_MS, .idle_max = 1};
+    pool.target.port = CHANNEL_PORT_ENVD;
+    pool.target.tcp_port = 0;
+    return http_pool_new(conf->loop, &pool, &g->pool, err);
+}
+
+int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user, struct guest **out,
+                struct adit_err *err)
+{
+    struct guest *g = calloc(1, sizeof(*g));
+    if (!g)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    adit_buf_init(&g->body, GUEST_BODY_CAP);
+    int rc = write_body(g, conf, err);
+    if (rc == 0)
+        rc = open_pool(g, conf, err);
+    if (rc) {
+        adit_buf_fini(&g->body);
+        free(g);
+        return rc;
+    }
+    g->loop = conf->loop;
+    g->on_done = on_done;
+    g->user = user;
+    uv_timer_init(conf->loop->uv, &g->retry);
+    g->retry.data = g;
+    net_deadline_init(&g->deadline, conf->loop, on_deadline);
+    net_deadline_arm(&g->deadline, conf->deadline_ms);
+    begin_call(g);
+    *out = g;
+    return 0;
+}
+
+void guest_cancel(struct guest *g)
+{
+    close_guest(g);
+}

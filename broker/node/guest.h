@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Waking a guest up: POST /init to its envd, then GET /health, before anybody may call it. */
+#ifndef BROKER_NODE_GUEST_H
+#define BROKER_NODE_GUEST_H
+
+#include <jansson.h>
+
+#include "net/http_client.h"
+
+/* One attempt to connect; envd may not have begun to accept yet. */
+#define GUEST_DIAL_MS 2000
+#define GUEST_RETRY_MS 10
+#define GUEST_BODY_CAP (512u * 1024)
+
+struct guest;
+
+typedef void (*guest_fn)(void *user, const struct adit_err *err);
+
+/*
+ * @target:     the sandbox's channel; the port is envd's
+ * @env_vars:   object of strings, or NULL
+ * @token:      envd's access token, or "" for an open sandbox
+ */
+struct guest_conf {
+    struct net_loop *loop;
+    struct http_target target;
+    const json_t *env_vars;
+    const char *token, *default_user, *default_workdir;
+    uint64_t deadline_ms;
+};
+
+/* Never calls back before it returns. Errors: LIMIT, NO_MEMORY; then no callback comes.
+ * Callback errors: TIMEOUT (deadline_ms), UNAVAILABLE with what envd answered. */
+ADIT_MUST_CHECK int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user,
+                                struct guest **out, struct adit_err *err);
+/* No callback follows. */
+void guest_cancel(struct guest *g);
+
+#endif

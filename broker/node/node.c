@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of this host's sandboxes.
+ *
+ * Theory of operation
+ *
+ * What: sandbox.c moves one sandbox through its states; here they are kept by id, admitted, looked
+ * up by their owners, and taken up again after a restart. A sandbox stays in the table, and its
+ * resources stay taken, until the last trace of it is gone. Ownership: the table owns its
+ * sandboxes. Look-ups take the team, so nobody gets somebody else's. Trust: records are ours, but
+ * read with every check; folders are opened without following links. Failure: a folder without a
+ * record is a creation that never began and is removed; a record that cannot be read is left for a
+ * person to look at, with an error line.
+ */
+#include "broker/node/node.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "broker/node/sandbox.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+
+int node_new(const struct node_conf *conf, struct node **out, struct adit_err *err)
+{
+    char dir[PATH_MAX];
+    int n = snprintf(dir, sizeof(dir), "%s/sandboxes", conf->state_dir);
+    if (n < 0 || (size_t)n >= sizeof(dir))
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "the state directory's path is too long");
+    int rc = adit_file_mkdirs(dir, 0700, err);
+    if (rc)
+        return rc;
+    struct node *node = calloc(1, sizeof(*node));
+    if (!node)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    node->conf = *conf;
+    node->sandboxes_dir = strdup(dir);
+    node->sandboxes_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    adit_map_init(&node->sandboxes);
+    if (!node->sandboxes_dir || node->sandboxes_fd < 0) {
+        rc = adit_err_sys(err, node->sandboxes_dir ? errno : ENOMEM, "open %s", dir);
+        node_free(node);
+        return rc;
+    }
+    *out = node;
+    return 0;
+}
+
+void node_stop(struct node *n)
+{
+    size_t pos = 0;
+    struct adit_view id;
+    void *value;
+    n->is_stopping = true;
+    while (adit_map_next(&n->sandboxes, &pos, &id, &value)) {
+        struct sandbox *s = value;
+        net_deadline_cancel(&s->end);
+        net_deadline_cancel(&s->answer);
+        if (s->guest)
+            guest_cancel(s->guest);
+        s->guest = NULL;
+    }
+}
+
+void node_free(struct node *n)
+{
+    size_t pos = 0;
+    struct adit_view id;
+    void *s;
+    while (adit_map_next(&n->sandboxes, &pos, &id, &s))
+        sandbox_free(s);
+    adit_map_fini(&n->sandboxes);
+    if (n->sandboxes_fd >= 0)
+        (void)close(n->sandboxes_fd); /* a directory */
+    free(n->sandboxes_dir);
+    free(n);
+}
+
+/* ---- creating ---- */
+
+static bool copy_text(char *out, size_t cap, const char *text)
+{
+    size_t len = strlen(text);
+    if (len >= cap)
+        return false;
+    memcpy(out, text, len + 1);
+    return true;
+}
+
+static int copy_spec(struct sandbox *s, const struct node_create *spec, struct adit_err *err)
+{
+    struct record *r = &s->record;
+    if (!copy_text(r->team_id, sizeof(r->team_id), spec->team_id) ||
+        !copy_text(r->template_id, sizeof(r->template_id), spec->template_id) ||
+        !copy_text(r->alias, sizeof(r->alias), spec->alias) ||
+        !copy_text(r->mask_host, sizeof(r->mask_host), spec->mask_host))
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "a name of the template is too long");
+    r->cpu_count = spec->cpu_count;
+    r->memory_mb = spec->memory_mb;
+    r->disk_mb = spec->disk_mb;
+    r->secure = spec->secure;
+    r->is_private = spec->is_private;
+    r->internet = spec->internet;
+    r->started_ns = adit_clock_wall_ns();
+    r->end_ns = r->started_ns + (int64_t)(spec->timeout_ms * NS_PER_MS);
+    if (spec->metadata) {
+        json_decref(r->metadata);
+        r->metadata = json_incref(spec->metadata);
+    }
+    r->network = json_incref(spec->network);
+    s->started_mono_ns = adit_clock_mono_ns();
+    s->timeout_ms = spec->timeout_ms;
+    s->env_vars = json_incref(spec->env_vars);
+    s->template_dir = strdup(spec->template_dir);
+    s->default_user = strdup(spec->default_user);
+    s->default_workdir = strdup(spec->default_workdir);
+    if (!s->template_dir || !s->default_user || !s->default_workdir)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    return 0;
+}
+
+static int enter_table(struct sandbox *s, struct adit_err *err)
+{
+    struct adit_view id = adit_view_str(s->record.sandbox_id);
+    if (adit_map_get(&s->node->sandboxes, id))
+        return adit_err_set(err, ADIT_ERR_EXISTS, "sandbox %s exists already",
+                            s->record.sandbox_id);
+    if (adit_map_put(&s->node->sandboxes, id, s))
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    return 0;
+}
+
+/* Take resources, enter the table, begin; nothing stays of a failure. */
+static int admit(struct sandbox *s, struct adit_err *err)
+{
+    struct admission *a = &s->node->conf.admission;
+    struct admission_ask ask = sandbox_ask(s);
+    int rc = admission_take(a, &ask, err);
+    if (rc)
+        return rc;
+    rc = enter_table(s, err);
+    if (rc == 0 && (rc = sandbox_begin(s, err)))
+        (void)adit_map_del(&s->node->sandboxes, adit_view_str(s->record.sandbox_id));
+    if (rc)
+        admission_give_back(a, &ask);
+    return rc;
+}
+
+int node_create(struct node *n, const struct node_create *spec, node_created_fn on_done, void *user,
+                struct adit_err *err)
+{
+    if (n->is_stopping)
+        return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "this node is stopping");
+    if (!sandbox_id_is_valid(adit_view_str(spec->sandbox_id)))
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "Invalid sandbox ID");
+    struct sandbox *s = sandbox_new(n, spec->sandbox_id);
+    if (!s)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    s->created = on_done;
+    s->created_user = user;
+    int rc = copy_spec(s, spec, err);
+    if (rc == 0)
+        rc = admit(s, err);
+    if (rc)
+        sandbox_free(s);
+    return rc;
+}
+
+void node_on_sandbox_over(struct sandbox *s)
+{
+    struct node *n = s->node;
+    struct admission_ask ask = sandbox_ask(s);
+    (void)adit_map_del(&n->sandboxes, adit_view_str(s->record.sandbox_id)); /* it is s */
+    admission_give_back(&n->conf.admission, &ask);
+    sandbox_free(s);
+}
+
+/* ---- finding and changing ---- */
+
+static bool is_visible(const struct sandbox *s, const char *team_id)
+{
+    return s->phase == SANDBOX_PHASE_RUNNING && !s->is_ending &&
+           strcmp(s->record.team_id, team_id) == 0;
+}
+
+struct sandbox *node_find(const struct node *n, const char *team_id, const char *sandbox_id)
+{
+    struct sandbox *s = adit_map_get(&n->sandboxes, adit_view_str(sandbox_id));
+    return s && is_visible(s, team_id) ? s : NULL;
+}
+
+struct sandbox *node_next_any(const struct node *n, size_t *pos)
+{
+    struct adit_view id;
+    void *s;
+    return adit_map_next(&n->sandboxes, pos, &id, &s) ? s : NULL;
+}
+
+struct sandbox *node_next(const struct node *n, const char *team_id, size_t *pos)
+{
+    struct sandbox *s;
+    while ((s = node_next_any(n, pos)))
+        if (is_visible(s, team_id))
+            return s;
+    return NULL;
+}
+
+void node_kill(struct sandbox *s, const char *reason, node_done_fn on_done, void *user)
+{
+    s->ended = on_done;
+    s->ended_user = user;
+    net_deadline_arm(&s->answer, NODE_END_WAIT_MS);
+    sandbox_end(s, SANDBOX_KILLED, reason);
+}
+
+int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, node_done_fn on_done, void *user)
+{
+    uint64_t was_mono_ns = s->end_mono_ns;
+    int64_t was_ns = s->record.end_ns;
+    sandbox_set_end(s, from_now_ms);
+    int rc = sandbox_save(s, on_done, user);
+    if (rc == 0)
+        return 0;
+    s->record.end_ns = was_ns;
+    s->end_mono_ns = was_mono_ns;
+    net_deadline_arm(&s->end, node_remaining_ms(s));
+    return rc;
+}
+
+void node_exited(struct node *n, const char *sandbox_id, const char *reason)
+{
+    struct sandbox *s = adit_map_get(&n->sandboxes, adit_view_str(sandbox_id));
+    if (s && !n->is_stopping)
+        sandbox_end(s, SANDBOX_FAILED, reason);
+}
+
+const struct record *node_record(const struct sandbox *s)
+{
+    return &s->record;
+}
+
+uint64_t node_remaining_ms(const struct sandbox *s)
+{
+    uint64_t now = adit_clock_mono_ns();
+    return s->end_mono_ns > now ? (s->end_mono_ns - now) / NS_PER_MS : 0;
+}
+
+uint64_t node_age_ms(const struct sandbox *s)
+{
+    return (adit_clock_mono_ns() - s->started_mono_ns) / NS_PER_MS;
+}
+
+const struct admission *node_admission(const struct node *n)
+{
+    return &n->conf.admission;
+}
+
+const char *node_isolation(const struct node *n)
+{
+    return n->conf.driver->isolation;
+}
+
+/* ---- adoption ---- */
+
+/* The wall clock says how long it has run and how much is left; from here the monotonic one counts.
+ */
+static void restore_clocks(struct sandbox *s)
+{
+    int64_t now = adit_clock_wall_ns();
+    int64_t age = now > s->record.started_ns ? now - s->record.started_ns : 0;
+    uint64_t mono = adit_clock_mono_ns();
+    s->started_mono_ns = mono > (uint64_t)age ? mono - (uint64_t)age : 0;
+    s->end_mono_ns = mono;
+    if (s->record.end_ns > now)
+        s->end_mono_ns += (uint64_t)(s->record.end_ns - now);
+}
+
+static void take_up_running(struct sandbox *s)
+{
+    const struct node_conf *conf = &s->node->conf;
+    struct adit_err err = ADIT_ERR_INIT;
+    int rc = conf->driver->adopt(conf->vmm, s->record.sandbox_id, &s->record.instance, &err);
+    if (rc == 0)
+        rc = sandbox_resume_running(s, &err);
+    adit_log(rc ? ADIT_LOG_WARN : ADIT_LOG_INFO, rc ? "sandbox_not_adopted" : "sandbox_adopted",
+             LOG_S("sandbox", s->record.sandbox_id), LOG_ERR(&err));
+    if (rc)
+        sandbox_end(s, SANDBOX_FAILED, "ended while no broker watched it");
+    else
+        net_deadline_arm(&s->end, node_remaining_ms(s));
+}
+
+static void take_up(struct sandbox *s)
+{
+    struct admission_ask ask = sandbox_ask(s);
+    struct adit_err err = ADIT_ERR_INIT;
+    if (enter_table(s, &err)) {
+        adit_log(ADIT_LOG_ERROR, "sandbox_not_adopted", LOG_ERR(&err));
+        sandbox_free(s);
+        return;
+    }
+    admission_force(&s->node->conf.admission, &ask);
+    s->phase = SANDBOX_PHASE_RUNNING;
+    restore_clocks(s);
+    if (s->record.state == SANDBOX_CREATING)
+        sandbox_end(s, SANDBOX_FAILED, "its creation was interrupted");
+    else if (s->record.state != SANDBOX_RUNNING)
+        sandbox_end(s, s->record.state, s->record.reason);
+    else
+        take_up_running(s);
+}
+
+/* Read one folder's record. *absent: there is none. */
+static int read_record(const struct node *n, const char *name, struct record *out, bool *absent,
+                       struct adit_err *err)
+{
+    char path[SANDBOX_ID_CAP + sizeof("/" RECORD_FILE_NAME)];
+    struct adit_buf text;
+    adit_buf_init(&text, RECORD_CAP);
+    (void)snprintf(path, sizeof(path), "%s/%s", name, RECORD_FILE_NAME);
+    int rc = adit_file_read(n->sandboxes_fd, path, &text, err);
+    *absent = rc == ADIT_ERR_NOT_FOUND;
+    if (rc == 0)
+        rc = record_decode(adit_buf_view(&text), out, err);
+    adit_buf_fini(&text);
+    if (rc == 0 && strcmp(out->sandbox_id, name) != 0) {
+        record_fini(out);
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "the record is another sandbox's");
+    }
+    return rc;
+}
+
+static void adopt_folder(struct node *n, const char *name)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct record record;
+    bool absent = false;
+    if (!sandbox_id_is_valid(adit_view_str(name))) {
+        adit_log(ADIT_LOG_ERROR, "sandbox_folder_refused", LOG_S("name", name));
+        return;
+    }
+    int rc = read_record(n, name, &record, &absent, &err);
+    if (rc && !absent) {
+        adit_log(ADIT_LOG_ERROR, "sandbox_record_refused", LOG_S("sandbox", name), LOG_ERR(&err));
+        return;
+    }
+    struct sandbox *s = sandbox_new(n, name);
+    if (!s) {
+        adit_log(ADIT_LOG_ERROR, "sandbox_not_adopted", LOG_S("sandbox", name));
+        if (rc == 0)
+            record_fini(&record);
+        return;
+    }
+    if (rc == 0) {
+        record_fini(&s->record);
+        s->record = record;
+    }
+    take_up(s);
+}
+
+void node_adopt(struct node *n)
+{
+    int fd = fcntl(n->sandboxes_fd, F_DUPFD_CLOEXEC, 0);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir) {
+        adit_log(ADIT_LOG_ERROR, "sandboxes_not_read", LOG_D("errno", errno));
+        if (fd >= 0)
+            (void)close(fd); /* a directory */
+        return;
+    }
+    rewinddir(dir);
+    struct dirent *entry;
+    while ((entry = readdir(dir)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            adopt_folder(n, entry->d_name);
+    (void)closedir(dir); /* only read */
+}

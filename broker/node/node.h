@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sandboxes of this host: made, ended, found, and found again after a restart.
+ *
+ * All functions belong to the control loop. A struct sandbox given out is valid until the caller
+ * returns to the loop; hold an id instead.
+ */
+#ifndef BROKER_NODE_NODE_H
+#define BROKER_NODE_NODE_H
+
+#include "broker/edge/edge.h"
+#include "broker/node/admission.h"
+#include "broker/node/record.h"
+#include "broker/tokens.h"
+
+/* Nobody waits longer for an end than this; it goes on without them. */
+#define NODE_END_WAIT_MS 30000
+#define NODE_DESTROY_RETRY_MS 1000
+
+struct node;
+struct sandbox;
+
+typedef void (*node_done_fn)(void *user, const struct adit_err *err);
+/* Exactly one of @s and @err is not NULL. */
+typedef void (*node_created_fn)(void *user, struct sandbox *s, const struct adit_err *err);
+
+/* What the node tells others. Each "done" is called exactly once, never before the function
+ * returns. */
+struct node_ops {
+    int (*publish)(void *owner, const struct edge_route *route, struct adit_err *err);
+    void (*withdraw)(void *owner, const char *sandbox_id, void (*done)(void *user), void *user);
+    void (*confirm)(void *owner, const char *sandbox_id, node_done_fn done, void *user);
+    void (*release)(void *owner, const char *sandbox_id, const char *reason, node_done_fn done,
+                    void *user);
+};
+
+struct node_conf {
+    struct net_loop *loop;
+    const char *state_dir; /* absolute; "sandboxes" is made below it */
+    const struct vmm_driver *driver;
+    struct vmm *vmm;
+    const struct tokens *tokens;
+    const struct node_ops *ops;
+    void *owner;
+    struct admission admission;
+    uint64_t create_ms, ready_ms; /* a whole create; envd's part of it */
+    uint32_t pids_max;
+};
+
+/* Everything is copied. @env_vars may be NULL. */
+struct node_create {
+    const char *sandbox_id, *team_id;
+    const char *template_id, *alias, *template_dir, *default_user, *default_workdir;
+    uint32_t cpu_count;
+    uint64_t memory_mb, disk_mb, timeout_ms;
+    bool secure, is_private;
+    enum record_internet internet;
+    const char *mask_host;
+    json_t *metadata, *network, *env_vars;
+};
+
+/* @conf is copied; what it points to stays. Errors: IO…, NO_MEMORY. */
+ADIT_MUST_CHECK int node_new(const struct node_conf *conf, struct node **out, struct adit_err *err);
+/*
+ * Take up what an earlier broker left: running sandboxes are published again, expired and half-made
+ * ones ended. A record that cannot be read is logged and left alone. Reads the disk: before the
+ * loop runs.
+ */
+void node_adopt(struct node *n);
+/* Begin nothing any more. Sandboxes stay as they are. */
+void node_stop(struct node *n);
+/* After the loop has ended. */
+void node_free(struct node *n);
+
+/* Errors (then no callback): UNAVAILABLE (admission), EXISTS, LIMIT, NO_MEMORY. */
+ADIT_MUST_CHECK int node_create(struct node *n, const struct node_create *spec,
+                                node_created_fn on_done, void *user, struct adit_err *err);
+/* A running sandbox of that team, or NULL: not there and not yours are the same. */
+struct sandbox *node_find(const struct node *n, const char *team_id, const char *sandbox_id);
+/* Running sandboxes of a team: start with *pos = 0; NULL at the end. */
+struct sandbox *node_next(const struct node *n, const char *team_id, size_t *pos);
+/* All that hold resources, of all teams, for the scheduler. */
+struct sandbox *node_next_any(const struct node *n, size_t *pos);
+/* End a running sandbox (NODE_END_WAIT_MS at most). It is not found from now on; @on_done: it is
+ * dead. */
+void node_kill(struct sandbox *s, const char *reason, node_done_fn on_done, void *user);
+/* Let it end @from_now_ms from now; @on_done: that is on record. Errors: LIMIT, NO_MEMORY. */
+ADIT_MUST_CHECK int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, node_done_fn on_done,
+                                     void *user);
+/* The driver says it ended by itself. */
+void node_exited(struct node *n, const char *sandbox_id, const char *reason);
+
+const struct record *node_record(const struct sandbox *s);
+/* Until its end, by the monotonic clock; 0 when that has passed. */
+uint64_t node_remaining_ms(const struct sandbox *s);
+/* Since it was started. */
+uint64_t node_age_ms(const struct sandbox *s);
+const struct admission *node_admission(const struct node *n);
+const char *node_isolation(const struct node *n);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a broker knows of one sandbox, and its form on disk. No I/O. */
+#ifndef BROKER_NODE_RECORD_H
+#define BROKER_NODE_RECORD_H
+
+#include "broker/jtext.h"
+#include "broker/sandbox_id.h"
+#include "broker/vmm/vmm.h"
+
+#define RECORD_CAP (256u * 1024)
+#define RECORD_TEAM_CAP 64
+#define RECORD_NAME_CAP 160 /* template id, alias */
+#define RECORD_HOST_CAP 256
+#define RECORD_REASON_CAP 160
+#define RECORD_METADATA_MAX 256 /* entries */
+#define RECORD_METADATA_CAP (64u * 1024)
+
+enum sandbox_state { SANDBOX_CREATING, SANDBOX_RUNNING, SANDBOX_KILLED, SANDBOX_FAILED };
+
+enum record_internet { RECORD_INTERNET_UNSAID, RECORD_INTERNET_ALLOWED, RECORD_INTERNET_DENIED };
+
+/*
+ * @started_ns, @end_ns: wall clock, for clients and for the next broker
+ * @internet:  allow_internet_access as it was asked for
+ * @metadata:  object of strings (owned; never NULL after record_init)
+ * @network:   the validated network object of the create request (owned), or NULL
+ * @instance:  how the driver finds it again; all zero until it was made
+ */
+struct record {
+    char sandbox_id[SANDBOX_ID_CAP];
+    char team_id[RECORD_TEAM_CAP];
+    char template_id[RECORD_NAME_CAP];
+    char alias[RECORD_NAME_CAP];
+    enum sandbox_state state;
+    char reason[RECORD_REASON_CAP];
+    int64_t started_ns, end_ns;
+    uint32_t cpu_count;
+    uint64_t memory_mb, disk_mb;
+    bool secure, is_private;
+    enum record_internet internet;
+    char mask_host[RECORD_HOST_CAP];
+    json_t *metadata, *network;
+    struct vmm_instance instance;
+};
+
+/* Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int record_init(struct record *r);
+void record_fini(struct record *r);
+const char *record_state_name(enum sandbox_state state);
+/* Errors: LIMIT (above RECORD_CAP), NO_MEMORY. */
+ADIT_MUST_CHECK int record_encode(const struct record *r, struct adit_buf *out);
+/* @out is initialised by it, and needs no record_fini after an error.
+ * Errors: BAD_INPUT (torn, not ours, out of range), NO_MEMORY. */
+ADIT_MUST_CHECK int record_decode(struct adit_view text, struct record *out, struct adit_err *err);
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Records on disk.
+ *
+ * Theory of operation
+ *
+ * What: a write is an fsync of the file and of its folder, some milliseconds that the control loop
+ * must not wait; so it is a job for the thread pool. Per sandbox one job runs at a time, hence the
+ * file always holds the newest finished text; saves that arrive meanwhile are joined.
+ * Ownership: a job touches @text, @result and @err only; everything else belongs to the loop.
+ * Failure: a failed save leaves the old record; its waiters are told.
+ */
+#include "broker/node/record_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "broker/node/record.h"
+
+struct waiter {
+    struct adit_list node;
+    record_file_fn on_done;
+    void *user;
+};
+
+void record_file_init(struct record_file *f, uv_loop_t *uv, int sandboxes_fd,
+                      const char *sandbox_id)
+{
+    memset(f, 0, sizeof(*f));
+    f->uv = uv;
+    f->sandboxes_fd = sandboxes_fd;
+    memcpy(f->sandbox_id, sandbox_id, strlen(sandbox_id) + 1);
+    adit_buf_init(&f->next, RECORD_CAP);
+    adit_buf_init(&f->text, RECORD_CAP);
+    adit_list_init(&f->waiting);
+    adit_list_init(&f->served);
+}
+
+static void drop_waiters(struct adit_list *l)
+{
+    struct adit_list *it, *tmp;
+    ADIT_LIST_EACH(it, tmp, l)
+    {
+        adit_list_remove(it);
+        free(ADIT_CONTAINER_OF(it, struct waiter, node));
+    }
+}
+
+void record_file_fini(struct record_file *f)
+{
+    drop_waiters(&f->waiting);
+    drop_waiters(&f->served);
+    adit_buf_fini(&f->next);
+    adit_buf_fini(&f->text);
+}
+
+/* ---- on the thread pool ---- */
+
+static int save(struct record_file *f, struct adit_err *err)
+{
+    if (mkdirat(f->sandboxes_fd, f->sandbox_id, 0700) && errno != EEXIST)
+        return adit_err_sys(err, errno, "make the folder of %s", f->sandbox_id);
+    ADIT_CLEANUP_CLOSE int dir =
+        openat(f->sandboxes_fd, f->sandbox_id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir < 0)
+        return adit_err_sys(err, errno, "open the folder of %s", f->sandbox_id);
+    return adit_file_replace(dir, RECORD_FILE_NAME, adit_buf_view(&f->text), 0600, err);
+}
+
+/* The list of ends is for people and tests; without it the removal goes on. */
+static void note_end(const struct record_file *f)
+{
+    struct stat st;
+    ADIT_CLEANUP_CLOSE int fd =
+        openat(f->sandboxes_fd, "../" RECORD_FILE_ENDED,
+               O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    ssize_t n = write(fd, f->text.data + f->text.off, f->text.len);
+    if (n >= 0 && fstat(fd, &st) == 0 && st.st_size > (off_t)RECORD_FILE_ENDED_CAP)
+        (void)renameat(f->sandboxes_fd, "../" RECORD_FILE_ENDED, f->sandboxes_fd,
+                       "../" RECORD_FILE_ENDED ".1"); /* tried again with the next line */
+}
+
+static void on_work(uv_work_t *work)
+{
+    struct record_file *f = work->data;
+    if (f->job == RECORD_FILE_SAVE) {
+        f->result = save(f, &f->err);
+        return;
+    }
+    note_end(f);
+    f->result = adit_file_remove_tree(f->sandboxes_fd, f->sandbox_id, &f->err);
+}
+
+/* ---- on the loop ---- */
+
+static void on_worked(uv_work_t *work, int status);
+
+static void start(struct record_file *f, enum record_file_job job)
+{
+    struct adit_buf empty = f->text;
+    struct adit_list *it, *tmp;
+    f->text = f->next;
+    f->next = empty;
+    adit_buf_clear(&f->next);
+    ADIT_LIST_EACH(it, tmp, &f->waiting)
+    {
+        adit_list_remove(it);
+        adit_list_push(&f->served, it);
+    }
+    f->has_next = false;
+    f->is_busy = true;
+    f->job = job;
+    f->result = 0;
+    f->work.data = f;
+    (void)uv_queue_work(f->uv, &f->work, on_work, on_worked); /* fails without a callback only */
+}
+
+/* A waiter's callback may free the sandbox and @f with it: the last one is called last. */
+static void serve(struct adit_list *served, int result, const struct adit_err *err)
+{
+    struct adit_list *it;
+    while ((it = adit_list_first(served))) {
+        struct waiter *w = ADIT_CONTAINER_OF(it, struct waiter, node);
+        struct waiter told = *w;
+        adit_list_remove(it);
+        free(w);
+        if (told.on_done)
+            told.on_done(told.user, result ? err : NULL);
+    }
+}
+
+static void on_worked(uv_work_t *work, int status)
+{
+    struct record_file *f = work->data;
+    struct adit_list served, *it, *tmp;
+    struct adit_err err = f->err;
+    int result = status ? ADIT_ERR_CANCELED : f->result;
+    adit_list_init(&served);
+    ADIT_LIST_EACH(it, tmp, &f->served)
+    {
+        adit_list_remove(it);
+        adit_list_push(&served, it);
+        f->waiter_cnt--;
+    }
+    f->is_busy = false;
+    if (f->has_next)
+        start(f, RECORD_FILE_SAVE);
+    serve(&served, result, &err);
+}
+
+/* Replace the text that waits to be saved; on failure the older one stays. */
+static int replace_next(struct record_file *f, struct adit_view text)
+{
+    struct adit_buf fresh;
+    adit_buf_init(&fresh, RECORD_CAP);
+    int rc = adit_buf_append_view(&fresh, text);
+    if (rc) {
+        adit_buf_fini(&fresh);
+        return rc;
+    }
+    adit_buf_fini(&f->next);
+    f->next = fresh;
+    f->has_next = true;
+    return 0;
+}
+
+static int enqueue(struct record_file *f, struct adit_view text, record_file_fn on_done, void *user)
+{
+    if (f->waiter_cnt >= RECORD_FILE_WAITERS_MAX)
+        return ADIT_ERR_LIMIT;
+    struct waiter *w = malloc(sizeof(*w));
+    if (!w)
+        return ADIT_ERR_NO_MEMORY;
+    int rc = replace_next(f, text);
+    if (rc) {
+        free(w);
+        return rc;
+    }
+    *w = (struct waiter){{NULL, NULL}, on_done, user};
+    adit_list_push(&f->waiting, &w->node);
+    f->waiter_cnt++;
+    return 0;
+}
+
+int record_file_save(struct record_file *f, struct adit_view text, record_file_fn on_done,
+                     void *user)
+{
+    int rc = enqueue(f, text, on_done, user);
+    if (rc == 0 && !f->is_busy)
+        start(f, RECORD_FILE_SAVE);
+    return rc;
+}
+
+int record_file_remove(struct record_file *f, struct adit_view line, record_file_fn on_done,
+                       void *user)
+{
+    int rc = enqueue(f, line, on_done, user);
+    if (rc == 0)
+        start(f, RECORD_FILE_REMOVE);
+    return rc;
+}

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The states of one sandbox.
+ *
+ * Theory of operation
+ *
+ *   SAVING_CREATING → STARTING → WAKING → SAVING_RUNNING → RUNNING
+ *     record            driver     envd     record, claim       |
+ *        |________________|__________|__________|_______________|
+ *                                                               v
+ *   gone ← RELEASING ← REMOVING ← DESTROYING ← WITHDRAWING ← SAVING_END
+ *          scheduler   folder     driver       edge          record
+ *
+ * What: a phase begins by starting its work (begin_phase) and ends when nothing is pending
+ * (sandbox_work_done). set_state() is the one function that changes the state: it puts the change
+ * on record, and only then do the phases after it act on the outside. An end that is asked for
+ * during a creation waits for the work in hand (a guest that is being woken is left at once).
+ * Ownership: in node.sandboxes from sandbox_begin() until the last phase.
+ * Failure: before RUNNING an error turns the creation into an end, and the caller hears of it when
+ * everything is undone. Afterwards errors do not stop an end: what cannot be written is logged,
+ * what cannot be destroyed is tried again every NODE_DESTROY_RETRY_MS, and what a broker leaves the
+ * next one finishes.
+ */
+#include "broker/node/sandbox.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+
+static void begin_phase(struct sandbox *s, enum sandbox_phase phase);
+
+/* ---- birth and death of the object ---- */
+
+static void on_end_due(struct net_deadline *d);
+static void on_answer_due(struct net_deadline *d);
+
+struct sandbox *sandbox_new(struct node *n, const char *sandbox_id)
+{
+    struct sandbox *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    if (record_init(&s->record)) {
+        free(s);
+        return NULL;
+    }
+    memcpy(s->record.sandbox_id, sandbox_id, strlen(sandbox_id) + 1);
+    s->node = n;
+    record_file_init(&s->file, n->conf.loop->uv, n->sandboxes_fd, sandbox_id);
+    net_deadline_init(&s->end, n->conf.loop, on_end_due);
+    net_deadline_init(&s->answer, n->conf.loop, on_answer_due);
+    return s;
+}
+
+/* What only a creation needs. */
+static void drop_boot(struct sandbox *s)
+{
+    json_decref(s->env_vars);
+    s->env_vars = NULL;
+    free(adit_steal(&s->template_dir));
+    free(adit_steal(&s->default_user));
+    free(adit_steal(&s->default_workdir));
+}
+
+void sandbox_free(struct sandbox *s)
+{
+    net_deadline_cancel(&s->end);
+    net_deadline_cancel(&s->answer);
+    drop_boot(s);
+    record_file_fini(&s->file);
+    record_fini(&s->record);
+    free(s);
+}
+
+struct admission_ask sandbox_ask(const struct sandbox *s)
+{
+    return (struct admission_ask){s->record.cpu_count, s->record.memory_mb};
+}
+
+/* ---- answers to those who wait ---- */
+
+static void answer_created(struct sandbox *s, const struct adit_err *err)
+{
+    node_created_fn created = adit_steal(&s->created);
+    net_deadline_cancel(&s->answer);
+    if (created)
+        created(s->created_user, err ? NULL : s, err);
+}
+
+static void answer_ended(struct sandbox *s, const struct adit_err *err)
+{
+    node_done_fn ended = adit_steal(&s->ended);
+    net_deadline_cancel(&s->answer);
+    if (ended)
+        ended(s->ended_user, err);
+}
+
+static void on_answer_due(struct net_deadline *d)
+{
+    struct sandbox *s = ADIT_CONTAINER_OF(d, struct sandbox, answer);
+    struct adit_err err = ADIT_ERR_INIT;
+    if (s->created) {
+        (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the sandbox was not ready in time");
+        answer_created(s, &err);
+        sandbox_end(s, SANDBOX_FAILED, "not ready in time");
+    } else {
+        (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the sandbox is still being ended");
+        answer_ended(s, &err);
+    }
+}
+
+/* ---- the state and its record ---- */
+
+int sandbox_save(struct sandbox *s, record_file_fn on_done, void *user)
+{
+    struct adit_buf text;
+    adit_buf_init(&text, RECORD_CAP);
+    int rc = record_encode(&s->record, &text);
+    if (rc == 0)
+        rc = record_file_save(&s->file, adit_buf_view(&text), on_done, user);
+    adit_buf_fini(&text);
+    return rc;
+}
+
+/* Reasons come from drivers and errors, and go into JSON: printable ASCII only. */
+static void copy_reason(char out[RECORD_REASON_CAP], const char *reason)
+{
+    size_t i = 0;
+    for (; reason[i] && i < RECORD_REASON_CAP - 1; i++)
+        out[i] = reason[i] >= ' ' && reason[i] <= '~' ? reason[i] : '?';
+    out[i] = '\0';
+}
+
+static void sandbox_work_done(struct sandbox *s, const struct adit_err *err);
+
+static void on_work_done(void *user, const struct adit_err *err)
+{
+    sandbox_work_done(user, err);
+}
+
+/* The one function that changes a sandbox's state. The phase goes on when it is on record. */
+static int set_state(struct sandbox *s, enum sandbox_state state, const char *reason)
+{
+    s->record.state = state;
+    copy_reason(s->record.reason, reason);
+    adit_log(state == SANDBOX_FAILED ? ADIT_LOG_WARN : ADIT_LOG_INFO, "sandbox_state",
+             LOG_S("sandbox", s->record.sandbox_id), LOG_S("state", record_state_name(state)),
+             LOG_S("reason", s->record.reason), LOG_S("template", s->record.template_id),
+             LOG_S("isolation", s->node->conf.driver->isolation), LOG_U("age_ms", node_age_ms(s)));
+    return sandbox_save(s, on_work_done, s);
+}
+
+void sandbox_set_end(struct sandbox *s, uint64_t ms)
+{
+    s->end_mono_ns = adit_clock_mono_ns() + ms * NS_PER_MS;
+    s->record.end_ns = adit_clock_wall_ns() + (int64_t)(ms * NS_PER_MS);
+    net_deadline_arm(&s->end, ms);
+}
+
+/* ---- what each phase does; 0: work is under way ---- */
+
+static void sandbox_path(const struct sandbox *s, char out[], size_t cap)
+{
+    (void)snprintf(out, cap, "%s/%s", s->node->sandboxes_dir, s->record.sandbox_id);
+}
+
+static void on_vmm_created(void *user, const struct vmm_instance *instance,
+                           const struct adit_err *err)
+{
+    struct sandbox *s = user;
+    if (!err)
+        s->record.instance = *instance;
+    sandbox_work_done(s, err);
+}
+
+static int start_driver(struct sandbox *s, struct adit_err *err)
+{
+    const struct node_conf *conf = &s->node->conf;
+    char dir[PATH_MAX];
+    sandbox_path(s, dir, sizeof(dir));
+    struct vmm_spec spec = {
+        .sandbox_id = s->record.sandbox_id,
+        .template_id = s->record.template_id,
+        .template_dir = s->template_dir,
+        .sandbox_dir = dir,
+        .cpu_count = s->record.cpu_count,
+        .memory_mb = s->record.memory_mb,
+        .disk_mb = s->record.disk_mb,
+        .pids_max = conf->pids_max,
+    };
+    return conf->driver->create(conf->vmm, &spec, on_vmm_created, s, err);
+}
+
+static void on_guest_ready(void *user, const struct adit_err *err)
+{
+    struct sandbox *s = user;
+    s->guest = NULL;
+    sandbox_work_done(s, err);
+}
+
+static int wake_guest(struct sandbox *s, struct adit_err *err)
+{
+    char token[TOKENS_CAP] = "";
+    if (s->record.secure)
+        tokens_envd(s->node->conf.tokens, s->record.sandbox_id, token);
+    struct guest_conf conf = {
+        .loop = s->node->conf.loop,
+        .target = s->record.instance.target,
+        .env_vars = s->env_vars,
+        .token = token,
+        .default_user = s->default_user,
+        .default_workdir = s->default_workdir,
+        .deadline_ms = s->node->conf.ready_ms,
+    };
+    return guest_start(&conf, on_guest_ready, s, &s->guest, err);
+}
+
+/* The scheduler's record is a copy of ours and is brought in line at the next registration, so its
+ * silence does not undo a sandbox. */
+static void on_confirmed(void *user, const struct adit_err *err)
+{
+    struct sandbox *s = user;
+    if (err)
+        adit_log(ADIT_LOG_WARN, "sandbox_not_confirmed", LOG_S("sandbox", s->record.sandbox_id),
+                 LOG_ERR(err));
+    sandbox_work_done(s, NULL);
+}
+
+static int save_running(struct sandbox *s)
+{
+    s->started_mono_ns = adit_clock_mono_ns();
+    s->record.started_ns = adit_clock_wall_ns();
+    sandbox_set_end(s, s->timeout_ms);
+    int rc = set_state(s, SANDBOX_RUNNING, "");
+    if (rc)
+        return rc;
+    s->pending++;
+    s->node->conf.ops->confirm(s->node->conf.owner, s->record.sandbox_id, on_confirmed, s);
+    return 0;
+}
+
+static int publish(struct sandbox *s, struct adit_err *err)
+{
+    struct edge_route route = {.target = s->record.instance.target,
+                               .is_private = s->record.is_private};
+    memcpy(route.sandbox_id, s->record.sandbox_id, sizeof(s->record.sandbox_id));
+    memcpy(route.mask_host, s->record.mask_host, sizeof(s->record.mask_host));
+    if (route.is_private)
+        tokens_traffic(s->node->conf.tokens, s->record.sandbox_id, route.traffic_token);
+    return s->node->conf.ops->publish(s->node->conf.owner, &route, err);
+}
+
+static void on_withdrawn(void *user)
+{
+    sandbox_work_done(user, NULL);
+}
+
+static int start_destroy(struct sandbox *s, struct adit_err *err)
+{
+    const struct node_conf *conf = &s->node->conf;
+    char dir[PATH_MAX];
+    sandbox_path(s, dir, sizeof(dir));
+    return conf->driver->destroy(conf->vmm, s->record.sandbox_id, dir, &s->record.instance,
+                                 on_work_done, s, err);
+}
+
+static int start_removal(struct sandbox *s)
+{
+    char at[ADIT_CLOCK_RFC3339_CAP];
+    struct adit_buf line;
+    adit_clock_format_ms(adit_clock_wall_ns(), at);
+    adit_buf_init(&line, 2048);
+    int rc = adit_buf_appendf(&line,
+                              "{\"at\":\"%s\",\"sandboxID\":\"%s\",\"state\":\"%s\",\"reason\":\"",
+                              at, s->record.sandbox_id, record_state_name(s->record.state));
+    if (rc == 0)
+        rc = adit_buf_append_json_text(&line, adit_view_str(s->record.reason));
+    if (rc == 0)
+        rc = adit_buf_append_str(&line, "\"}\n");
+    if (rc == 0)
+        rc = record_file_remove(&s->file, adit_buf_view(&line), on_work_done, s);
+    adit_buf_fini(&line);
+    return rc;
+}
+
+static int start_work(struct sandbox *s, struct adit_err *err)
+{
+    const struct node_conf *conf = &s->node->conf;
+    switch (s->phase) {
+    case SANDBOX_PHASE_SAVING_CREATING:
+        return set_state(s, SANDBOX_CREATING, "");
+    case SANDBOX_PHASE_STARTING:
+        return start_driver(s, err);
+    case SANDBOX_PHASE_WAKING:
+        return wake_guest(s, err);
+    case SANDBOX_PHASE_SAVING_RUNNING:
+        return save_running(s);
+    case SANDBOX_PHASE_RUNNING:
+        return publish(s, err);
+    case SANDBOX_PHASE_SAVING_END:
+        return set_state(s, s->end_state, s->end_reason);
+    case SANDBOX_PHASE_WITHDRAWING:
+        conf->ops->withdraw(conf->owner, s->record.sandbox_id, on_withdrawn, s);
+        return 0;
+    case SANDBOX_PHASE_DESTROYING:
+        return start_destroy(s, err);
+    case SANDBOX_PHASE_REMOVING:
+        return start_removal(s);
+    case SANDBOX_PHASE_RELEASING:
+        conf->ops->release(conf->owner, s->record.sandbox_id, s->record.reason, on_work_done, s);
+        return 0;
+    }
+    return ADIT_ERR_BUG;
+}
+
+/* ---- the machine ---- */
+
+static void become_running(struct sandbox *s)
+{
+    s->pending = 0;
+    drop_boot(s);
+    answer_created(s, NULL);
+}
+
+static void begin_phase(struct sandbox *s, enum sandbox_phase phase)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    s->phase = phase;
+    s->pending = 1;
+    int rc = start_work(s, &err);
+    if (rc && !err.code)
+        (void)adit_err_set(&err, rc, "%s", adit_err_name(rc));
+    if (rc)
+        sandbox_work_done(s, &err);
+    else if (phase == SANDBOX_PHASE_RUNNING)
+        become_running(s);
+}
+
+static void fail_creation(struct sandbox *s, const struct adit_err *err)
+{
+    if (!s->is_ending)
+        s->why = *err;
+    sandbox_end(s, SANDBOX_FAILED, err->msg);
+}
+
+static void retry_destroy(struct sandbox *s, const struct adit_err *err)
+{
+    adit_log(ADIT_LOG_ERROR, "sandbox_not_destroyed", LOG_S("sandbox", s->record.sandbox_id),
+             LOG_ERR(err));
+    net_deadline_arm(&s->end, NODE_DESTROY_RETRY_MS);
+}
+
+static void finish(struct sandbox *s)
+{
+    if (!s->why.code)
+        (void)adit_err_set(&s->why, ADIT_ERR_UNAVAILABLE,
+                           "the sandbox ended while it was being created: %s", s->end_reason);
+    answer_created(s, &s->why);
+    answer_ended(s, NULL);
+    node_on_sandbox_over(s);
+}
+
+/* An ending phase's work is done, well or not. */
+static void go_on_ending(struct sandbox *s, const struct adit_err *err)
+{
+    if (err && s->phase == SANDBOX_PHASE_DESTROYING) {
+        retry_destroy(s, err);
+        return;
+    }
+    if (err && s->phase != SANDBOX_PHASE_RELEASING)
+        adit_log(ADIT_LOG_ERROR, "sandbox_end_incomplete", LOG_S("sandbox", s->record.sandbox_id),
+                 LOG_U("phase", s->phase), LOG_ERR(err));
+    if (s->phase == SANDBOX_PHASE_RELEASING)
+        finish(s);
+    else
+        begin_phase(s, s->phase + 1);
+}
+
+static void sandbox_work_done(struct sandbox *s, const struct adit_err *err)
+{
+    if (s->node->is_stopping)
+        return;
+    s->pending--;
+    if (s->phase > SANDBOX_PHASE_RUNNING) {
+        go_on_ending(s, err);
+        return;
+    }
+    if (err)
+        fail_creation(s, err);
+    else if (s->pending == 0)
+        begin_phase(s, s->is_ending ? SANDBOX_PHASE_SAVING_END : s->phase + 1);
+}
+
+void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason)
+{
+    if (!s->is_ending) {
+        s->is_ending = true;
+        s->end_state = state;
+        copy_reason(s->end_reason, reason);
+        net_deadline_cancel(&s->end);
+        if (s->guest) {
+            guest_cancel(adit_steal(&s->guest));
+            s->pending--;
+        }
+    }
+    if (s->pending == 0 && s->phase <= SANDBOX_PHASE_RUNNING)
+        begin_phase(s, SANDBOX_PHASE_SAVING_END);
+}
+
+static void on_end_due(struct net_deadline *d)
+{
+    struct sandbox *s = ADIT_CONTAINER_OF(d, struct sandbox, end);
+    if (s->phase == SANDBOX_PHASE_DESTROYING)
+        begin_phase(s, SANDBOX_PHASE_DESTROYING);
+    else
+        sandbox_end(s, SANDBOX_KILLED, "timeout");
+}
+
+int sandbox_begin(struct sandbox *s, struct adit_err *err)
+{
+    s->phase = SANDBOX_PHASE_SAVING_CREATING;
+    s->pending = 1;
+    int rc = start_work(s, err);
+    if (rc)
+        return err && err->code ? rc : adit_err_set(err, rc, "the record cannot be written");
+    net_deadline_arm(&s->answer, s->node->conf.create_ms);
+    return 0;
+}
+
+int sandbox_resume_running(struct sandbox *s, struct adit_err *err)
+{
+    s->phase = SANDBOX_PHASE_RUNNING;
+    s->pending = 0;
+    return publish(s, err);
+}

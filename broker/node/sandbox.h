@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One sandbox and its states. Used by node.c only. */
+#ifndef BROKER_NODE_SANDBOX_H
+#define BROKER_NODE_SANDBOX_H
+
+#include "base/map.h"
+#include "broker/node/guest.h"
+#include "broker/node/node.h"
+#include "broker/node/record_file.h"
+
+/* In this order; see sandbox.c. */
+enum sandbox_phase {
+    SANDBOX_PHASE_SAVING_CREATING,
+    SANDBOX_PHASE_STARTING,
+    SANDBOX_PHASE_WAKING,
+    SANDBOX_PHASE_SAVING_RUNNING,
+    SANDBOX_PHASE_RUNNING,
+    SANDBOX_PHASE_SAVING_END,
+    SANDBOX_PHASE_WITHDRAWING,
+    SANDBOX_PHASE_DESTROYING,
+    SANDBOX_PHASE_REMOVING,
+    SANDBOX_PHASE_RELEASING,
+};
+
+/*
+ * owned by: node.sandboxes, until the last phase is done
+ *
+ * @pending:      things the phase still waits for
+ * @is_ending:    the end was asked for (@end_state, @end_reason); begins when nothing is pending
+ * @timeout_ms:   as asked for at creation, counted from the moment it runs
+ * @end_mono_ns:  when it is to end
+ * @end:          that moment as a deadline; in the ending phases the wait before a retry
+ * @answer:       how long @created or @ended may wait
+ * @env_vars, @template_dir, @default_user, @default_workdir: until it runs (owned)
+ * @why:          what failed its creation
+ */
+struct sandbox {
+    struct record record;
+    struct node *node; /* borrowed */
+    enum sandbox_phase phase;
+    unsigned pending;
+    bool is_ending;
+    enum sandbox_state end_state;
+    char end_reason[RECORD_REASON_CAP];
+    uint64_t timeout_ms;
+    uint64_t started_mono_ns, end_mono_ns;
+    struct net_deadline end, answer;
+    struct record_file file;
+    struct guest *guest;
+    json_t *env_vars;
+    char *template_dir, *default_user, *default_workdir;
+    struct adit_err why;
+    node_created_fn created;
+    void *created_user;
+    node_done_fn ended;
+    void *ended_user;
+};
+
+/* Shared by all sandboxes of a node. owned by: the broker */
+struct node {
+    struct node_conf conf;
+    char *sandboxes_dir;
+    int sandboxes_fd;
+    struct adit_map sandboxes; /* id → struct sandbox */
+    bool is_stopping;
+};
+
+/* An empty sandbox with that id, in no table. Return: NULL without memory. */
+struct sandbox *sandbox_new(struct node *n, const char *sandbox_id);
+/* No job, guest or deadline may be left. */
+void sandbox_free(struct sandbox *s);
+/* Begin the first phase. Errors: LIMIT, NO_MEMORY; then it is still the caller's. */
+ADIT_MUST_CHECK int sandbox_begin(struct sandbox *s, struct adit_err *err);
+/* It runs already. Errors: the route could not be published. */
+ADIT_MUST_CHECK int sandbox_resume_running(struct sandbox *s, struct adit_err *err);
+/* Ask for the end, from any phase; asked for twice, the first counts. */
+void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason);
+/* Save the record as it stands. Errors: LIMIT, NO_MEMORY. */
+ADIT_MUST_CHECK int sandbox_save(struct sandbox *s, record_file_fn on_done, void *user);
+/* (Re-)arm the end @ms from now, and put it into the record. */
+void sandbox_set_end(struct sandbox *s, uint64_t ms);
+struct admission_ask sandbox_ask(const struct sandbox *s);
+/* The last phase is over: node.c forgets and frees it. */
+void node_on_sandbox_over(struct sandbox *s);
+
+#endif
