@@ -21,7 +21,7 @@ static const struct row rows[] = {
     {"3000-iabc.adit.test.", NULL, NULL, EDGE_TARGET_SANDBOX, "iabc:3000"},
     {"49983-iabc-6532622b.adit.test", NULL, NULL, EDGE_TARGET_SANDBOX, "iabc:49983"},
     {"03000-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
-    {"+3000-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"+3000-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid host"},
     {"3000.0-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
     {"0-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
     {"65536-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox port"},
