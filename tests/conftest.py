@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[1]
 BIN = Path(os.environ.get("ADIT_BIN", REPO / "build/release/bin"))
 TEMPLATES = Path(os.environ.get("ADIT_TEMPLATES", REPO / "build/run/templates"))
 
