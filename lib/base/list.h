@@ -13,7 +13,8 @@ struct adit_list {
     struct adit_list *next, *prev;
 };
 
-#define ADIT_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define ADIT_CONTAINER_OF(ptr, type, member)                                                       \
+    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void adit_list_init(struct adit_list *l)
 {

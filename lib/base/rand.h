@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random bytes and the identifiers made of them (getrandom(2)); fatal only if the kernel has none. */
+/* Random bytes and the identifiers made of them (getrandom(2)); fatal only if the kernel has none.
+ */
 #ifndef ADIT_BASE_RAND_H
 #define ADIT_BASE_RAND_H
 

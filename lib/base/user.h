@@ -29,7 +29,8 @@ struct user_entry {
 };
 
 /* Parsers without I/O: @passwd and @group are file contents. First match wins.
- * Errors: ADIT_ERR_NOT_FOUND; ADIT_ERR_BAD_INPUT for an empty, overlong or odd name (':' or control). */
+ * Errors: ADIT_ERR_NOT_FOUND; ADIT_ERR_BAD_INPUT for an empty, overlong or odd name (':' or
+ * control). */
 ADIT_MUST_CHECK int user_find(struct adit_view passwd, struct adit_view group,
                               struct adit_view name, struct user_entry *out);
 /* Name of a uid / gid. Errors: ADIT_ERR_NOT_FOUND. */

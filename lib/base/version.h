@@ -4,8 +4,8 @@
 #define ADIT_BASE_VERSION_H
 
 /*
- * What clients are told of envd's abilities, as a version of the reference agent (they compare it with
- * their gates). The choice is explained in docs/compatibility.md.
+ * What clients are told of envd's abilities, as a version of the reference agent (they compare it
+ * with their gates). The choice is explained in docs/compatibility.md.
  */
 #define ADIT_ENVD_VERSION "0.6.2"
 

@@ -51,7 +51,8 @@ bool adit_view_eq_secret(struct adit_view a, struct adit_view b);
 /* Cut spaces and tabs at both ends. */
 struct adit_view adit_view_trim(struct adit_view v);
 
-/* Split at the first @sep: @head is before it, @tail after; without @sep: all is @head, and false. */
+/* Split at the first @sep: @head is before it, @tail after; without @sep: all is @head, and false.
+ */
 bool adit_view_split(struct adit_view v, char sep, struct adit_view *head, struct adit_view *tail);
 
 /*
