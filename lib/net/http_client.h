@@ -55,6 +55,7 @@ ADIT_MUST_CHECK int http_pool_new(struct net_loop *l, const struct http_pool_con
 /* Break every connection: running calls get on_fail (ADIT_ERR_CLOSED) before it returns; then free. */
 void http_pool_close(struct http_pool *p);
 size_t http_pool_connection_cnt(const struct http_pool *p);
+struct net_loop *http_pool_loop(const struct http_pool *p);
 
 enum http_body {
     HTTP_BODY_NONE,

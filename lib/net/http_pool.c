@@ -244,3 +244,8 @@ size_t http_pool_connection_cnt(const struct http_pool *p)
 {
     return p->link_cnt;
 }
+
+struct net_loop *http_pool_loop(const struct http_pool *p)
+{
+    return p->loop;
+}

@@ -10,6 +10,9 @@
 
 #include "net/http_client.h"
 
+/* Largest answer. */
+#define RPC_CLIENT_ANSWER_MAX (16u * 1024 * 1024)
+
 struct rpc_client_call;
 
 /* Exactly one of @answer and @err is not NULL. Errors: the server's own code and message; TIMEOUT;

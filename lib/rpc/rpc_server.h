@@ -5,7 +5,7 @@
  *
  * Theory of operation
  *
- * A service is a table of methods. rpc_server_handle() is called inside on_request for a POST under
+ * A service is a table of methods. rpc_server_handle() is called inside on_request for a request to
  * a path of the table; it owns the exchange from then on and turns it into a call:
  *
  *   on_open → on_message (once; for client streams any number) → [on_half_close] → finish
@@ -13,14 +13,17 @@
  * on_open runs before any message, with the request's head (valid only there): it authenticates,
  * picks up headers and attaches user data; an error from it ends the call with that error. The
  * handler answers with rpc_call_send() (unary and client stream: exactly once, which also ends the
- * call well; server stream: any number, then rpc_call_finish()). on_cancel tells that the call
- * ended without the handler: client gone (ADIT_ERR_CANCELED) or deadline passed (ADIT_ERR_TIMEOUT —
- * by then the client was already sent deadline_exceeded, before anything that the handler does
- * about it). After finish, a unary send, or on_cancel, the call pointer is dead for the handler;
- * on_cancel is never called after the handler ended the call.
+ * call well; server stream: any number, then rpc_call_finish()). on_cancel tells that a call that
+ * was opened ended without the handler: client gone (ADIT_ERR_CANCELED), deadline passed
+ * (ADIT_ERR_TIMEOUT), or a request that cannot be read (its error); the client was already sent the
+ * error, before anything that the handler does about it. After finish, a unary send, or on_cancel,
+ * the call pointer is dead for the handler; on_cancel is never called after the handler ended the
+ * call. None of the functions below calls the handler back, but rpc_server_handle() calls on_open.
  *
  * Streams flush every message at once, always answer 200, and end with an end-of-stream envelope,
  * also for errors before the first message. rpc_call_abort() breaks the connection instead.
+ *
+ * Headers that were put on the exchange before rpc_server_handle() go out with every answer.
  */
 #ifndef ADIT_RPC_RPC_SERVER_H
 #define ADIT_RPC_RPC_SERVER_H
@@ -28,13 +31,12 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "net/http_server.h"
+#include "rpc/connect.h"
 
-/* Largest request message, after decompression; also the largest unary body. */
-#define RPC_MESSAGE_MAX (4u * 1024 * 1024)
+/* Largest answer: what a stream takes at once, with room for its head. */
+#define RPC_ANSWER_MAX (NET_STREAM_QUEUE_MAX - 128u * 1024)
 
 struct rpc_call;
-
-enum rpc_kind { RPC_UNARY, RPC_SERVER_STREAM, RPC_CLIENT_STREAM };
 
 struct rpc_method {
     const char *path; /* "/process.Process/Start" */

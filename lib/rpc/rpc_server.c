@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connect RPC on server exchanges. */
+/*
+ * Theory of operation
+ *
+ * What     The shell around connect.c: bytes of an exchange in, messages to the handler, its
+ * answers and errors out. States OPENING ──on_open well──> READING ──body complete──> WAITING │ │ │
+ *             └────────────────────────┴────────> OVER <──────────┘
+ *          OPENING: refusals are between us and the client. READING, WAITING: the handler has the
+ * call; either it ends the call (send, finish, abort) or we do, and then on_cancel says so. A unary
+ * call is WAITING before its message is delivered; a server stream is READING while bytes behind
+ * its message may come, which are ignored. Ownership A call is owned by its exchange until that
+ * ends; then it is freed, or, while code of ours runs in it (@busy), when that leaves. Pause
+ * Envelopes of a client stream that came with the pause are held (at most one read) and taken at a
+ * later turn of the loop, never inside rpc_call_resume(). Limits   RPC_MESSAGE_MAX in,
+ * RPC_ANSWER_MAX out. The deadline is the client's; without one a call lives as long as its
+ * connection. Failure  One way out without the handler: call_fail().
+ */
+#include "rpc/rpc_server.h"
+
+#include <stdlib.h>
+
+#include "net/gzip.h"
+#include "rpc/status.h"
+
+enum call_state { CALL_OPENING, CALL_READING, CALL_WAITING, CALL_OVER };
+
+/*
+ * @exchange:  NULL once the call is over
+ * @held:      input that came while paused
+ * @is_ended:  the request's body is complete
+ * @is_begun:  the head of a stream's answer is sent
+ */
+struct rpc_call {
+    struct http_exchange *exchange;
+    const struct rpc_service *service;
+    const struct rpc_method *method;
+    void *app, *user;
+    struct net_loop *loop; /* borrowed */
+    struct connect_request request;
+    struct connect_reader reader;
+    struct adit_buf held, out;
+    struct net_deadline deadline;
+    struct net_task take_held;
+    enum call_state state;
+    unsigned busy;
+    bool is_paused, is_ended, is_begun;
+};
+
+/* ---- life ---- */
+
+static void call_enter(struct rpc_call *c)
+{
+    c->busy++;
+}
+
+static void call_leave(struct rpc_call *c)
+{
+    if (--c->busy || c->state != CALL_OVER)
+        return;
+    connect_reader_fini(&c->reader);
+    adit_buf_fini(&c->held);
+    adit_buf_fini(&c->out);
+    free(c);
+}
+
+/* The exchange has ended, or will be ended by the caller of this. */
+static struct http_exchange *call_over(struct rpc_call *c)
+{
+    struct http_exchange *x = c->exchange;
+    c->exchange = NULL;
+    c->state = CALL_OVER;
+    net_deadline_cancel(&c->deadline);
+    net_task_cancel(&c->take_held);
+    return x;
+}
+
+/* ---- answers ---- */
+
+static int put_type(struct http_exchange *x, const char *type)
+{
+    return http_exchange_header_str(x, "Content-Type", type);
+}
+
+/* Answer and end. What cannot be answered breaks the connection. */
+static void end_unary(struct rpc_call *c, unsigned status, const char *type, int rc)
+{
+    struct http_exchange *x = call_over(c);
+    if (!rc)
+        rc = put_type(x, type);
+    if (rc)
+        http_exchange_reset(x);
+    else
+        http_exchange_reply(x, status, adit_buf_view(&c->out));
+}
+
+static void fail_unary(struct rpc_call *c, const struct adit_err *err)
+{
+    adit_buf_clear(&c->out);
+    end_unary(c, rpc_status_connect_http(err->code), "application/json",
+              connect_append_error(err, &c->out));
+}
+
+static int begin_stream(struct rpc_call *c)
+{
+    if (c->is_begun)
+        return 0;
+    c->is_begun = true;
+    int rc = put_type(c->exchange, connect_content_type(&c->request));
+    if (!rc)
+        http_exchange_begin(c->exchange, 200, HTTP_FRAMING_CHUNKED, 0);
+    return rc;
+}
+
+/* Send what is in @out, in one write. */
+static int flush_stream(struct rpc_call *c)
+{
+    int rc = begin_stream(c);
+    if (!rc)
+        rc = http_exchange_write(c->exchange, adit_buf_view(&c->out));
+    adit_buf_consume(&c->out, c->out.len);
+    return rc;
+}
+
+/* Send what is in @out and the end of the stream, in one write. */
+static void end_stream(struct rpc_call *c, const struct adit_err *err)
+{
+    int rc = connect_append_end(err, &c->out);
+    if (!rc)
+        rc = flush_stream(c);
+    struct http_exchange *x = call_over(c);
+    if (rc)
+        http_exchange_reset(x);
+    else
+        http_exchange_end(x);
+}
+
+static void end_with_error(struct rpc_call *c, const struct adit_err *err)
+{
+    if (c->method->kind == RPC_UNARY) {
+        fail_unary(c, err);
+        return;
+    }
+    adit_buf_clear(&c->out);
+    end_stream(c, err);
+}
+
+/* End the call without the handler: first the client is told, then the handler. */
+static void call_fail(struct rpc_call *c, const struct adit_err *err)
+{
+    bool opened = c->state != CALL_OPENING;
+    call_enter(c);
+    end_with_error(c, err);
+    if (opened && c->method->on_cancel)
+        c->method->on_cancel(c, err->code);
+    call_leave(c);
+}
+
+static int compress_answer(struct rpc_call *c)
+{
+    struct adit_buf packed;
+    adit_buf_init(&packed, RPC_ANSWER_MAX);
+    int rc = http_exchange_header_str(c->exchange, "Content-Encoding", "gzip");
+    if (!rc)
+        rc = gzip_encode_all(adit_buf_view(&c->out), &packed, NULL);
+    adit_buf_fini(&c->out);
+    c->out = packed;
+    return rc;
+}
+
+static int send_unary(struct rpc_call *c)
+{
+    int rc = 0;
+    if (c->request.gzip_out && c->out.len >= CONNECT_GZIP_MIN)
+        rc = compress_answer(c);
+    end_unary(c, 200, connect_content_type(&c->request), rc);
+    return rc;
+}
+
+static int send_in_stream(struct rpc_call *c)
+{
+    if (c->method->kind == RPC_CLIENT_STREAM) {
+        end_stream(c, NULL);
+        return 0;
+    }
+    int rc = flush_stream(c);
+    if (rc)
+        http_exchange_reset(call_over(c));
+    return rc;
+}
+
+static int append_answer(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    return c->method->kind == RPC_UNARY ? connect_append_message(c->request.codec, m, &c->out)
+                                        : connect_append_envelope(c->request.codec, m, &c->out);
+}
+
+int rpc_call_send(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+
+    call_enter(c);
+    int rc = append_answer(c, m);
+    if (rc) {
+        (void)adit_err_set(&err, rc == ADIT_ERR_BAD_INPUT ? ADIT_ERR_BUG : rc,
+                           rc == ADIT_ERR_LIMIT ? "the answer is too large"
+                                                : "the answer cannot be written"); /* only told */
+        end_with_error(c, &err);
+    } else {
+        rc = c->method->kind == RPC_UNARY ? send_unary(c) : send_in_stream(c);
+    }
+    call_leave(c);
+    return rc;
+}
+
+void rpc_call_finish(struct rpc_call *c, const struct adit_err *err)
+{
+    struct adit_err none = ADIT_ERR_INIT;
+    bool clean = !err || !err->code;
+
+    call_enter(c);
+    if (clean && c->method->kind == RPC_SERVER_STREAM) {
+        end_stream(c, NULL);
+    } else {
+        if (clean)
+            (void)adit_err_set(&none, ADIT_ERR_BUG, "the call has no answer"); /* only told */
+        end_with_error(c, clean ? &none : err);
+    }
+    call_leave(c);
+}
+
+void rpc_call_abort(struct rpc_call *c)
+{
+    call_enter(c);
+    http_exchange_reset(call_over(c));
+    call_leave(c);
+}
+
+/* ---- requests ---- */
+
+static void deliver(struct rpc_call *c, ProtobufCMessage *take_msg)
+{
+    c->method->on_message(c, take_msg);
+    protobuf_c_message_free_unpacked(take_msg, NULL);
+}
+
+/* Give the messages in @in to the handler, as long as it wants them. */
+static void read_bytes(struct rpc_call *c, struct adit_view *in)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    ProtobufCMessage *msg;
+
+    while (in->len && c->state == CALL_READING && !c->is_paused) {
+        if (connect_reader_feed(&c->reader, in, &msg, &err))
+            call_fail(c, &err);
+        else if (msg)
+            deliver(c, msg);
+    }
+}
+
+/* The body is complete and all of it was read. */
+static void read_end(struct rpc_call *c)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    ProtobufCMessage *msg;
+
+    if (connect_reader_end(&c->reader, &msg, &err)) {
+        call_fail(c, &err);
+        return;
+    }
+    c->state = CALL_WAITING;
+    if (msg)
+        deliver(c, msg);
+    else if (c->method->kind == RPC_CLIENT_STREAM && c->method->on_half_close)
+        c->method->on_half_close(c);
+}
+
+static void hold(struct rpc_call *c, struct adit_view in)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    int rc = adit_buf_append_view(&c->held, in);
+    if (!rc)
+        return;
+    (void)adit_err_set(&err, rc, "no memory for the request"); /* only told */
+    call_fail(c, &err);
+}
+
+static void on_body(struct http_exchange *x, struct adit_view bytes)
+{
+    struct rpc_call *c = http_exchange_user(x);
+
+    call_enter(c);
+    if (c->held.len == 0)
+        read_bytes(c, &bytes);
+    if (c->state == CALL_READING && bytes.len)
+        hold(c, bytes);
+    call_leave(c);
+}
+
+static void on_end(struct http_exchange *x)
+{
+    struct rpc_call *c = http_exchange_user(x);
+
+    call_enter(c);
+    c->is_ended = true;
+    if (c->state == CALL_READING && c->held.len == 0 && !c->is_paused)
+        read_end(c);
+    call_leave(c);
+}
+
+static void on_take_held(struct net_task *t)
+{
+    struct rpc_call *c = ADIT_CONTAINER_OF(t, struct rpc_call, take_held);
+    struct adit_view in = adit_buf_view(&c->held);
+
+    call_enter(c);
+    read_bytes(c, &in);
+    adit_buf_consume(&c->held, c->held.len - in.len);
+    if (c->state == CALL_READING && !c->is_paused) {
+        if (c->is_ended)
+            read_end(c);
+        else
+            http_exchange_resume(c->exchange);
+    }
+    call_leave(c);
+}
+
+void rpc_call_pause(struct rpc_call *c)
+{
+    c->is_paused = true;
+    net_task_cancel(&c->take_held);
+    http_exchange_pause(c->exchange);
+}
+
+void rpc_call_resume(struct rpc_call *c)
+{
+    c->is_paused = false;
+    if (c->held.len || c->is_ended)
+        net_task_post(&c->take_held);
+    else
+        http_exchange_resume(c->exchange);
+}
+
+static void on_drain(struct http_exchange *x)
+{
+    struct rpc_call *c = http_exchange_user(x);
+
+    call_enter(c);
+    if (c->method->on_drain)
+        c->method->on_drain(c);
+    call_leave(c);
+}
+
+static void on_abort(struct http_exchange *x, const struct adit_err *err)
+{
+    struct rpc_call *c = http_exchange_user(x);
+
+    (void)err; /* whatever it was, the client is gone */
+    call_enter(c);
+    (void)call_over(c); /* it has ended by itself */
+    if (c->method->on_cancel)
+        c->method->on_cancel(c, ADIT_ERR_CANCELED);
+    call_leave(c);
+}
+
+static void on_deadline(struct net_deadline *d)
+{
+    struct rpc_call *c = ADIT_CONTAINER_OF(d, struct rpc_call, deadline);
+    struct adit_err err = ADIT_ERR_INIT;
+
+    (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "context deadline exceeded"); /* only told */
+    call_fail(c, &err);
+}
+
+/* ---- opening ---- */
+
+static const struct http_exchange_ops exchange_ops = {on_body, on_end, on_drain, on_abort};
+
+const struct rpc_method *rpc_service_find(const struct rpc_service *s, struct adit_view path)
+{
+    for (size_t i = 0; i < s->method_cnt; i++) {
+        if (adit_view_eq_str(path, s->methods[i].path))
+            return &s->methods[i];
+    }
+    return NULL;
+}
+
+static void refuse_plain(struct http_exchange *x, unsigned status, enum rpc_kind kind)
+{
+    int rc = status == 405 ? http_exchange_header_str(x, "Allow", "POST")
+                           : http_exchange_header_str(x, "Accept-Post", connect_accept_post(kind));
+    if (rc)
+        http_exchange_reset(x);
+    else
+        http_exchange_reply(x, status, adit_view_mem(NULL, 0));
+}
+
+static struct rpc_call *call_new(struct http_exchange *x, const struct rpc_service *s,
+                                 const struct rpc_method *m, void *app)
+{
+    struct rpc_call *c = calloc(1, sizeof(*c));
+    if (!c)
+        return NULL;
+    c->exchange = x;
+    c->service = s;
+    c->method = m;
+    c->app = app;
+    c->loop = net_stream_loop(http_exchange_stream(x));
+    connect_reader_init(&c->reader, &c->request, m->request);
+    adit_buf_init(&c->held, 2 * NET_SCRATCH_CAP);
+    adit_buf_init(&c->out, RPC_ANSWER_MAX);
+    net_deadline_init(&c->deadline, c->loop, on_deadline);
+    net_task_init(&c->take_held, c->loop, on_take_held);
+    return c;
+}
+
+static void call_open(struct rpc_call *c, const struct http_head *head)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    int rc = connect_read_head(head, &c->request, &err);
+
+    if (!rc && c->service->on_open)
+        rc = c->service->on_open(c, head, &err);
+    if (rc) {
+        call_fail(c, &err);
+        return;
+    }
+    c->state = CALL_READING;
+    if (c->request.timeout_ms)
+        net_deadline_arm(&c->deadline, c->request.timeout_ms);
+}
+
+void rpc_server_handle(struct http_exchange *x, const struct http_head *head,
+                       const struct rpc_service *s, const struct rpc_method *m, void *app)
+{
+    struct connect_request request;
+    unsigned refusal = connect_negotiate(head, m->kind, &request);
+
+    if (refusal) {
+        refuse_plain(x, refusal, m->kind);
+        return;
+    }
+    struct rpc_call *c = call_new(x, s, m, app);
+    if (!c) {
+        http_exchange_reply(x, rpc_status_http(ADIT_ERR_NO_MEMORY), adit_view_mem(NULL, 0));
+        return;
+    }
+    c->request = request;
+    http_exchange_set_ops(x, &exchange_ops, c);
+    call_enter(c);
+    call_open(c, head);
+    call_leave(c);
+}
+
+/* ---- what the handler asks ---- */
+
+void *rpc_call_app(const struct rpc_call *c)
+{
+    return c->app;
+}
+
+const struct rpc_method *rpc_call_method(const struct rpc_call *c)
+{
+    return c->method;
+}
+
+void *rpc_call_user(const struct rpc_call *c)
+{
+    return c->user;
+}
+
+void rpc_call_set_user(struct rpc_call *c, void *user)
+{
+    c->user = user;
+}
+
+struct net_loop *rpc_call_loop(const struct rpc_call *c)
+{
+    return c->loop;
+}
+
+bool rpc_call_is_congested(const struct rpc_call *c)
+{
+    return http_exchange_is_congested(c->exchange);
+}
