@@ -68,9 +68,11 @@ struct http_parser {
 
 /* ---- heads ---- */
 
-static bool name_is(struct adit_view name, const char *s, size_t len)
+/* Most names differ in length or first letter; @len is not 0. */
+static inline bool name_is(struct adit_view name, const char *s, size_t len)
 {
-    return name.len == len && strncasecmp(name.ptr, s, len) == 0;
+    return name.len == len && (name.ptr[0] | 0x20) == (s[0] | 0x20) &&
+           strncasecmp(name.ptr, s, len) == 0;
 }
 #define NAME_IS(name, literal) name_is(name, literal, sizeof(literal) - 1)
 
@@ -91,46 +93,61 @@ size_t http_head_count(const struct http_head *h, const char *name)
     return cnt;
 }
 
-/* Does the comma list @value hold @token? */
-static bool list_has(struct adit_view value, const char *token, size_t len)
+/* The next item of a comma list, trimmed. Return: false when it was the last. */
+static bool next_item(struct adit_view *list, struct adit_view *item)
+{
+    bool more = adit_view_split(*list, ',', item, list);
+    *item = adit_view_trim(*item);
+    return more;
+}
+
+static bool is_named_by(struct adit_view connection, struct adit_view name)
 {
     struct adit_view item;
     bool more;
     do {
-        more = adit_view_split(value, ',', &item, &value);
-        if (name_is(adit_view_trim(item), token, len))
+        more = next_item(&connection, &item);
+        if (name_is(item, name.ptr, name.len))
             return true;
     } while (more);
     return false;
 }
 
-static bool is_named_by_connection(const struct http_head *h, struct adit_view name)
+static bool is_named_hop(const struct http_head *h, struct adit_view name)
 {
     for (size_t i = 0; i < h->header_cnt; i++)
-        if (NAME_IS(h->headers[i].name, "connection") &&
-            list_has(h->headers[i].value, name.ptr, name.len))
+        if (NAME_IS(h->headers[i].name, "connection") && is_named_by(h->headers[i].value, name))
             return true;
     return false;
 }
 
+static bool is_fixed_hop(struct adit_view name)
+{
+    switch (name.len) {
+    case 2:
+        return NAME_IS(name, "te");
+    case 4:
+        return NAME_IS(name, "host");
+    case 6:
+        return NAME_IS(name, "expect");
+    case 7:
+        return NAME_IS(name, "upgrade") || NAME_IS(name, "trailer");
+    case 10:
+        return NAME_IS(name, "connection") || NAME_IS(name, "keep-alive");
+    case 14:
+        return NAME_IS(name, "content-length");
+    case 16:
+        return NAME_IS(name, "proxy-connection");
+    case 17:
+        return NAME_IS(name, "transfer-encoding");
+    default:
+        return false;
+    }
+}
+
 bool http_head_is_hop(const struct http_head *h, struct adit_view name)
 {
-    static const struct adit_view fixed[] = {
-        ADIT_VIEW("host"),
-        ADIT_VIEW("connection"),
-        ADIT_VIEW("content-length"),
-        ADIT_VIEW("transfer-encoding"),
-        ADIT_VIEW("upgrade"),
-        ADIT_VIEW("expect"),
-        ADIT_VIEW("te"),
-        ADIT_VIEW("trailer"),
-        ADIT_VIEW("keep-alive"),
-        ADIT_VIEW("proxy-connection"),
-    };
-    for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
-        if (name_is(name, fixed[i].ptr, fixed[i].len))
-            return true;
-    return is_named_by_connection(h, name);
+    return name.len > 0 && (is_fixed_hop(name) || (h->has_named_hops && is_named_hop(h, name)));
 }
 
 bool http_head_has_body(const struct http_head *h, enum http_method request_method)
@@ -181,15 +198,31 @@ static int take_coding(struct http_head *h, struct facts *f, struct adit_view va
     return ADIT_OK;
 }
 
-static int take_connection(struct facts *f, struct adit_view value, struct adit_err *err)
+static void take_connection_item(struct http_head *h, struct facts *f, struct adit_view item)
 {
+    if (NAME_IS(item, "keep-alive"))
+        f->connection_keep_alive = true;
+    else if (NAME_IS(item, "close"))
+        f->connection_close = true;
+    else if (NAME_IS(item, "upgrade"))
+        f->connection_upgrade = true;
+    else
+        h->has_named_hops = true;
+}
+
+static int take_connection(struct http_head *h, struct facts *f, struct adit_view value,
+                           struct adit_err *err)
+{
+    struct adit_view item;
+    bool more;
     f->connection_len += value.len;
     if (f->connection_len > HTTP_CONNECTION_CAP)
         return adit_err_set(err, ADIT_ERR_LIMIT, "Connection longer than %d bytes",
                             HTTP_CONNECTION_CAP);
-    f->connection_close |= list_has(value, "close", 5);
-    f->connection_keep_alive |= list_has(value, "keep-alive", 10);
-    f->connection_upgrade |= list_has(value, "upgrade", 7);
+    do {
+        more = next_item(&value, &item);
+        take_connection_item(h, f, item);
+    } while (more);
     return ADIT_OK;
 }
 
@@ -218,7 +251,7 @@ static int take_header(struct http_head *h, struct facts *f, const struct http_h
         f->has_upgrade |= NAME_IS(x->name, "upgrade");
         return ADIT_OK;
     case 10:
-        return NAME_IS(x->name, "connection") ? take_connection(f, x->value, err) : ADIT_OK;
+        return NAME_IS(x->name, "connection") ? take_connection(h, f, x->value, err) : ADIT_OK;
     case 14:
         return NAME_IS(x->name, "content-length") ? take_length(h, x->value, err) : ADIT_OK;
     case 17:
@@ -289,7 +322,9 @@ static int on_header_field(llhttp_t *ll, const char *at, size_t len)
 static int on_header_value(llhttp_t *ll, const char *at, size_t len)
 {
     struct http_parser *p = ll->data;
-    p->head->headers[p->head->header_cnt - 1].value = adit_view_trim(adit_view_mem(at, len));
+    while (len > 0 && (at[len - 1] == ' ' || at[len - 1] == '\t'))
+        len--; /* llhttp skips those in front */
+    p->head->headers[p->head->header_cnt - 1].value = adit_view_mem(at, len);
     return 0;
 }
 
@@ -449,7 +484,8 @@ static void init_head(struct http_head *h, enum http_kind kind)
     h->status = h->minor = 0;
     h->header_cnt = 0;
     h->content_length = 0;
-    h->has_content_length = h->chunked = h->keep_alive = h->upgrade = h->expect_continue = false;
+    h->has_content_length = h->chunked = h->keep_alive = h->upgrade = false;
+    h->expect_continue = h->has_named_hops = false;
 }
 
 static int split_head(struct http_parser *p, struct adit_view lines, struct http_head *head,

@@ -60,6 +60,7 @@ struct http_header {
  * @keep_alive:     the sender's side of persistence, from version and Connection
  * @upgrade:        Connection: upgrade and an Upgrade header are present (requests), or status 101
  * @expect_continue: Expect: 100-continue (any other Expect is refused with ADIT_ERR_BAD_INPUT)
+ * @has_named_hops: Connection names more than close, keep-alive and upgrade
  */
 struct http_head {
     enum http_kind kind;
@@ -70,7 +71,7 @@ struct http_head {
     struct http_header headers[HTTP_HEADERS_MAX];
     size_t header_cnt;
     uint64_t content_length;
-    bool has_content_length, chunked, keep_alive, upgrade, expect_continue;
+    bool has_content_length, chunked, keep_alive, upgrade, expect_continue, has_named_hops;
 };
 
 /* The first header of that name, value trimmed; an empty view with NULL ptr when there is none. */
