@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One process that a client started: its output, its input, its end, and who listens to it.
+ */
+#ifndef ENVD_PROCESS_H
+#define ENVD_PROCESS_H
+
+#include <sys/types.h>
+
+#include "envd/process/exit_status.h"
+#include "envd/process/input.h"
+#include "envd/process/stdio_fds.h"
+#include "envd/process/subscriber.h"
+
+/* Largest data event of a pipe and of a terminal. */
+#define PROCESS_CHUNK_CAP (32u * 1024)
+#define PROCESS_PTY_CHUNK_CAP (16u * 1024)
+/* Chunks read from one descriptor in one turn of the loop. */
+#define PROCESS_READ_BUDGET 8
+/* What is still read of each output of a killed process whose pipes others hold open: a full pipe.
+ */
+#define PROCESS_DRAIN_MAX (64u * 1024)
+
+struct process_table;
+
+enum process_state {
+    PROCESS_RUNNING,
+    PROCESS_REAPED, /* the child has ended; its output has not */
+    PROCESS_ENDED,  /* the end was told; kept for late Connect calls, or being freed */
+};
+
+/* @fd: -1 at end of file. @is_reading: the poll is started. */
+struct process_output {
+    struct process *process;
+    uv_poll_t poll;
+    Process__ProcessEvent__DataEvent__OutputCase kind;
+    int fd;
+    bool has_poll, is_reading;
+};
+
+/*
+ * Owned by its table, freed when it is off the table and its handles are closed.
+ *
+ * @serial:     tells processes apart whose pid is the same
+ * @config:     as the client sent it, owned; NULL after the end
+ * @tag:        owned, or NULL
+ * @must_not_wait: the end does not wait for the end of the output (it was killed by request)
+ */
+struct process {
+    struct adit_list node;
+    struct process_table *table; /* borrowed */
+    pid_t pid;
+    uint64_t serial;
+    enum process_state state;
+    Process__ProcessConfig *config;
+    char *tag;
+    bool is_pty, must_not_wait, is_off_table;
+    struct process_output outputs[2];
+    struct input_queue input;
+    struct adit_list subscribers;
+    struct exit_status end;
+    struct net_deadline retention;
+    unsigned open_handles;
+};
+
+/*
+ * An object for descriptors that are about to get their child; takes envd's side of @fds, on
+ * success only. The caller sets what identifies it, enters it into the table, and calls
+ * process_update_flow(). Errors: NO_MEMORY, IO.
+ */
+ADIT_MUST_CHECK int process_new(struct process_table *t, struct stdio_fds *fds, bool is_pty,
+                                struct process **out, struct adit_err *err);
+/* Close everything and free: for a process that is off the table. Subscribers must be gone. */
+void process_close(struct process *p);
+/* Called by the table: waitpid() gave @wait_status. May end the process. */
+void process_on_reaped(struct process *p, int wait_status);
+
+/* From now on @s gets every event, and the process owns it. */
+void process_subscribe(struct process *p, struct subscriber *s);
+/* Read the output or stop reading it, as the subscribers can take more or not. */
+void process_update_flow(struct process *p);
+/* Tell @s how the process ended; frees @s. */
+void process_tell_end(struct process *p, struct subscriber *s);
+
+/* Errors: BAD_INPUT (not a terminal), IO. Words as in envd-api.md 7.5 and 7.6. */
+ADIT_MUST_CHECK int process_resize(struct process *p, uint32_t cols, uint32_t rows,
+                                   struct adit_err *err);
+/* See input_queue_write(). @to_pty: which of the two the client meant. */
+ADIT_MUST_CHECK int process_write(struct process *p, bool to_pty, struct adit_view bytes,
+                                  struct input_write **out, struct adit_err *err);
+ADIT_MUST_CHECK int process_close_stdin(struct process *p, struct adit_err *err);
+/* To the direct child only; SIGKILL and SIGTERM also end the wait for its output. May end @p. */
+ADIT_MUST_CHECK int process_signal(struct process *p, int number, struct adit_err *err);
+
+#endif

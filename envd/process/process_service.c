@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * process.Process: the calls of clients on processes.
+ *
+ * Theory of operation
+ *
+ * What:      each handler finds the process, asks it, and answers. Nothing here waits but
+ * SendInput, whose answer comes when the process has taken the bytes, and the two streams.
+ * Ownership: a stream call owns its subscriber from on_open until process_subscribe(); from then on
+ * the process does. on_cancel frees it in either case. Timeouts:  the deadline of Start kills the
+ * process, after the client was told (rpc_server does that first, so that "signal: killed" can
+ * never overtake "deadline exceeded"). That of Connect only ends the stream; a client that just
+ * leaves never kills anything. Trust:     the user named in a request is checked before anything
+ * else, for every method.
+ */
+#include "envd/process/process_service.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "envd/process/process_start.h"
+#include "envd/process/stream_input.h"
+
+static struct process_table *table_of(const struct rpc_call *c)
+{
+    const struct envd *e = rpc_call_app(c);
+    return e->processes;
+}
+
+/* Answer a unary call that has nothing to say: @code with @err, or the empty @response. */
+static void answer(struct rpc_call *c, int code, const struct adit_err *err,
+                   const ProtobufCMessage *response)
+{
+    if (code == ADIT_OK)
+        (void)rpc_call_send(c, response); /* the call is over either way */
+    else
+        rpc_call_finish(c, err);
+}
+
+/* ---- streams ---- */
+
+static void start_on_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    struct subscriber *s = rpc_call_user(c);
+    struct process *p;
+    struct adit_err err;
+    process_table_reap(table_of(c));
+    int code = process_start(table_of(c), (const void *)m, s->user, &p, &err);
+    if (code != ADIT_OK) {
+        subscriber_finish(s, &err);
+        return;
+    }
+    if (subscriber_send_start(s, (uint32_t)p->pid))
+        process_subscribe(p, s);
+    process_update_flow(p);
+}
+
+static void connect_on_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    const Process__ConnectRequest *r = (const void *)m;
+    struct subscriber *s = rpc_call_user(c);
+    struct process *p;
+    struct adit_err err;
+    if (process_table_find(table_of(c), r->process, true, &p, &err) != ADIT_OK) {
+        subscriber_finish(s, &err);
+        return;
+    }
+    if (!subscriber_send_start(s, (uint32_t)p->pid))
+        return;
+    if (p->state == PROCESS_ENDED)
+        process_tell_end(p, s);
+    else
+        process_subscribe(p, s);
+}
+
+static void stream_on_drain(struct rpc_call *c)
+{
+    struct subscriber *s = rpc_call_user(c);
+    s->lag = 0;
+    if (s->process)
+        process_update_flow(s->process);
+}
+
+static void stream_on_cancel(struct rpc_call *c, int code)
+{
+    struct subscriber *s = rpc_call_user(c);
+    struct process *p = s->is_start && code == ADIT_ERR_TIMEOUT ? s->process : NULL;
+    struct adit_err err;
+    subscriber_free(s);
+    if (p && process_signal(p, SIGKILL, &err) != ADIT_OK)
+        adit_log(ADIT_LOG_WARN, "kill_failed", LOG_D("pid", p->pid), LOG_ERR(&err));
+}
+
+/* ---- input ---- */
+
+static void on_input_written(void *owner, const struct adit_err *err)
+{
+    Process__SendInputResponse response;
+    process__send_input_response__init(&response);
+    answer(owner, err ? err->code : ADIT_OK, err, &response.base);
+}
+
+static int write_input(struct rpc_call *c, const Process__SendInputRequest *r,
+                       struct input_write **waiting, struct adit_err *err)
+{
+    struct process *p;
+    int code = process_table_find(table_of(c), r->process, false, &p, err);
+    if (code != ADIT_OK)
+        return code;
+    if (!r->input || r->input->input_case == PROCESS__PROCESS_INPUT__INPUT__NOT_SET)
+        return adit_err_set(err, ADIT_ERR_UNIMPLEMENTED, "invalid input type");
+    bool to_pty = r->input->input_case == PROCESS__PROCESS_INPUT__INPUT_PTY;
+    const ProtobufCBinaryData *bytes = &r->input->stdin; /* same place as pty */
+    return process_write(p, to_pty, adit_view_mem(bytes->data, bytes->len), waiting, err);
+}
+
+static void send_input_on_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    struct input_write *waiting = NULL;
+    struct adit_err err;
+    int code = write_input(c, (const void *)m, &waiting, &err);
+    if (waiting) {
+        waiting->on_done = on_input_written;
+        waiting->owner = c;
+        rpc_call_set_user(c, waiting);
+        return;
+    }
+    Process__SendInputResponse response;
+    process__send_input_response__init(&response);
+    answer(c, code, &err, &response.base);
+}
+
+/* The bytes that were accepted still reach the process. */
+static void send_input_on_cancel(struct rpc_call *c, int code)
+{
+    struct input_write *waiting = rpc_call_user(c);
+    (void)code;
+    if (waiting)
+        waiting->on_done = NULL;
+}
+
+static void close_stdin_on_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    const Process__CloseStdinRequest *r = (const void *)m;
+    Process__CloseStdinResponse response;
+    process__close_stdin_response__init(&response);
+    struct process *p;
+    struct adit_err err;
+    int code = process_table_find(table_of(c), r->process, false, &p, &err);
+    if (code == ADIT_OK)
+        code = process_close_stdin(p, &err);
+    answer(c, code, &err, &response.base);
+}
+
+/* ---- questions and orders ---- */
+
+static int send_signal(struct rpc_call *c, const Process__SendSignalRequest *r,
+                       struct adit_err *err)
+{
+    struct process *p;
+    int code = process_table_find(table_of(c), r->process, false, &p, err);
+    if (code != ADIT_OK)
+        return code;
+    if (r->signal != PROCESS__SIGNAL__SIGNAL_SIGKILL &&
+        r->signal != PROCESS__SIGNAL__SIGNAL_SIGTERM)
+        return adit_err_set(err, ADIT_ERR_UNIMPLEMENTED, "invalid signal: %d", (int)r->signal);
+    return process_signal(p, (int)r->signal, err); /* the numbers of the enum are those of Linux */
+}
+
+static void send_signal_on_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    Process__SendSignalResponse response;
+    process__send_signal_response__init(&response);
+    struct adit_err err;
+    int code = send_signal(c, (const void *)m, &err);
+    answer(c, code, &err, &response.base);
+}
+
+static int update(struct rpc_call *c, const Process__UpdateRequest *r, struct adit_err *err)
+{
+    struct process *p;
+    int code = process_table_find(table_of(c), r->process, false, &p, err);
+    bool has_pty = r->has_pty_case == PROCESS__UPDATE_REQUEST__HAS_PTY_PTY && r->pty;
+    if (code != ADIT_OK || !has_pty)
+        return code;
+    const Process__PTY__Size *size = r->pty->size;
+    return process_resize(p, size ? size->cols : 0, size ? size->rows : 0, err);
+}
+
+static void update_on_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    Process__UpdateResponse response;
+    process__update_response__init(&response);
+    struct adit_err err;
+    int code = update(c, (const void *)m, &err);
+    answer(c, code, &err, &response.base);
+}
+
+static void describe(const struct process *p, Process__ProcessInfo *info)
+{
+    process__process_info__init(info);
+    info->config = p->config;
+    info->pid = (uint32_t)p->pid;
+    if (p->tag) {
+        info->has_tag_case = PROCESS__PROCESS_INFO__HAS_TAG_TAG;
+        info->tag = p->tag;
+    }
+}
+
+static void list_on_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    struct process_table *t = table_of(c);
+    (void)m; /* it is empty */
+    process_table_reap(t);
+    Process__ListResponse response;
+    process__list_response__init(&response);
+    Process__ProcessInfo *infos = calloc(t->live_cnt + 1, sizeof *infos);
+    response.processes = calloc(t->live_cnt + 1, sizeof *response.processes);
+    struct adit_err err;
+    int code = ADIT_OK;
+    if (!infos || !response.processes) {
+        code = adit_err_set(&err, ADIT_ERR_NO_MEMORY, "out of memory");
+    } else {
+        struct adit_list *it, *tmp;
+        ADIT_LIST_EACH(it, tmp, &t->live)
+        {
+            size_t i = response.n_processes++;
+            describe(ADIT_CONTAINER_OF(it, struct process, node), &infos[i]);
+            response.processes[i] = &infos[i];
+        }
+    }
+    answer(c, code, &err, &response.base);
+    free(infos);
+    free(response.processes);
+}
+
+/* ---- the service ---- */
+
+static const struct rpc_method methods[] = {
+    {
+        .path = "/process.Process/List",
+        .kind = RPC_UNARY,
+        .request = &process__list_request__descriptor,
+        .response = &process__list_response__descriptor,
+        .on_message = list_on_message,
+    },
+    {
+        .path = "/process.Process/Connect",
+        .kind = RPC_SERVER_STREAM,
+        .request = &process__connect_request__descriptor,
+        .response = &process__connect_response__descriptor,
+        .on_message = connect_on_message,
+        .on_drain = stream_on_drain,
+        .on_cancel = stream_on_cancel,
+    },
+    {
+        .path = "/process.Process/Start",
+        .kind = RPC_SERVER_STREAM,
+        .request = &process__start_request__descriptor,
+        .response = &process__start_response__descriptor,
+        .on_message = start_on_message,
+        .on_drain = stream_on_drain,
+        .on_cancel = stream_on_cancel,
+    },
+    {
+        .path = "/process.Process/Update",
+        .kind = RPC_UNARY,
+        .request = &process__update_request__descriptor,
+        .response = &process__update_response__descriptor,
+        .on_message = update_on_message,
+    },
+    {
+        .path = "/process.Process/StreamInput",
+        .kind = RPC_CLIENT_STREAM,
+        .request = &process__stream_input_request__descriptor,
+        .response = &process__stream_input_response__descriptor,
+        .on_message = stream_input_on_message,
+        .on_half_close = stream_input_on_half_close,
+        .on_cancel = stream_input_on_cancel,
+    },
+    {
+        .path = "/process.Process/SendInput",
+        .kind = RPC_UNARY,
+        .request = &process__send_input_request__descriptor,
+        .response = &process__send_input_response__descriptor,
+        .on_message = send_input_on_message,
+        .on_cancel = send_input_on_cancel,
+    },
+    {
+        .path = "/process.Process/SendSignal",
+        .kind = RPC_UNARY,
+        .request = &process__send_signal_request__descriptor,
+        .response = &process__send_signal_response__descriptor,
+        .on_message = send_signal_on_message,
+    },
+    {
+        .path = "/process.Process/CloseStdin",
+        .kind = RPC_UNARY,
+        .request = &process__close_stdin_request__descriptor,
+        .response = &process__close_stdin_response__descriptor,
+        .on_message = close_stdin_on_message,
+    },
+};
+
+static int open_stream(struct rpc_call *c, const struct http_head *head, const char *user,
+                       struct adit_err *err)
+{
+    bool is_start = rpc_call_method(c)->on_message == start_on_message;
+    struct subscriber *s = subscriber_new(c, is_start, head);
+    if (!s)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
+    (void)snprintf(s->user, sizeof s->user, "%s", user);
+    rpc_call_set_user(c, s);
+    return ADIT_OK;
+}
+
+static int on_open(struct rpc_call *c, const struct http_head *head, struct adit_err *err)
+{
+    char name[USER_NAME_CAP];
+    struct user_entry user;
+    int code = envd_basic_user(head, name, err);
+    if (code == ADIT_OK && name[0] != '\0')
+        code = envd_user(rpc_call_app(c), adit_view_str(name), &user, err);
+    if (code != ADIT_OK)
+        return code;
+    switch (rpc_call_method(c)->kind) {
+    case RPC_SERVER_STREAM:
+        return open_stream(c, head, name, err);
+    case RPC_CLIENT_STREAM:
+        return stream_input_open(c, err);
+    case RPC_UNARY:
+    default:
+        return ADIT_OK;
+    }
+}
+
+const struct rpc_service process_service = {
+    .methods = methods,
+    .method_cnt = sizeof(methods) / sizeof(methods[0]),
+    .on_open = on_open,
+};

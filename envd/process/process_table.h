@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All processes that clients started: finding, reaping, and remembering them for a while. */
+#ifndef ENVD_PROCESS_TABLE_H
+#define ENVD_PROCESS_TABLE_H
+
+#include <sys/resource.h>
+
+#include "envd/envd.h"
+#include "envd/process/cgroup.h"
+#include "envd/process/process.h"
+
+/* Processes at once; beyond it Start answers resource_exhausted. */
+#define PROCESS_TABLE_MAX 4096
+/* Ends remembered for late Connect calls, and for how long. */
+#define PROCESS_TABLE_RETAINED_MAX 1024
+#define PROCESS_TABLE_RETENTION_MS 30000
+
+/*
+ * @by_pid:   pid → live or retained process
+ * @live, @retained: in the order of start and of end
+ * @nofile:   the descriptor limit that children get
+ * @chunk:    where output is read into, and gone when the event was sent
+ */
+struct process_table {
+    struct envd *envd; /* borrowed */
+    struct adit_map by_pid;
+    struct adit_list live, retained;
+    size_t live_cnt, retained_cnt;
+    uint64_t last_serial;
+    struct cgroup_set cgroups;
+    struct rlimit nofile;
+    uv_signal_t child_signal;
+    char chunk[PROCESS_CHUNK_CAP];
+};
+
+/* @nofile: for children. Errors: NO_MEMORY, IO. */
+ADIT_MUST_CHECK int process_table_new(struct envd *e, const struct rlimit *nofile,
+                                      struct process_table **out, struct adit_err *err);
+/* SIGKILL to what is left, streams broken off, handles closed; frees itself later. */
+void process_table_close(struct process_table *t);
+/* @number to the session of every live process. */
+void process_table_signal_all(struct process_table *t, int number);
+/* Collect every child that has ended, ours or (as PID 1 or subreaper) not. */
+void process_table_reap(struct process_table *t);
+
+/* Enter a process that was spawned. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int process_table_add(struct process_table *t, struct process *p);
+/* Called by a process that has ended: keep it for late Connect calls. */
+void process_table_retain(struct process *p);
+
+/*
+ * The live process of a selector; with @retained also one that ended lately.
+ * Errors: NOT_FOUND "process with pid <n> not found" / "process with tag <t> not found";
+ * UNIMPLEMENTED for an empty selector.
+ */
+ADIT_MUST_CHECK int process_table_find(struct process_table *t,
+                                       const Process__ProcessSelector *selector, bool retained,
+                                       struct process **out, struct adit_err *err);
+
+#endif
