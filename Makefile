@@ -68,6 +68,10 @@ $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto
 	@mkdir -p $(GEN)
 	protoc-c --c_out=$(GEN) -Iproto -I/usr/include $<
 
+$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: tests/proto/%.proto
+	@mkdir -p $(GEN)
+	protoc-c --c_out=$(GEN) -Itests/proto -I/usr/include $<
+
 $(GEN)/google/protobuf/timestamp.pb-c.c $(GEN)/google/protobuf/timestamp.pb-c.h:
 	@mkdir -p $(GEN)
 	protoc-c --c_out=$(GEN) -I/usr/include /usr/include/google/protobuf/timestamp.proto
@@ -110,6 +114,8 @@ $(B)/bin/%: $(B)/%/main.o $(B)/lib%.a $(LIBADIT)
 
 UNIT_C := $(sort $(wildcard tests/unit/*/test_*.c))
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_C))
+# Messages that only tests have; they include the generated file.
+$(patsubst %.c,$(B)/%.o,$(UNIT_C) $(wildcard tests/fuzz/fuzz_*.c)): | $(GEN)/every_type.pb-c.h
 CHECK_LIBS := -lcheck -lsubunit -lm -lrt
 SECONDS_EACH ?= 30
 
@@ -190,6 +196,76 @@ run: setup ## install, build, make the base template, start the broker in the fo
 .PHONY: env
 env: ## print the client's variables for the broker that runs: eval "$$(make -s env)"
 	@$(SUDO) $(B)/bin/broker env --state-dir $(RUN_DIR)/state
+
+# ---- installing --------------------------------------------------------------------------------
+
+PREFIX ?= /usr/local
+SYSTEMD_DIR ?= /etc/systemd/system
+LIBEXEC := $(DESTDIR)$(PREFIX)/lib/adit
+MAN_PAGES := adit-broker.8 adit-scheduler.8 adit-rootfs-builder.8 adit-envd.8
+
+# The options of a man page are the program's own table.
+build/man/%.8: docs/man/%.8.in build
+	@mkdir -p $(@D)
+	@$(B)/bin/$(patsubst adit-%,%,$*) --help-mdoc >$@.options
+	@sed -e '/^@OPTIONS@$$/{r $@.options' -e 'd}' -e 's/@VERSION@/$(VERSION)/' $< >$@
+	@rm $@.options
+
+.PHONY: man install uninstall
+man: $(MAN_PAGES:%=build/man/%) ## make the man pages
+
+install: build man ## install programs, systemd units and man pages (PREFIX, DESTDIR)
+	install -d $(LIBEXEC) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(SYSTEMD_DIR) \
+		$(DESTDIR)/etc/adit $(DESTDIR)/var/lib/adit/templates
+	install -m 755 -s $(BINARIES) $(LIBEXEC)
+	for p in broker scheduler rootfs-builder; do ln -sf ../lib/adit/$$p $(DESTDIR)$(PREFIX)/sbin/adit-$$p; done
+	install -m 644 $(MAN_PAGES:%=build/man/%) $(DESTDIR)$(PREFIX)/share/man/man8
+	for u in adit-broker adit-scheduler; do sed 's|@LIBEXEC@|$(PREFIX)/lib/adit|' packaging/systemd/$$u.service \
+		>$(DESTDIR)$(SYSTEMD_DIR)/$$u.service; done
+	for c in broker scheduler; do test -e $(DESTDIR)/etc/adit/$$c.conf || \
+		install -m 644 packaging/$$c.conf $(DESTDIR)/etc/adit/$$c.conf; done
+
+uninstall: ## remove what install put in place (configuration and state stay)
+	rm -rf $(LIBEXEC)
+	rm -f $(patsubst %,$(DESTDIR)$(PREFIX)/sbin/adit-%,broker scheduler rootfs-builder) \
+		$(MAN_PAGES:%=$(DESTDIR)$(PREFIX)/share/man/man8/%) \
+		$(DESTDIR)$(SYSTEMD_DIR)/adit-broker.service $(DESTDIR)$(SYSTEMD_DIR)/adit-scheduler.service
+
+# ---- care --------------------------------------------------------------------------------------
+
+OUR_C := $(LIB_C) $(ENVD_C) $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C)
+OUR_H := $(wildcard lib/*/*.h envd/*.h envd/*/*.h broker/*.h broker/*/*.h scheduler/*.h scheduler/*/*.h rootfs-builder/*.h)
+TEST_C := $(UNIT_C) $(FUZZ_C) $(BENCH_C) $(wildcard tests/unit/*.h tests/unit/*/*.h)
+
+.PHONY: format format-check tidy check-headers check-symbols clean
+format: ## format the sources
+	clang-format-14 -i $(OUR_C) $(OUR_H) $(TEST_C)
+
+format-check: ## fail if a source is not formatted
+	@clang-format-14 --dry-run --Werror $(OUR_C) $(OUR_H) $(TEST_C)
+
+# One stamp a file, so that an unchanged file is not looked at again.
+build/tidy/%.ok: %.c .clang-tidy | $(GEN_H)
+	@mkdir -p $(@D)
+	@clang-tidy-14 --quiet $< -- -std=gnu11 $(CPPFLAGS) 2>/dev/null && touch $@
+tidy: $(OUR_C:%.c=build/tidy/%.ok) ## clang-tidy over the product
+
+build/headers/%.ok: %.h | $(GEN_H)
+	@mkdir -p $(@D)
+	@echo '#include "$<"' | $(CC) $(CPPFLAGS) $(WARN) -std=gnu11 -fsyntax-only -xc - && touch $@
+check-headers: $(OUR_H:%.h=build/headers/%.ok) ## every header compiles alone
+
+# Globals begin with their module's name; none may look like a library's.
+check-symbols: build ## globals carry their module's name
+	@for o in $(call objs,$(OUR_C)); do m=$$(basename $$o .o); \
+		nm -g --defined-only $$o | awk '{print $$3}' | grep -v -E "^(adit_)?$$m(_|$$)" | grep -v '^main$$' | sed "s|^|$$m: |"; \
+	done | grep -v -x -f tests/symbols-allowed >build/symbols.bad; \
+	if [ -s build/symbols.bad ]; then echo "globals without their module's name:"; cat build/symbols.bad; exit 1; fi
+
+clean: ## remove everything made, running sandboxes of make run included
+	@if [ -d $(RUN_DIR)/state/sandboxes ] && [ -x $(B)/bin/broker ]; then \
+		$(SUDO) $(B)/bin/broker purge --state-dir $(RUN_DIR)/state; fi
+	$(SUDO) rm -rf build
 
 # Keep what pattern chains make on the way.
 .SECONDARY:
