@@ -318,10 +318,11 @@ static enum http_conn_wait what_wait(const struct http_conn *c)
             return HTTP_WAIT_HEAD;
         return c->has_served ? HTTP_WAIT_IDLE : HTTP_WAIT_FIRST;
     case HTTP_CONN_BODY:
-        return x->is_live && !x->is_paused ? HTTP_WAIT_BODY : HTTP_WAIT_NOTHING;
+        return x->is_live && x->is_paused ? HTTP_WAIT_STALLED : HTTP_WAIT_BODY;
     case HTTP_CONN_RAW:
         return x->answer == HTTP_ANSWER_ENDED ? HTTP_WAIT_RAW_END : HTTP_WAIT_NOTHING;
     case HTTP_CONN_ANSWER:
+        return c->held.len ? HTTP_WAIT_STALLED : HTTP_WAIT_NOTHING;
     case HTTP_CONN_DEAD:
         break;
     }
@@ -340,6 +341,8 @@ static uint64_t wait_ms(const struct http_server_conf *conf, enum http_conn_wait
     case HTTP_WAIT_IDLE:
     case HTTP_WAIT_RAW_END:
         return conf->idle_ms;
+    case HTTP_WAIT_STALLED:
+        return HTTP_SERVER_LOOK_MS;
     case HTTP_WAIT_NOTHING:
         break;
     }
@@ -379,6 +382,18 @@ void http_server_update(struct http_conn *c)
     update_deadline(c);
 }
 
+static void look_for_client(struct http_conn *c)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+
+    if (!net_stream_peer_has_closed(c->stream)) {
+        net_deadline_arm(&c->deadline, HTTP_SERVER_LOOK_MS);
+        return;
+    }
+    (void)adit_err_set(&err, ADIT_ERR_CLOSED, "the client is gone"); /* only told */
+    conn_fail(c, &err);
+}
+
 static void on_due(struct net_deadline *d)
 {
     struct http_conn *c = ADIT_CONTAINER_OF(d, struct http_conn, deadline);
@@ -396,6 +411,9 @@ static void on_due(struct net_deadline *d)
     case HTTP_WAIT_RAW_END:
         (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the client does not close"); /* only told */
         conn_fail(c, &err);
+        break;
+    case HTTP_WAIT_STALLED:
+        look_for_client(c);
         break;
     case HTTP_WAIT_FIRST:
     case HTTP_WAIT_IDLE:

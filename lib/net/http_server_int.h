@@ -72,6 +72,7 @@ enum http_conn_wait {
     HTTP_WAIT_HEAD,
     HTTP_WAIT_BODY,
     HTTP_WAIT_RAW_END,
+    HTTP_WAIT_STALLED, /* reading is off: look now and then whether the client is still there */
 };
 
 /*

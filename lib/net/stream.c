@@ -26,6 +26,7 @@
 #include "net/stream.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -422,6 +423,13 @@ void *net_stream_owner(const struct net_stream *s)
 struct net_loop *net_stream_loop(const struct net_stream *s)
 {
     return s->loop;
+}
+
+bool net_stream_peer_has_closed(const struct net_stream *s)
+{
+    struct pollfd p = {fd_of(s), POLLRDHUP, 0};
+
+    return poll(&p, 1, 0) == 1 && p.revents != 0;
 }
 
 union peer_address {

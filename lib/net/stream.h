@@ -72,6 +72,9 @@ void net_stream_close(struct net_stream *s);
 /* Close with RST (TCP, SO_LINGER 0); on other families an ordinary close. */
 void net_stream_reset(struct net_stream *s);
 
+/* Has the peer closed its sending side? Asks the kernel, so it also knows while reading is off. */
+bool net_stream_peer_has_closed(const struct net_stream *s);
+
 /* Peer's address as text ("127.0.0.1", "unix", "vsock:2"); for X-Forwarded-For and logs. */
 #define NET_STREAM_PEER_CAP 64
 void net_stream_peer(const struct net_stream *s, char out[NET_STREAM_PEER_CAP]);

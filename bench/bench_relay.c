@@ -1,0 +1,641 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The relay beside nginx and beside a plain byte copy, in one run on one machine.
+ *
+ * Theory of operation
+ *
+ * What: every part is a process of its own, forked from here: a stub guest on two Unix sockets (with
+ * the channel handshake for us, without it for the peers), our relay on a loopback port, nginx with one
+ * worker if it is installed, and a plain read/write relay without HTTP. wrk measures small requests;
+ * a client here measures one body of BODY_BYTES in each direction; RSS is read from /proc.
+ *
+ * Figures: requests a second, CPU time of the relaying process a request (which a busy machine distorts
+ * less), MiB/s and their ratio to the plain relay, bytes of RSS an idle connection.
+ *
+ * Usage: bench_relay [seconds of each wrk run, default 5] ; bench_relay serve: only start the relay and the stub
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "net/http_write.h"
+#include "net/listener.h"
+#include "net/relay.h"
+
+#define BODY_BYTES (1024ull * 1024 * 1024)
+#define IDLE_CONNECTIONS 1000
+#define CONNECTIONS 64
+#define COPY_CAP (64u * 1024)
+
+static char work_dir[64];
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static double now_s(void)
+{
+    struct timespec ts;
+
+    if (clock_gettime(CLOCK_MONOTONIC, &ts) < 0)
+        die("clock_gettime");
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static int unix_listen(const char *name)
+{
+    char address[128];
+    struct adit_err err = ADIT_ERR_INIT;
+    int fd;
+
+    (void)snprintf(address, sizeof(address), "unix:%s/%s", work_dir, name);
+    if (listener_socket(address, &fd, &err) != ADIT_OK)
+        die(err.msg);
+    return fd;
+}
+
+static int unix_connect(const char *name)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s", work_dir, name);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+        die("connect");
+    return fd;
+}
+
+static int tcp_connect(uint16_t port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+    const int on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+        die("connect");
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    return fd;
+}
+
+/* A listening loopback socket on a free port. */
+static int tcp_listen(uint16_t *port)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    int fd;
+
+    if (listener_socket("127.0.0.1:0", &fd, &err) != ADIT_OK)
+        die(err.msg);
+    *port = listener_port(fd);
+    return fd;
+}
+
+static pid_t start(void (*run)(int fd), int fd)
+{
+    pid_t pid = fork();
+
+    if (pid < 0)
+        die("fork");
+    if (pid == 0) {
+        run(fd);
+        _exit(0);
+    }
+    (void)close(fd);
+    return pid;
+}
+
+/* ---- the stub guest ---- */
+
+struct stub_conn {
+    int fd;
+    bool greeted;       /* the handshake is over */
+    uint64_t to_send;   /* of a large reply */
+    uint64_t to_take;   /* of a large request */
+    size_t len;
+    char in[4096];
+};
+
+static const char small_reply[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+                                  "Content-Length: 13\r\n\r\nHello, world\n";
+static char zeros[COPY_CAP * 4];
+
+static bool send_all(int fd, const char *p, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, p, len);
+        if (n <= 0)
+            return false;
+        p += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static bool stub_send_body(struct stub_conn *c)
+{
+    while (c->to_send) {
+        size_t part = c->to_send < sizeof(zeros) ? (size_t)c->to_send : sizeof(zeros);
+        ssize_t n = write(c->fd, zeros, part);
+        if (n < 0)
+            return errno == EAGAIN;
+        c->to_send -= (uint64_t)n;
+    }
+    return true;
+}
+
+/* One complete request head of @len bytes at the front. */
+static bool stub_answer(struct stub_conn *c, size_t len)
+{
+    char head[128];
+    int n;
+
+    if (memcmp(c->in, "POST", 4) == 0) {
+        size_t extra = c->len - len;
+        c->to_take = BODY_BYTES - extra;
+        c->len = len;
+        return true;
+    }
+    if (memcmp(c->in, "GET /big", 8) != 0)
+        return send_all(c->fd, small_reply, sizeof(small_reply) - 1);
+    n = snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %llu\r\n\r\n", BODY_BYTES);
+    c->to_send = BODY_BYTES;
+    return send_all(c->fd, head, (size_t)n) && stub_send_body(c);
+}
+
+static bool stub_take_body(struct stub_conn *c)
+{
+    static char sink[COPY_CAP * 4];
+
+    while (c->to_take) {
+        ssize_t n = read(c->fd, sink, sizeof(sink));
+        if (n <= 0)
+            return n < 0 && errno == EAGAIN;
+        c->to_take -= (uint64_t)n;
+    }
+    return send_all(c->fd, small_reply, sizeof(small_reply) - 1);
+}
+
+static bool stub_parse(struct stub_conn *c)
+{
+    char *end;
+
+    if (!c->greeted && (end = memchr(c->in, '\n', c->len))) {
+        c->greeted = true;
+        c->len -= (size_t)(end + 1 - c->in);
+        memmove(c->in, end + 1, c->len);
+        if (!send_all(c->fd, "OK 1\n", 5))
+            return false;
+    }
+    while (c->greeted && (end = memmem(c->in, c->len, "\r\n\r\n", 4))) {
+        size_t len = (size_t)(end + 4 - c->in);
+        if (!stub_answer(c, len))
+            return false;
+        c->len -= len;
+        memmove(c->in, c->in + len, c->len);
+    }
+    return true;
+}
+
+static bool stub_step(struct stub_conn *c, uint32_t events)
+{
+    ssize_t n;
+
+    if (c->to_send && (events & EPOLLOUT))
+        return stub_send_body(c);
+    if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+        return true;
+    if (c->to_take)
+        return stub_take_body(c);
+    n = read(c->fd, c->in + c->len, sizeof(c->in) - c->len);
+    if (n <= 0)
+        return n < 0 && errno == EAGAIN;
+    c->len += (size_t)n;
+    return stub_parse(c) && (!c->to_take || stub_take_body(c));
+}
+
+static void stub_accept(int ep, int listen_fd, bool greeted)
+{
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLET};
+    struct stub_conn *c;
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0)
+        return;
+    c = calloc(1, sizeof(*c));
+    if (!c)
+        die("stub");
+    c->fd = fd;
+    c->greeted = greeted;
+    ev.data.ptr = c;
+    if (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) < 0)
+        die("epoll_ctl");
+}
+
+static int plain_fd; /* the stub's socket without handshake */
+
+static void run_stub(int channel_fd)
+{
+    struct epoll_event evs[64], ev = {.events = EPOLLIN};
+    int ep = epoll_create1(EPOLL_CLOEXEC);
+
+    ev.data.ptr = &channel_fd;
+    if (epoll_ctl(ep, EPOLL_CTL_ADD, channel_fd, &ev) < 0)
+        die("epoll_ctl");
+    ev.data.ptr = &plain_fd;
+    if (epoll_ctl(ep, EPOLL_CTL_ADD, plain_fd, &ev) < 0)
+        die("epoll_ctl");
+    for (;;) {
+        int n = epoll_wait(ep, evs, 64, -1);
+        for (int i = 0; i < n; i++) {
+            struct stub_conn *c = evs[i].data.ptr;
+            if (evs[i].data.ptr == &channel_fd || evs[i].data.ptr == &plain_fd) {
+                stub_accept(ep, *(int *)evs[i].data.ptr, evs[i].data.ptr == &plain_fd);
+            } else if (!stub_step(c, evs[i].events)) {
+                (void)close(c->fd);
+                free(c);
+            }
+        }
+    }
+}
+
+/* ---- our relay ---- */
+
+static struct http_pool *pool;
+static struct adit_buf head_buf;
+
+static void on_relay_fail(void *owner, struct http_exchange *x, const struct adit_err *err)
+{
+    (void)owner;
+    http_exchange_reply(x, 502, adit_view_str(err->msg));
+}
+
+static int write_head(const struct http_head *h)
+{
+    int rc;
+
+    adit_buf_clear(&head_buf);
+    rc = http_write_request_line(&head_buf, h->method_text, h->target);
+    if (rc == ADIT_OK)
+        rc = http_write_header(&head_buf, adit_view_str("Host"), http_head_get(h, "host"));
+    if (rc == ADIT_OK && h->has_content_length)
+        rc = http_write_header_u64(&head_buf, "Content-Length", h->content_length);
+    for (size_t i = 0; i < h->header_cnt && rc == ADIT_OK; i++)
+        if (!http_head_is_hop(h, h->headers[i].name))
+            rc = http_write_header(&head_buf, h->headers[i].name, h->headers[i].value);
+    return rc == ADIT_OK ? http_write_end(&head_buf) : rc;
+}
+
+static void on_request(struct http_exchange *x, const struct http_head *head)
+{
+    static const struct relay_ops ops = {on_relay_fail, NULL};
+    struct adit_err err = ADIT_ERR_INIT;
+
+    if (write_head(head) != ADIT_OK ||
+        relay_start(x, head, pool, adit_buf_view(&head_buf), &ops, NULL, &err) != ADIT_OK)
+        http_exchange_reply(x, 502, adit_view_str(err.msg));
+}
+
+static void run_relay(int fd)
+{
+    static struct net_loop net;
+    struct http_pool_conf pool_conf = {
+        .target = {.kind = HTTP_TARGET_CHANNEL, .port = CHANNEL_PORT_ENVD},
+        .dial_ms = 2000,
+        .idle_ms = 60000,
+        .idle_max = 1024,
+    };
+    struct http_server_conf conf = {
+        .header_ms = 10000, .body_ms = 60000, .idle_ms = 650000, .on_request = on_request};
+    struct http_server *server;
+    struct listener *listener;
+    struct adit_err err = ADIT_ERR_INIT;
+    uv_loop_t uv;
+
+    (void)snprintf(pool_conf.target.path, sizeof(pool_conf.target.path), "%s/channel", work_dir);
+    adit_buf_init(&head_buf, HTTP_HEAD_CAP);
+    if (uv_loop_init(&uv) < 0 || net_loop_init(&net, &uv, &err) != ADIT_OK ||
+        http_pool_new(&net, &pool_conf, &pool, &err) != ADIT_OK ||
+        http_server_new(&net, &conf, &server, &err) != ADIT_OK ||
+        listener_open(&net, fd, http_server_accept, server, &listener, &err) != ADIT_OK)
+        die(err.msg);
+    (void)uv_run(&uv, UV_RUN_DEFAULT); /* until it is killed */
+}
+
+/* ---- the plain relay: one pair of connections at a time ---- */
+
+static bool copy_some(int from, int to)
+{
+    static char buf[COPY_CAP];
+    ssize_t n = read(from, buf, sizeof(buf));
+
+    return n > 0 && send_all(to, buf, (size_t)n);
+}
+
+static void run_plain(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+    for (;;) {
+        int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+        int guest = unix_connect("plain");
+        struct pollfd p[2] = {{client, POLLIN, 0}, {guest, POLLIN, 0}};
+        bool alive = true;
+        while (alive && poll(p, 2, -1) > 0) {
+            if (p[0].revents)
+                alive = copy_some(client, guest);
+            if (alive && p[1].revents)
+                alive = copy_some(guest, client);
+        }
+        (void)close(client);
+        (void)close(guest);
+    }
+}
+
+/* ---- nginx ---- */
+
+static pid_t start_nginx(uint16_t port)
+{
+    char path[128];
+    FILE *f;
+    pid_t pid;
+
+    (void)snprintf(path, sizeof(path), "%s/nginx.conf", work_dir);
+    f = fopen(path, "w");
+    if (!f)
+        die(path);
+    (void)fprintf(f,
+                  "daemon off; master_process off; worker_processes 1; pid %s/nginx.pid;\n"
+                  "error_log %s/nginx.log;\n"
+                  "events { worker_connections 4096; }\n"
+                  "http { access_log off; keepalive_requests 100000000; keepalive_timeout 600;\n"
+                  "client_max_body_size 0; proxy_request_buffering off; proxy_buffering on;\n"
+                  "proxy_max_temp_file_size 0;\n"
+                  "client_body_temp_path %s/b; proxy_temp_path %s/p; fastcgi_temp_path %s/f;\n"
+                  "uwsgi_temp_path %s/u; scgi_temp_path %s/s;\n"
+                  "upstream guest { server unix:%s/plain; keepalive 1024;\n"
+                  "  keepalive_requests 100000000; }\n"
+                  "server { listen 127.0.0.1:%u; location / { proxy_pass http://guest;\n"
+                  "  proxy_http_version 1.1; proxy_set_header Connection \"\"; } } }\n",
+                  work_dir, work_dir, work_dir, work_dir, work_dir, work_dir, work_dir, work_dir,
+                  port);
+    if (fclose(f) != 0)
+        die(path);
+    pid = fork();
+    if (pid == 0) {
+        (void)execlp("nginx", "nginx", "-c", path, (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 100; i++) { /* it opens its socket some time after the fork */
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        int rc = connect(fd, (struct sockaddr *)&a, sizeof(a));
+        (void)close(fd);
+        if (rc == 0)
+            return pid;
+        if (waitpid(pid, NULL, WNOHANG) == pid)
+            return -1;
+        (void)poll(NULL, 0, 20);
+    }
+    return pid;
+}
+
+/* ---- measuring ---- */
+
+/* User and system time of a process in seconds. */
+static double cpu_s(pid_t pid)
+{
+    char path[64], line[1024], *p;
+    unsigned long utime, stime;
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    f = fopen(path, "r");
+    if (!f || !fgets(line, sizeof(line), f))
+        die(path);
+    (void)fclose(f);
+    p = strrchr(line, ')');
+    if (!p || sscanf(p, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &utime, &stime) != 2)
+        die(path);
+    return (double)(utime + stime) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static long rss_bytes(pid_t pid)
+{
+    char path[64];
+    long pages;
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    f = fopen(path, "r");
+    if (!f || fscanf(f, "%*d %ld", &pages) != 1)
+        die(path);
+    (void)fclose(f);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* wrk for @seconds: requests a second. */
+static void measure_requests(const char *name, pid_t pid, uint16_t port, int connections, int seconds)
+{
+    char command[256], line[256];
+    double rate = 0, before = cpu_s(pid), cpu;
+    unsigned long requests = 0;
+    char p50[32] = "?", p99[32] = "?";
+    FILE *f;
+
+    (void)snprintf(command, sizeof(command), "wrk -t1 -c%d -d%ds --latency http://127.0.0.1:%u/",
+                   connections, seconds, port);
+    f = popen(command, "r");
+    if (!f)
+        die("wrk");
+    while (fgets(line, sizeof(line), f)) {
+        (void)sscanf(line, " Requests/sec: %lf", &rate);
+        (void)sscanf(line, " %lu requests in", &requests);
+        (void)sscanf(line, " 50%% %31s", p50);
+        (void)sscanf(line, " 99%% %31s", p99);
+        if (strstr(line, "Socket errors") || strstr(line, "Non-2xx"))
+            (void)fputs(line, stdout);
+    }
+    (void)pclose(f);
+    cpu = cpu_s(pid) - before;
+    printf("%-8s %4d connections  %8.0f req/s  p50 %-8s p99 %-8s %5.2f us CPU/request\n", name,
+           connections, rate, p50, p99, requests ? cpu / (double)requests * 1e6 : 0);
+    (void)fflush(stdout);
+}
+
+static bool read_some(int fd, uint64_t *left)
+{
+    static char sink[COPY_CAP * 4];
+    ssize_t n = read(fd, sink, sizeof(sink));
+
+    if (n > 0)
+        *left -= (uint64_t)n < *left ? (uint64_t)n : *left;
+    return n > 0 && *left;
+}
+
+static double measure_download(uint16_t port)
+{
+    static const char request[] = "GET /big HTTP/1.1\r\nHost: a\r\n\r\n";
+    uint64_t left = BODY_BYTES;
+    int fd = tcp_connect(port);
+    double t = now_s();
+
+    if (!send_all(fd, request, sizeof(request) - 1))
+        die("download");
+    while (read_some(fd, &left))
+        ;
+    (void)close(fd);
+    return left ? 0 : (double)BODY_BYTES / (1 << 20) / (now_s() - t);
+}
+
+static double measure_upload(uint16_t port)
+{
+    char head[128];
+    uint64_t left = BODY_BYTES, reply = 1;
+    int fd = tcp_connect(port);
+    double t = now_s();
+    int n = snprintf(head, sizeof(head), "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %llu\r\n\r\n",
+                     BODY_BYTES);
+
+    if (!send_all(fd, head, (size_t)n))
+        die("upload");
+    while (left) {
+        size_t part = left < sizeof(zeros) ? (size_t)left : sizeof(zeros);
+        if (!send_all(fd, zeros, part))
+            die("upload");
+        left -= part;
+    }
+    (void)read_some(fd, &reply);
+    (void)close(fd);
+    return reply ? 0 : (double)BODY_BYTES / (1 << 20) / (now_s() - t);
+}
+
+static int compare_double(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double median_of_5(double (*measure)(uint16_t), uint16_t port)
+{
+    double v[5];
+
+    for (int i = 0; i < 5; i++)
+        v[i] = measure(port);
+    qsort(v, 5, sizeof(v[0]), compare_double);
+    return v[2];
+}
+
+static void measure_idle(pid_t pid, uint16_t port)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    static int fds[IDLE_CONNECTIONS];
+    long before = rss_bytes(pid), after;
+    uint64_t left;
+
+    for (int i = 0; i < IDLE_CONNECTIONS; i++) {
+        fds[i] = tcp_connect(port);
+        left = 1;
+        if (!send_all(fds[i], request, sizeof(request) - 1))
+            die("idle");
+        (void)read_some(fds[i], &left);
+    }
+    after = rss_bytes(pid);
+    for (int i = 0; i < IDLE_CONNECTIONS; i++)
+        (void)close(fds[i]);
+    printf("%d idle connections: %ld bytes of RSS each (%ld KiB in all)\n", IDLE_CONNECTIONS,
+           (after - before) / IDLE_CONNECTIONS, after / 1024);
+}
+
+static void measure_all(pid_t relay, uint16_t relay_port, pid_t nginx, uint16_t nginx_port,
+                        uint16_t plain_port, int seconds)
+{
+    double plain, ours;
+
+    for (int i = 0; i < 3; i++) { /* taken in turns, so that a slow moment hits both */
+        if (nginx > 0)
+            measure_requests("nginx", nginx, nginx_port, CONNECTIONS, seconds);
+        measure_requests("adit", relay, relay_port, CONNECTIONS, seconds);
+    }
+    if (nginx > 0)
+        measure_requests("nginx", nginx, nginx_port, IDLE_CONNECTIONS, seconds);
+    measure_requests("adit", relay, relay_port, IDLE_CONNECTIONS, seconds);
+    plain = median_of_5(measure_download, plain_port);
+    ours = median_of_5(measure_download, relay_port);
+    printf("download of 1 GiB: plain relay %.0f MiB/s, adit %.0f MiB/s, ratio %.2f\n", plain, ours,
+           ours / plain);
+    plain = median_of_5(measure_upload, plain_port);
+    ours = median_of_5(measure_upload, relay_port);
+    printf("upload of 1 GiB:   plain relay %.0f MiB/s, adit %.0f MiB/s, ratio %.2f\n", plain, ours,
+           ours / plain);
+    printf("relay's RSS after that: %ld KiB\n", rss_bytes(relay) / 1024);
+}
+
+static void stop(pid_t pid)
+{
+    if (pid <= 0)
+        return;
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, 0);
+}
+
+int main(int argc, char **argv)
+{
+    struct rlimit nofile = {8192, 8192};
+    int seconds = argc > 1 ? atoi(argv[1]) : 5;
+    uint16_t relay_port, idle_port, nginx_port, plain_port;
+    pid_t stub, relay, idle, nginx, plain;
+    int fd, channel_fd;
+    char command[128];
+
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_NOFILE, &nofile) < 0)
+        die("set-up");
+    (void)snprintf(work_dir, sizeof(work_dir), "/tmp/bench-relay-%d", (int)getpid());
+    if (mkdir(work_dir, 0700) < 0)
+        die(work_dir);
+    channel_fd = unix_listen("channel");
+    plain_fd = unix_listen("plain");
+    stub = start(run_stub, channel_fd);
+    fd = tcp_listen(&relay_port);
+    relay = start(run_relay, fd);
+    fd = tcp_listen(&idle_port);
+    idle = start(run_relay, fd);
+    fd = tcp_listen(&plain_port);
+    plain = start(run_plain, fd);
+    fd = tcp_listen(&nginx_port);
+    (void)close(fd);
+    nginx = start_nginx(nginx_port);
+    if (nginx <= 0)
+        printf("nginx is not installed: no comparison\n");
+    printf("relay is process %d, port %u\n", (int)relay, relay_port);
+    (void)fflush(stdout);
+
+    measure_all(relay, relay_port, nginx, nginx_port, plain_port, seconds);
+    measure_idle(idle, idle_port);
+
+    stop(nginx);
+    stop(plain);
+    stop(idle);
+    stop(relay);
+    stop(stub);
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", work_dir);
+    return system(command) == 0 ? 0 : 1;
+}
