@@ -32,7 +32,7 @@ LDFLAGS := -pthread $(LDFLAGS_$(MODE))
 room = $(sort $(wildcard $(1)/*.c))
 objs = $(patsubst %.c,$(B)/%.o,$(1))
 
-PROTOS := process filesystem scheduler connect
+PROTOS := process filesystem scheduler scheduler_store connect
 GEN_C := $(PROTOS:%=$(GEN)/%.pb-c.c) $(GEN)/google/protobuf/timestamp.pb-c.c
 GEN_H := $(GEN_C:.c=.h)
 GEN_O := $(patsubst %.c,$(B)/%.o,$(GEN_C))

@@ -54,7 +54,7 @@ static bool write_non_finite(struct adit_buf *b, double v, int *rc)
     return true;
 }
 
-/* The fewest digits that read back as the same number. */
+/* The fewest digits, of those that may be needed, that read back as the same number. */
 static int write_double(struct adit_buf *b, double v)
 {
     char text[NUMBER_CAP];
