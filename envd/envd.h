@@ -21,6 +21,7 @@
 #define ENVD_PATH_CAP 4096
 
 struct process_table;
+struct server;
 
 /* One NAME=value pair; owned by the map that holds it. */
 struct envd_env_var {
@@ -46,6 +47,7 @@ struct envd_cpu_time {
 struct envd {
     uv_loop_t uv;
     struct net_loop net;
+    struct server *server;
     struct http_server *http;
     struct process_table *processes;
     char access_token[256];

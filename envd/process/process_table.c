@@ -155,6 +155,22 @@ int process_table_add(struct process_table *t, struct process *p)
     return ADIT_OK;
 }
 
+static void tell_idle(struct process_table *t)
+{
+    void (*on_idle)(void *) = t->on_idle;
+    if (t->live_cnt > 0 || !on_idle)
+        return;
+    t->on_idle = NULL;
+    on_idle(t->idle_owner);
+}
+
+void process_table_when_idle(struct process_table *t, void (*on_idle)(void *owner), void *owner)
+{
+    t->on_idle = on_idle;
+    t->idle_owner = owner;
+    tell_idle(t);
+}
+
 void process_table_retain(struct process *p)
 {
     struct process_table *t = p->table;
@@ -167,6 +183,7 @@ void process_table_retain(struct process *p)
     adit_list_push(&t->retained, &p->node);
     t->retained_cnt++;
     net_deadline_arm(&p->retention, PROCESS_TABLE_RETENTION_MS);
+    tell_idle(t);
 }
 
 static struct process *find_tag(struct adit_list *list, const char *tag)

@@ -19,6 +19,7 @@
  * @by_pid:   pid → live or retained process
  * @live, @retained: in the order of start and of end
  * @nofile:   the descriptor limit that children get
+ * @on_idle:  NULL while nobody waits for the last process
  * @chunk:    where output is read into, and gone when the event was sent
  */
 struct process_table {
@@ -30,6 +31,8 @@ struct process_table {
     struct cgroup_set cgroups;
     struct rlimit nofile;
     uv_signal_t child_signal;
+    void (*on_idle)(void *owner);
+    void *idle_owner;
     char chunk[PROCESS_CHUNK_CAP];
 };
 
@@ -40,6 +43,8 @@ ADIT_MUST_CHECK int process_table_new(struct envd *e, const struct rlimit *nofil
 void process_table_close(struct process_table *t);
 /* @number to the session of every live process. */
 void process_table_signal_all(struct process_table *t, int number);
+/* Call @on_idle once, when no process is left (may be at once). */
+void process_table_when_idle(struct process_table *t, void (*on_idle)(void *owner), void *owner);
 /* Collect every child that has ended, ours or (as PID 1 or subreaper) not. */
 void process_table_reap(struct process_table *t);
 

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What envd does as the first process of a sandbox, and how it stops.
+ */
+#ifndef ENVD_INIT_H
+#define ENVD_INIT_H
+
+#include <sys/resource.h>
+
+#include "envd/server.h"
+
+/* From a request to stop to SIGKILL for what is left. */
+#define INIT_STOP_MS 5000
+/* From then on, for the last bytes to clients. */
+#define INIT_DRAIN_MS 1000
+
+/*
+ * Before anything else: signals as envd wants them, descriptors 0 to 2 open, orphans coming here, a
+ * descriptor limit that fits SERVER_CHANNELS_MAX. @nofile: the limit as it was, for children.
+ */
+void init_process(struct rlimit *nofile);
+/* As PID 1 of a sandbox: loopback interface up. Failing is logged and no error. */
+void init_sandbox(void);
+
+/* @stop_signals: SIGTERM, SIGINT. Embedded in main's frame. */
+struct init {
+    struct envd *envd; /* borrowed */
+    uv_signal_t stop_signals[2];
+    struct net_deadline grace;
+    bool is_stopping;
+};
+
+/* Stop in order at SIGTERM and SIGINT: the loop has nothing left when all is over. */
+ADIT_MUST_CHECK int init_watch(struct init *i, struct envd *e, struct adit_err *err);
+
+#endif

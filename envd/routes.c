@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a request's head to its handler.
+ *
+ * Theory of operation
+ *
+ * What:  one table, a row for every route, with the class of authorization it needs. A handler is
+ * named nowhere else, so none is reachable without its row. The order is fixed: CORS preflight,
+ * path, row, authorization, method, handler. Authorization and routing look at the same cleaned
+ * path, so that no spelling of a path passes the one and reaches another row.
+ *
+ *   no row            -> as AUTH_TOKEN, then 404
+ *   row, other method -> as AUTH_TOKEN, then 405
+ *
+ * CORS:  browsers may call from any origin (the token, not the origin, is what protects). A request
+ * without Origin gets no CORS header.
+ * Trust: method, target and headers are hostile but well-formed (http_guard).
+ */
+#include "envd/routes.h"
+
+#include "envd/auth.h"
+#include "envd/filesystem/files.h"
+#include "envd/filesystem/filesystem.h"
+#include "envd/process/process_service.h"
+#include "envd/rest.h"
+#include "envd/state.h"
+#include "net/url.h"
+#include "rpc/rpc_server.h"
+
+#define CORS_METHODS "HEAD, GET, POST, PUT, PATCH, DELETE"
+#define CORS_MAX_AGE "7200"
+#define CORS_EXPOSED                                                                               \
+    "Location, Cache-Control, X-Content-Type-Options, Content-Encoding, "                          \
+    "Connect-Content-Encoding, Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin"
+
+typedef void (*routes_fn)(struct http_exchange *x, const struct http_head *head);
+
+/* Either @handler, or @service for all paths below @path. */
+struct route {
+    const char *path;
+    enum http_method method;
+    enum auth_class auth;
+    routes_fn handler;
+    const struct rpc_service *service;
+};
+
+static const struct route table[] = {
+    {"/health", HTTP_GET, AUTH_OPEN, state_health, NULL},
+    {"/metrics", HTTP_GET, AUTH_TOKEN, state_metrics, NULL},
+    {"/envs", HTTP_GET, AUTH_TOKEN, state_envs, NULL},
+    {"/init", HTTP_POST, AUTH_OWN, state_init, NULL},
+    {"/files", HTTP_GET, AUTH_OWN, files_get, NULL},
+    {"/files", HTTP_POST, AUTH_OWN, files_post, NULL},
+    {"/files/compose", HTTP_POST, AUTH_TOKEN, files_compose, NULL},
+    {"/process.Process/", HTTP_POST, AUTH_TOKEN, NULL, &process_service},
+    {"/filesystem.Filesystem/", HTTP_POST, AUTH_TOKEN, NULL, &filesystem_service},
+};
+#define ROUTE_CNT (sizeof(table) / sizeof(table[0]))
+
+/* What the table says about a request. */
+struct match {
+    const struct route *route;       /* path and method fit */
+    const struct rpc_method *method; /* of the route's service */
+    bool has_path;                   /* the path is known, perhaps with another method */
+    const char *allow;               /* the methods that it has */
+};
+
+static const char *method_name(enum http_method m)
+{
+    return m == HTTP_GET ? "GET" : "POST";
+}
+
+static bool path_fits(const struct route *r, struct adit_view path, struct match *out)
+{
+    if (r->handler)
+        return adit_view_eq_str(path, r->path);
+    if (!adit_view_has_prefix(path, r->path))
+        return false;
+    out->method = rpc_service_find(r->service, path);
+    return out->method != NULL;
+}
+
+static struct match find(struct adit_view path, enum http_method method)
+{
+    struct match m = {NULL, NULL, false, NULL};
+    for (size_t i = 0; i < ROUTE_CNT && !m.route; i++) {
+        if (!path_fits(&table[i], path, &m))
+            continue;
+        m.allow = m.has_path ? "GET, POST" : method_name(table[i].method);
+        m.has_path = true;
+        if (table[i].method == method)
+            m.route = &table[i];
+    }
+    return m;
+}
+
+/* ---- CORS ---- */
+
+static int put_headers(struct http_exchange *x, const char *const pairs[][2], size_t cnt)
+{
+    int code = ADIT_OK;
+    for (size_t i = 0; code == ADIT_OK && i < cnt; i++)
+        code = http_exchange_header_str(x, pairs[i][0], pairs[i][1]);
+    return code;
+}
+
+static bool is_preflight(const struct http_head *head)
+{
+    return head->method == HTTP_OPTIONS && http_head_get(head, "Origin").ptr &&
+           http_head_get(head, "Access-Control-Request-Method").ptr;
+}
+
+static void answer_preflight(struct http_exchange *x, const struct http_head *head)
+{
+    static const char *const pairs[][2] = {
+        {"Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"},
+        {"Access-Control-Allow-Origin", "*"},
+        {"Access-Control-Allow-Methods", CORS_METHODS},
+        {"Access-Control-Max-Age", CORS_MAX_AGE},
+    };
+    struct adit_view wanted = http_head_get(head, "Access-Control-Request-Headers");
+    struct adit_view name = ADIT_VIEW("Access-Control-Allow-Headers");
+    int code = put_headers(x, pairs, sizeof(pairs) / sizeof(pairs[0]));
+    if (code == ADIT_OK && wanted.len > 0)
+        code = http_exchange_header(x, name, wanted);
+    if (code != ADIT_OK)
+        http_exchange_reset(x);
+    else
+        http_exchange_reply(x, 204, adit_view_mem(NULL, 0));
+}
+
+static int put_cors(struct http_exchange *x, const struct http_head *head)
+{
+    static const char *const pairs[][2] = {
+        {"Vary", "Origin"},
+        {"Access-Control-Allow-Origin", "*"},
+        {"Access-Control-Expose-Headers", CORS_EXPOSED},
+    };
+    if (!http_head_get(head, "Origin").ptr)
+        return ADIT_OK;
+    return put_headers(x, pairs, sizeof(pairs) / sizeof(pairs[0]));
+}
+
+/* ---- dispatch ---- */
+
+static void refuse_method(struct http_exchange *x, const char *allow)
+{
+    if (http_exchange_header_str(x, "Allow", allow) != ADIT_OK)
+        http_exchange_reset(x);
+    else
+        rest_reply_error(x, 405, "method not allowed");
+}
+
+static void dispatch(struct http_exchange *x, const struct http_head *head, struct adit_view path)
+{
+    struct envd *e = http_server_owner(http_exchange_server(x));
+    struct match m = find(path, head->method);
+    if (!auth_allows(e, m.route ? m.route->auth : AUTH_TOKEN, head))
+        rest_reply_error(x, 401, AUTH_REFUSAL);
+    else if (!m.has_path)
+        rest_reply_error(x, 404, "no such path");
+    else if (!m.route)
+        refuse_method(x, m.allow);
+    else if (m.method)
+        rpc_server_handle(x, head, m.route->service, m.method, e);
+    else
+        m.route->handler(x, head);
+}
+
+static int clean_path(struct adit_view target_text, struct adit_buf *out)
+{
+    struct url_target target;
+    struct adit_err err;
+    int code = url_split_target(target_text, &target, &err);
+    return code == ADIT_OK ? url_clean_path(target.path, out) : code;
+}
+
+void routes_on_request(struct http_exchange *x, const struct http_head *head)
+{
+    if (is_preflight(head)) {
+        answer_preflight(x, head);
+        return;
+    }
+    if (put_cors(x, head) != ADIT_OK) {
+        http_exchange_reset(x);
+        return;
+    }
+    struct adit_buf path;
+    adit_buf_init(&path, HTTP_LINE_CAP);
+    if (clean_path(head->target, &path) == ADIT_OK)
+        dispatch(x, head, adit_buf_view(&path));
+    else
+        rest_reply_error(x, 400, "bad request target");
+    adit_buf_fini(&path);
+}
