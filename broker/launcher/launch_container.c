@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One container from a template: files, mounts, group, runtime.
+ *
+ * Theory of operation
+ *
+ * What:    in <sandbox_dir> a Unix socket (the channel) and "container/" with the overlay's upper
+ * and work directory; a control group; a running container. Nothing else exists outside. Mounts:
+ * all are made in a mount namespace of this process: a small tmpfs with the runtime's bundle and
+ * state, the template's root as an id-mapped clone (files of uid n appear as the sandbox's uid n),
+ * the overlay over it. The container's own mount namespace is made from it by the runtime, which
+ * keeps the overlay and drops the rest. So there is no mount to remove: they are gone with the last
+ * process, and the host never sees one. Overlay: "volatile": what is written is not forced to disk.
+ * The file system of a sandbox does not outlive its processes, and without it the end of every
+ * sandbox would sync the whole disk. nodev: device nodes in an image are inert. Runtime: told to
+ * leave control groups alone; its state is in the tmpfs. It gets three descriptors of a null device
+ * of our own (it hands their inodes to the container's root, which must not be the host's
+ * /dev/null) and the listening socket as descriptor 3, nothing else. It dies with this process.
+ * cgroupfs: a cgroup2 view is mounted over /sys/fs/cgroup, since crun stops at hybrid hosts even
+ * when told to leave groups alone. Trust:   the request is checked for form; directories are opened
+ * beneath the configured ones without following symlinks, and everything after that goes by
+ * descriptor. The template is a hostile tree: refused if /dev, /proc or /sys is not a directory,
+ * because runtimes have followed symlinks there. The sandbox directory belongs to the broker,
+ * "container/" to root. Failure: whatever was made is removed by the same function that removes a
+ * sandbox.
+ */
+#include "broker/launcher/launch_container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "broker/launcher/oci_config.h"
+
+/* Where the bundle is staged in the private namespace. It exists everywhere, and nobody but root
+ * can put something else in its place. */
+#define STAGE_DIR "/tmp"
+#define CONTAINER_DIR "container"
+#define RUNTIME_MS 10000u
+#define NOFILE_MAX 65536u
+#define LOG_CAP (16u * 1024)
+#define MODE_DIR 0755
+
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+
+/* ---- opening -----------------------------------------------------------------------------------
+ */
+
+/* Open what @path names below the directory @root_fd, whose own path is @root. */
+static int open_beneath(int root_fd, const char *root, const char *path, uint64_t flags, int *out,
+                        struct adit_err *err)
+{
+    size_t len = strlen(root);
+    struct open_how how = {.flags = flags | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    if (strncmp(path, root, len) != 0 || path[len] != '/')
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s is not below %s", path, root);
+    *out = (int)syscall(SYS_openat2, root_fd, path + len + 1, &how, sizeof(how));
+    return *out < 0 ? adit_err_sys(err, errno, "open %s", path) : 0;
+}
+
+static int open_dir(const char *path, int *out, struct adit_err *err)
+{
+    *out = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *out < 0 ? adit_err_sys(err, errno, "open %s", path) : 0;
+}
+
+int launch_container_open(struct launch_host *h, const struct launcher_conf *conf,
+                          struct adit_err *err)
+{
+    *h = (struct launch_host){.conf = conf, .templates_fd = -1, .sandboxes_fd = -1, .envd_fd = -1};
+    int rc = cgroup_open(&h->cgroups, conf->cgroup_parent, err);
+    if (!rc)
+        rc = open_dir(conf->templates_dir, &h->templates_fd, err);
+    if (!rc)
+        rc = open_dir(conf->sandboxes_dir, &h->sandboxes_fd, err);
+    if (!rc) {
+        h->envd_fd = open(conf->envd, O_PATH | O_CLOEXEC);
+        if (h->envd_fd < 0)
+            rc = adit_err_sys(err, errno, "open %s", conf->envd);
+    }
+    if (!rc && access(conf->runtime, X_OK))
+        rc = adit_err_sys(err, errno, "OCI runtime %s", conf->runtime);
+    if (rc)
+        launch_container_close(h);
+    return rc;
+}
+
+void launch_container_close(struct launch_host *h)
+{
+    int *fds[] = {&h->templates_fd, &h->sandboxes_fd, &h->envd_fd};
+    cgroup_close(&h->cgroups);
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+        if (*fds[i] >= 0)
+            (void)close(*fds[i]); /* opened for reading only */
+        *fds[i] = -1;
+    }
+}
+
+int launch_container_pid_start(pid_t pid, uint64_t *start, struct adit_err *err)
+{
+    char path[32];
+    struct adit_buf text;
+    struct adit_view rest, field = {NULL, 0};
+    const char *name_end;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    adit_buf_init(&text, 4096);
+    int rc = adit_file_read(AT_FDCWD, path, &text, err);
+    rest = adit_buf_view(&text);
+    /* Field 2 is the name in parentheses and may hold anything; field 3 follows the last ") ". */
+    name_end = rc ? NULL : memrchr(rest.ptr, ')', rest.len);
+    if (name_end)
+        rest = adit_view_mem(name_end + 1, rest.len - (size_t)(name_end + 1 - rest.ptr));
+    for (int i = 2; name_end && i <= 22; i++)
+        if (!adit_view_split(rest, ' ', &field, &rest) && i < 22)
+            name_end = NULL;
+    if (!rc && (!name_end || adit_view_u64(field, UINT64_MAX, start)))
+        rc = adit_err_set(err, ADIT_ERR_IO, "%s is malformed", path);
+    adit_buf_fini(&text);
+    return rc;
+}
+
+/* What a create works on. @template_tree, @envd_tree: detached mounts. */
+struct inputs {
+    int sandbox_fd, template_tree, envd_tree;
+};
+
+/* ---- the sandbox's directory -------------------------------------------------------------------
+ */
+
+/* A missing one is fine: the runtime makes it. */
+static int check_template_root(int root_fd, struct adit_err *err)
+{
+    static const char *const names[] = {"dev", "proc", "sys"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct stat st;
+        if (fstatat(root_fd, names[i], &st, AT_SYMLINK_NOFOLLOW)) {
+            if (errno == ENOENT)
+                continue;
+            return adit_err_sys(err, errno, "template's /%s", names[i]);
+        }
+        if (!S_ISDIR(st.st_mode))
+            return adit_err_set(err, ADIT_ERR_BAD_INPUT, "template refused: /%s is not a directory",
+                                names[i]);
+    }
+    return 0;
+}
+
+static uid_t uid_base(const struct launch_request *r)
+{
+    return LAUNCH_UID_BASE + r->slot * LAUNCH_UID_CNT;
+}
+
+/* Make a directory and open it. */
+static int make_dir(int parent_fd, const char *name, mode_t mode, uid_t owner, int *out,
+                    struct adit_err *err)
+{
+    if (mkdirat(parent_fd, name, mode))
+        return adit_err_sys(err, errno, "make %s", name);
+    *out = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (*out < 0 || fchown(*out, owner, owner) || fchmod(*out, mode))
+        return adit_err_sys(err, errno, "make %s", name);
+    return 0;
+}
+
+/* The listening socket of the channel. Only the broker's user may connect; what the container gets
+ * is the descriptor. Bound through the directory's descriptor: the path is not walked again. */
+static int listen_channel(const struct launch_host *h, int sandbox_fd, int *out,
+                          struct adit_err *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    ADIT_CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return adit_err_sys(err, errno, "channel socket");
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", sandbox_fd,
+                   LAUNCH_CHANNEL_NAME);
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)))
+        return adit_err_sys(err, errno, "bind %s", LAUNCH_CHANNEL_NAME);
+    if (fchmodat(sandbox_fd, LAUNCH_CHANNEL_NAME, 0600, 0) ||
+        fchownat(sandbox_fd, LAUNCH_CHANNEL_NAME, h->conf->uid, h->conf->gid,
+                 AT_SYMLINK_NOFOLLOW) ||
+        listen(fd, SOMAXCONN))
+        return adit_err_sys(err, errno, "listen on %s", LAUNCH_CHANNEL_NAME);
+    *out = adit_steal_fd(&fd);
+    return 0;
+}
+
+/* ---- mounts, in a namespace of our own ---------------------------------------------------------
+ */
+
+/* Runs in a child with a new user namespace: exists until its parent has written the maps and
+ * opened the namespace, then ends by the closed pipe. */
+static _Noreturn void hold_userns(int pipe_fd)
+{
+    char byte;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* always valid */
+    while (read(pipe_fd, &byte, 1) < 0 && errno == EINTR)
+        ;
+    _exit(0);
+}
+
+static int write_map(pid_t pid, const char *file, uint32_t base, struct adit_err *err)
+{
+    char path[48], map[48];
+    (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+    int len = snprintf(map, sizeof(map), "0 %u %u", base, LAUNCH_UID_CNT);
+    ADIT_CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, map, (size_t)len) != len)
+        return adit_err_sys(err, errno, "write %s", path);
+    return 0;
+}
+
+/* A user namespace that maps the sandbox's ids, for the id-mapped mount. */
+static int open_userns(uint32_t base, int *out, struct adit_err *err)
+{
+    char path[48];
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC))
+        return adit_err_sys(err, errno, "pipe");
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) {
+        (void)close(ends[1]); /* or it would wait for itself */
+        hold_userns(ends[0]);
+    }
+    (void)close(ends[0]); /* the child has its own */
+    int rc = pid < 0 ? adit_err_sys(err, errno, "make a user namespace") : 0;
+    if (!rc)
+        rc = write_map(pid, "uid_map", base, err);
+    if (!rc)
+        rc = write_map(pid, "gid_map", base, err);
+    if (!rc) {
+        (void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+        *out = open(path, O_RDONLY | O_CLOEXEC);
+        if (*out < 0)
+            rc = adit_err_sys(err, errno, "open %s", path);
+    }
+    (void)close(ends[1]); /* ends the child */
+    if (pid > 0)
+        (void)waitpid(pid, NULL, 0); /* nothing to learn from it */
+    return rc;
+}
+
+/* A detached clone of what @fd is, to be attached in another namespace. Only possible in the mount
+ * namespace in which @fd was opened. */
+static int clone_mount(int fd, const char *what, int *tree, struct adit_err *err)
+{
+    *tree =
+        (int)syscall(SYS_open_tree, fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | (unsigned)O_CLOEXEC);
+    return *tree < 0 ? adit_err_sys(err, errno, "clone the mount of %s", what) : 0;
+}
+
+/* Attach a detached mount at @target. @userns_fd -1: ids as they are. */
+static int attach(int tree, const char *target, uint64_t flags, int userns_fd, struct adit_err *err)
+{
+    struct mount_attr attr = {.attr_set = flags};
+    if (userns_fd >= 0) {
+        attr.attr_set |= MOUNT_ATTR_IDMAP;
+        attr.userns_fd = (unsigned)userns_fd;
+    }
+    if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)))
+        return adit_err_sys(err, errno, "set up the mount of %s", target);
+    if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH))
+        return adit_err_sys(err, errno, "attach %s", target);
+    return 0;
+}
+
+/* The template under the sandbox's own layer, at "rootfs". */
+static int mount_root(const struct launch_request *r, const struct inputs *in, int container_tree,
+                      struct adit_err *err)
+{
+    ADIT_CLEANUP_CLOSE int userns = -1;
+    int rc = open_userns(uid_base(r), &userns, err);
+    if (!rc)
+        rc = attach(in->template_tree, "lower", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, userns, err);
+    if (!rc)
+        rc = attach(container_tree, "container", MOUNT_ATTR_NODEV, -1, err);
+    if (!rc && mount("overlay", "rootfs", "overlay", MS_NODEV,
+                     "volatile,lowerdir=lower,upperdir=container/upper,workdir=container/work"))
+        rc = adit_err_sys(err, errno, "mount the root file system");
+    return rc;
+}
+
+static int write_config(const struct launch_request *r, struct adit_err *err)
+{
+    struct rlimit nofile = {NOFILE_MAX, NOFILE_MAX};
+    struct adit_buf text;
+    (void)getrlimit(RLIMIT_NOFILE, &nofile); /* cannot fail with these arguments */
+    struct oci_config c = {
+        .envd_source = STAGE_DIR "/envd",
+        .id_base = uid_base(r),
+        .id_cnt = LAUNCH_UID_CNT,
+        .shm_bytes = r->memory_mb * 1024 * 1024 / 2,
+        .nofile = nofile.rlim_max < NOFILE_MAX ? nofile.rlim_max : NOFILE_MAX,
+    };
+    adit_buf_init(&text, OCI_CONFIG_CAP);
+    int rc = oci_config_write(&c, &text, err);
+    int fd = rc ? -1 : open("config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (!rc && (fd < 0 || write(fd, adit_buf_view(&text).ptr, text.len) != (ssize_t)text.len))
+        rc = adit_err_sys(err, errno, "write config.json");
+    if (fd >= 0)
+        (void)close(fd); /* on tmpfs: the write said all */
+    adit_buf_fini(&text);
+    return rc;
+}
+
+/* Leave the host's mounts alone from here on, and work in a fresh directory that nobody else sees.
+ */
+static int enter_stage(const struct launch_host *h, const struct inputs *in, struct adit_err *err)
+{
+    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+        return adit_err_sys(err, errno, "make a mount namespace");
+    if (mount("stage", STAGE_DIR, "tmpfs", MS_NOSUID, "mode=0711,size=4m") || chdir(STAGE_DIR))
+        return adit_err_sys(err, errno, "mount the stage");
+    if (!h->cgroups.is_v2 && mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL))
+        return adit_err_sys(err, errno, "mount a view of cgroups");
+    if (mkdir("lower", MODE_DIR) || mkdir("rootfs", MODE_DIR) || mkdir("container", 0700) ||
+        mkdir("state", 0700) || mknod("null", S_IFCHR | 0666, makedev(1, 3)) ||
+        mknod("envd", S_IFREG | 0600, 0))
+        return adit_err_sys(err, errno, "fill the stage");
+    return attach(in->envd_tree, "envd", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, -1, err);
+}
+
+/* ---- the runtime -------------------------------------------------------------------------------
+ */
+
+/* In the child: become the runtime. It inherits the sandbox's group, descriptors 0 to 3 and nothing
+ * else: neither blocked or ignored signals nor an open directory. */
+static _Noreturn void exec_runtime(const struct launch_host *h, const struct launch_request *r,
+                                   int channel_fd, int log_fd)
+{
+    struct adit_err err;
+    char id[LAUNCH_ID_CAP];
+    char runtime[512];
+    char *argv[] = {
+        runtime,
+        (char[]){"--root=" STAGE_DIR "/state"},
+        (char[]){"--cgroup-manager=disabled"},
+        (char[]){"--log=" STAGE_DIR "/log"},
+        (char[]){"run"},
+        (char[]){"--detach"},
+        (char[]){"--pid-file=" STAGE_DIR "/pid"},
+        (char[]){"--preserve-fds=1"},
+        (char[]){"--bundle=" STAGE_DIR},
+        id,
+        NULL,
+    };
+    char *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, NULL};
+    sigset_t none;
+    int null_fd;
+
+    (void)snprintf(id, sizeof(id), "%s", r->sandbox_id);
+    (void)snprintf(runtime, sizeof(runtime), "%s", h->conf->runtime);
+    (void)sigemptyset(&none);
+    for (int s = 1; s < NSIG; s++)
+        (void)signal(s, SIG_DFL);                /* refused for the two that cannot be changed */
+    (void)sigprocmask(SIG_SETMASK, &none, NULL); /* always valid */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* always valid */
+    if (cgroup_join(&h->cgroups, r->sandbox_id, &err)) {
+        (void)dprintf(log_fd, "%s\n", err.msg); /* the exit status tells as well */
+        _exit(126);
+    }
+    null_fd = open("null", O_RDWR);
+    /* log_fd and channel_fd are above 3, so nothing is overwritten before it was copied. */
+    if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(null_fd, 1) < 0 || dup2(null_fd, 2) < 0 ||
+        dup2(channel_fd, OCI_CONFIG_CHANNEL_FD) < 0 ||
+        syscall(SYS_close_range, OCI_CONFIG_CHANNEL_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC))
+        _exit(126);
+    (void)execve(runtime, argv, envp);
+    (void)dprintf(log_fd, "%s\n", strerror(errno)); /* the exit status tells as well */
+    _exit(127);
+}
+
+/* The runtime's last words, on one line. */
+static int runtime_failed(int log_fd, int status, struct adit_err *err)
+{
+    char text[ADIT_ERR_MSG_CAP - 64];
+    ssize_t len = pread(log_fd, text, sizeof(text) - 1, 0);
+    len = len > 0 ? len : 0;
+    for (ssize_t i = 0; i < len; i++)
+        if (text[i] == '\n')
+            text[i] = i + 1 < len ? ' ' : '\0';
+    text[len] = '\0';
+    if (WIFSIGNALED(status))
+        return adit_err_set(err, ADIT_ERR_IO, "runtime killed by signal %d %s", WTERMSIG(status),
+                            text);
+    return adit_err_set(err, ADIT_ERR_IO, "runtime exit status %d: %s", WEXITSTATUS(status), text);
+}
+
+/* Wait for the runtime's own end, which with --detach comes when the container runs. */
+static int wait_runtime(pid_t runtime, int log_fd, struct adit_err *err)
+{
+    int status = 0;
+    ADIT_CLEANUP_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, runtime, 0);
+    struct pollfd gone = {pidfd, POLLIN, 0};
+    bool is_late = pidfd < 0 || poll(&gone, 1, RUNTIME_MS) != 1;
+    if (is_late)
+        (void)kill(runtime, SIGKILL);   /* our child, not reaped yet: the number is its own */
+    (void)waitpid(runtime, &status, 0); /* cannot fail: it is our child */
+    if (is_late)
+        return adit_err_set(err, ADIT_ERR_TIMEOUT, "runtime took more than %u ms", RUNTIME_MS);
+    return status ? runtime_failed(log_fd, status, err) : 0;
+}
+
+static int run_runtime(const struct launch_host *h, const struct launch_request *r, int channel_fd,
+                       struct adit_err *err)
+{
+    ADIT_CLEANUP_CLOSE int log_fd = open("log", O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (log_fd < 0)
+        return adit_err_sys(err, errno, "open the runtime's log");
+    pid_t runtime = fork();
+    if (runtime < 0)
+        return adit_err_sys(err, errno, "fork");
+    if (runtime == 0)
+        exec_runtime(h, r, channel_fd, log_fd);
+    return wait_runtime(runtime, log_fd, err);
+}
+
+/* Hold the sandbox's first process. */
+static int find_init(pid_t *pid, uint64_t *pid_start, int *pidfd, struct adit_err *err)
+{
+    struct adit_buf text;
+    uint64_t number = 0;
+    adit_buf_init(&text, 64);
+    int rc = adit_file_read(AT_FDCWD, "pid", &text, err);
+    if (!rc && adit_view_u64(adit_buf_view(&text), INT32_MAX, &number))
+        rc = adit_err_set(err, ADIT_ERR_IO, "runtime wrote no process id");
+    adit_buf_fini(&text);
+    if (rc)
+        return rc;
+    ADIT_CLEANUP_CLOSE int fd = (int)syscall(SYS_pidfd_open, (pid_t)number, 0);
+    struct pollfd gone = {fd, POLLIN, 0};
+    if (fd < 0 || poll(&gone, 1, 0) != 0 ||
+        launch_container_pid_start((pid_t)number, pid_start, NULL))
+        return adit_err_set(err, ADIT_ERR_IO, "the agent ended as soon as it was started");
+    *pid = (pid_t)number;
+    *pidfd = adit_steal_fd(&fd);
+    return 0;
+}
+
+/* ---- the two requests --------------------------------------------------------------------------
+ */
+
+static int open_inputs(const struct launch_host *h, const struct launch_request *r,
+                       struct inputs *in, struct adit_err *err)
+{
+    char root[LAUNCH_TEMPLATE_DIR_CAP + 8];
+    ADIT_CLEANUP_CLOSE int template = -1;
+    (void)snprintf(root, sizeof(root), "%s/root", r->template_dir);
+    int rc = open_beneath(h->sandboxes_fd, h->conf->sandboxes_dir, r->sandbox_dir,
+                          O_RDONLY | O_DIRECTORY, &in->sandbox_fd, err);
+    if (!rc)
+        rc = open_beneath(h->templates_fd, h->conf->templates_dir, root, O_RDONLY | O_DIRECTORY,
+                          &template, err);
+    if (!rc)
+        rc = check_template_root(template, err);
+    if (!rc)
+        rc = clone_mount(template, "the template", &in->template_tree, err);
+    return rc ? rc : clone_mount(h->envd_fd, "the agent", &in->envd_tree, err);
+}
+
+static void close_inputs(struct inputs *in)
+{
+    int fds[] = {in->sandbox_fd, in->template_tree, in->envd_tree};
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        if (fds[i] >= 0)
+            (void)close(fds[i]); /* opened for reading only */
+}
+
+/* The sandbox's own layer, as a detached mount. */
+static int make_container_dir(const struct launch_request *r, int sandbox_fd, int *tree,
+                              struct adit_err *err)
+{
+    ADIT_CLEANUP_CLOSE int container = -1;
+    ADIT_CLEANUP_CLOSE int upper = -1;
+    ADIT_CLEANUP_CLOSE int work = -1;
+    int rc = make_dir(sandbox_fd, CONTAINER_DIR, 0700, 0, &container, err);
+    if (!rc)
+        rc = make_dir(container, "upper", MODE_DIR, uid_base(r), &upper, err);
+    if (!rc)
+        rc = make_dir(container, "work", 0700, 0, &work, err);
+    return rc ? rc : clone_mount(container, CONTAINER_DIR, tree, err);
+}
+
+static int start(const struct launch_host *h, const struct launch_request *r,
+                 const struct inputs *in, struct adit_err *err)
+{
+    ADIT_CLEANUP_CLOSE int tree = -1;
+    ADIT_CLEANUP_CLOSE int channel = -1;
+    struct cgroup_limits limits = {
+        .memory_bytes = r->memory_mb * 1024 * 1024,
+        .cpu_count = r->cpu_count,
+        .pids_max = r->pids_max,
+    };
+    int rc = make_container_dir(r, in->sandbox_fd, &tree, err);
+    if (!rc)
+        rc = listen_channel(h, in->sandbox_fd, &channel, err);
+    if (!rc)
+        rc = cgroup_create(&h->cgroups, r->sandbox_id, &limits, err);
+    if (!rc)
+        rc = enter_stage(h, in, err);
+    if (!rc)
+        rc = mount_root(r, in, tree, err);
+    if (!rc)
+        rc = write_config(r, err);
+    return rc ? rc : run_runtime(h, r, channel, err);
+}
+
+static int remove_all(const struct launch_host *h, const char *sandbox_id, int sandbox_fd,
+                      struct adit_err *err)
+{
+    int rc = cgroup_remove(&h->cgroups, sandbox_id, err);
+    if (!rc && sandbox_fd >= 0) {
+        rc = adit_file_remove_tree(sandbox_fd, CONTAINER_DIR, err);
+        if (!rc && unlinkat(sandbox_fd, LAUNCH_CHANNEL_NAME, 0) && errno != ENOENT)
+            rc = adit_err_sys(err, errno, "remove %s", LAUNCH_CHANNEL_NAME);
+    }
+    return rc;
+}
+
+int launch_container_create(const struct launch_host *h, const struct launch_request *r, pid_t *pid,
+                            uint64_t *pid_start, int *pidfd, struct adit_err *err)
+{
+    struct inputs in = {-1, -1, -1};
+    int rc = open_inputs(h, r, &in, err);
+    /* One that is there already is somebody's: refuse before anything could be undone. */
+    if (!rc && faccessat(in.sandbox_fd, CONTAINER_DIR, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        rc = adit_err_set(err, ADIT_ERR_EXISTS, "sandbox %s exists", r->sandbox_id);
+    if (!rc) {
+        rc = start(h, r, &in, err);
+        if (!rc)
+            rc = find_init(pid, pid_start, pidfd, err);
+        if (rc)
+            (void)remove_all(h, r->sandbox_id, in.sandbox_fd, NULL); /* the first error counts */
+    }
+    close_inputs(&in);
+    return rc;
+}
+
+int launch_container_destroy(const struct launch_host *h, const struct launch_request *r,
+                             struct adit_err *err)
+{
+    ADIT_CLEANUP_CLOSE int sandbox = -1;
+    struct adit_err open_err;
+    int rc = open_beneath(h->sandboxes_fd, h->conf->sandboxes_dir, r->sandbox_dir,
+                          O_RDONLY | O_DIRECTORY, &sandbox, &open_err);
+    if (rc && rc != ADIT_ERR_NOT_FOUND) {
+        if (err)
+            *err = open_err;
+        return rc;
+    }
+    return remove_all(h, r->sandbox_id, sandbox, err);
+}
