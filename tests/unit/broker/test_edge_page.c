@@ -38,7 +38,8 @@ START_TEST(edge_page_json_is_the_contracts)
          "{\"sandboxId\":\"iabc\",\"message\":\"The sandbox has too many concurrent incoming "
          "connections (limit: 1024)\",\"connectionLimit\":1024,\"code\":429}"},
         {EDGE_PAGE_TOKEN_MISSING, 403,
-         "{\"sandboxId\":\"iabc\",\"message\":\"Sandbox is secured with traffic access token. Token "
+         "{\"sandboxId\":\"iabc\",\"message\":\"Sandbox is secured with traffic access token. "
+         "Token "
          "header 'e2b-traffic-access-token' is missing\",\"code\":403}"},
         {EDGE_PAGE_TOKEN_INVALID, 403,
          "{\"sandboxId\":\"iabc\",\"message\":\"Sandbox is secured with traffic access token. "
@@ -102,8 +103,7 @@ END_TEST
 
 static void add(struct http_head *h, const char *name, const char *value)
 {
-    h->headers[h->header_cnt++] =
-        (struct http_header){adit_view_str(name), adit_view_str(value)};
+    h->headers[h->header_cnt++] = (struct http_header){adit_view_str(name), adit_view_str(value)};
 }
 
 START_TEST(edge_page_html_is_for_people_only)

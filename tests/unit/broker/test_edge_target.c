@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a request is for: every spelling of a host, an id and a port has one meaning or is refused. */
+/* What a request is for: every spelling of a host, an id and a port has one meaning or is refused.
+ */
 #include "broker/edge/edge_target.h"
 
 #include <check.h>
@@ -115,7 +116,7 @@ END_TEST
 
 START_TEST(edge_target_knows_envds_control_routes)
 {
-    static const char *const control[] = {"/init",     "/freeze",  "/unfreeze", "/collapse",
+    static const char *const control[] = {"/init",     "/freeze", "/unfreeze", "/collapse",
                                           "/fsfreeze", "/fsthaw", "/upgrade"};
 
     for (size_t i = 0; i < sizeof(control) / sizeof(control[0]); i++)
