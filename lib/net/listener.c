@@ -281,7 +281,6 @@ static bool accept_failed(struct listener *l, int sys_errno)
     default:
         return true; /* of that connection alone: reset before it was accepted, a network error */
     }
-    l->dropped_cnt++;
     (void)uv_poll_stop(&l->poll); /* always 0 */
     net_deadline_arm(&l->retry, RETRY_MS);
     return false;

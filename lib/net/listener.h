@@ -32,7 +32,7 @@ ADIT_MUST_CHECK int listener_open(struct net_loop *l, int take_fd, listener_acce
                                   void *owner, struct listener **out, struct adit_err *err);
 /* Stop accepting; frees itself later. A Unix path is left to its maker. */
 void listener_close(struct listener *l);
-/* Connections dropped because descriptors or memory ran out. */
+/* Connections dropped because descriptors ran out. */
 uint64_t listener_dropped_cnt(const struct listener *l);
 
 #endif
