@@ -104,8 +104,8 @@ static int configure(struct upload *u, const struct upload_conf *conf, struct ad
     u->owner = (struct tree_owner){conf->user->uid, conf->user->gid};
     u->fsync = conf->fsync;
     u->workdir = strdup(conf->workdir);
-    u->path = conf->path && conf->path[0] ? strdup(conf->path) : NULL;
-    if (!u->workdir || (conf->path && conf->path[0] && !u->path))
+    u->path = conf->path[0] ? strdup(conf->path) : NULL;
+    if (!u->workdir || (conf->path[0] && !u->path))
         return no_memory(err);
     int rc = choose_form(u, conf->content_type, err);
     return rc ? rc : choose_decoding(u, conf->content_encoding, err);

@@ -17,7 +17,7 @@
 
 /*
  * @content_type, @content_encoding: header values, empty when absent
- * @path:     of the query; NULL: none
+ * @path:     of the query; "": none
  * @workdir:  the default one, for relative paths
  */
 struct upload_conf {
