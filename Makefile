@@ -47,7 +47,7 @@ BUILDER_C := $(call room,rootfs-builder)
 LIBADIT := $(B)/libadit.a
 LIBS := -luv -lprotobuf-c -lz -lcrypto -ljansson -lsqlite3 -lseccomp
 # envd runs on any root file system, so it carries everything.
-ENVD_LIBS := -l:libuv_a.a -l:libprotobuf-c.a -l:libz.a -l:libcrypto.a -lpthread
+ENVD_LIBS := -l:libuv_a.a -l:libprotobuf-c.a -l:libz.a -l:libcrypto.a -l:libjansson.a -lpthread
 ENVD_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now -Wl,--gc-sections
 ENVD_LDFLAGS_asan := $(LDFLAGS_asan)
 
