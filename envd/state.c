@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -219,13 +220,16 @@ static void set_text(char *out, size_t cap, const char *text)
     (void)snprintf(out, cap, "%s", text); /* read_text saw to the length */
 }
 
-/* /run/e2b/.<name>, for programs that look for a file. Best effort: the root may be read-only. */
+/* /run/e2b/.<name>, for programs that look for a file. Best effort: the root may be read-only. Not
+ * synced: it says what is true while envd runs. */
 static void write_marker(const char *name, const char *value)
 {
     char path[128];
+    size_t len = strlen(value);
     (void)snprintf(path, sizeof path, STATE_RUN_DIR "/.%s", name); /* names are ours */
-    if (adit_file_mkdirs(STATE_RUN_DIR, 0755, NULL) ||
-        adit_file_replace(AT_FDCWD, path, adit_view_str(value), 0644, NULL))
+    (void)!adit_file_mkdirs(STATE_RUN_DIR, 0755, NULL);            /* then open fails */
+    ADIT_CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0 || write(fd, value, len) != (ssize_t)len)
         adit_log(ADIT_LOG_DEBUG, "marker_not_written", LOG_S("path", path));
 }
 
