@@ -34,9 +34,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -58,6 +60,7 @@
 #define NOFILE_MAX 65536u
 #define LOG_CAP (16u * 1024)
 #define MODE_DIR 0755
+#define COPY_STEP (16u << 20)
 
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
@@ -85,11 +88,45 @@ static int open_dir(const char *path, int *out, struct adit_err *err)
     return *out < 0 ? adit_err_sys(err, errno, "open %s", path) : 0;
 }
 
-int launch_container_open(struct launch_host *h, const struct launcher_conf *conf,
+/*
+ * A copy of the runtime that nobody can write to, not even a container that gets hold of
+ * /proc/<runtime>/exe (CVE-2019-5736). crun would make one for itself at every start, which takes
+ * it a second exec; it recognises a sealed one.
+ */
+static int seal_runtime(const char *path, int *out, struct adit_err *err)
+{
+    ADIT_CLEANUP_CLOSE int file = open(path, O_RDONLY | O_CLOEXEC);
+    ADIT_CLEANUP_CLOSE int copy = memfd_create("runtime", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ssize_t n = 1;
+    if (file < 0 || access(path, X_OK))
+        return adit_err_sys(err, errno, "OCI runtime %s", path);
+    while (copy >= 0 && n > 0)
+        n = sendfile(copy, file, NULL, COPY_STEP);
+    if (copy < 0 || n < 0 ||
+        fcntl(copy, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE))
+        return adit_err_sys(err, errno, "copy OCI runtime %s", path);
+    *out = adit_steal_fd(&copy);
+    return 0;
+}
+
+/* See "Namespaces" above. What the host mounts and unmounts later is still seen. */
+static int enter_namespace(const struct launch_host *h, struct adit_err *err)
+{
+    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
+        return adit_err_sys(err, errno, "make the launcher's mount namespace");
+    if (!h->cgroups.is_v2 && mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL))
+        return adit_err_sys(err, errno, "mount a view of cgroups");
+    return 0;
+}
+
+int launch_container_open(struct launch_host *h, const struct launcher_conf *conf, bool is_private,
                           struct adit_err *err)
 {
-    *h = (struct launch_host){.conf = conf, .templates_fd = -1, .sandboxes_fd = -1, .envd_fd = -1};
+    *h = (struct launch_host){
+        .conf = conf, .templates_fd = -1, .sandboxes_fd = -1, .envd_fd = -1, .runtime_fd = -1};
     int rc = cgroup_open(&h->cgroups, conf->cgroup_parent, err);
+    if (!rc && is_private)
+        rc = enter_namespace(h, err);
     if (!rc)
         rc = open_dir(conf->templates_dir, &h->templates_fd, err);
     if (!rc)
@@ -99,8 +136,8 @@ int launch_container_open(struct launch_host *h, const struct launcher_conf *con
         if (h->envd_fd < 0)
             rc = adit_err_sys(err, errno, "open %s", conf->envd);
     }
-    if (!rc && access(conf->runtime, X_OK))
-        rc = adit_err_sys(err, errno, "OCI runtime %s", conf->runtime);
+    if (!rc)
+        rc = seal_runtime(conf->runtime, &h->runtime_fd, err);
     if (rc)
         launch_container_close(h);
     return rc;
@@ -108,7 +145,7 @@ int launch_container_open(struct launch_host *h, const struct launcher_conf *con
 
 void launch_container_close(struct launch_host *h)
 {
-    int *fds[] = {&h->templates_fd, &h->sandboxes_fd, &h->envd_fd};
+    int *fds[] = {&h->templates_fd, &h->sandboxes_fd, &h->envd_fd, &h->runtime_fd};
     cgroup_close(&h->cgroups);
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (*fds[i] >= 0)
@@ -326,14 +363,12 @@ static int write_config(const struct launch_request *r, struct adit_err *err)
 
 /* Leave the host's mounts alone from here on, and work in a fresh directory that nobody else sees.
  */
-static int enter_stage(const struct launch_host *h, const struct inputs *in, struct adit_err *err)
+static int enter_stage(const struct inputs *in, struct adit_err *err)
 {
     if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
         return adit_err_sys(err, errno, "make a mount namespace");
     if (mount("stage", STAGE_DIR, "tmpfs", MS_NOSUID, "mode=0711,size=4m") || chdir(STAGE_DIR))
         return adit_err_sys(err, errno, "mount the stage");
-    if (!h->cgroups.is_v2 && mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL))
-        return adit_err_sys(err, errno, "mount a view of cgroups");
     if (mkdir("lower", MODE_DIR) || mkdir("rootfs", MODE_DIR) || mkdir("container", 0700) ||
         mkdir("state", 0700) || mknod("null", S_IFCHR | 0666, makedev(1, 3)) ||
         mknod("envd", S_IFREG | 0600, 0))
@@ -386,7 +421,7 @@ static _Noreturn void exec_runtime(const struct launch_host *h, const struct lau
         dup2(channel_fd, OCI_CONFIG_CHANNEL_FD) < 0 ||
         syscall(SYS_close_range, OCI_CONFIG_CHANNEL_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC))
         _exit(126);
-    (void)execve(runtime, argv, envp);
+    (void)syscall(SYS_execveat, h->runtime_fd, "", argv, envp, AT_EMPTY_PATH);
     (void)dprintf(log_fd, "%s\n", strerror(errno)); /* the exit status tells as well */
     _exit(127);
 }
@@ -518,7 +553,7 @@ static int start(const struct launch_host *h, const struct launch_request *r,
     if (!rc)
         rc = cgroup_create(&h->cgroups, r->sandbox_id, &limits, err);
     if (!rc)
-        rc = enter_stage(h, in, err);
+        rc = enter_stage(in, err);
     if (!rc)
         rc = mount_root(r, in, tree, err);
     if (!rc)

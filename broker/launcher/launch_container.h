@@ -13,14 +13,15 @@
 struct launch_host {
     const struct launcher_conf *conf;
     struct cgroup_host cgroups;
-    int templates_fd, sandboxes_fd, envd_fd;
+    int templates_fd, sandboxes_fd, envd_fd, runtime_fd;
 };
 
 /*
- * Check and open. Errors: NOT_FOUND or IO for a directory or the agent, PRECONDITION for cgroups.
+ * Check and open; @is_private: in a new mount namespace, as launch_container_create() needs it.
+ * Errors: NOT_FOUND or IO for a directory or the agent, PRECONDITION for cgroups.
  */
 ADIT_MUST_CHECK int launch_container_open(struct launch_host *h, const struct launcher_conf *conf,
-                                          struct adit_err *err);
+                                          bool is_private, struct adit_err *err);
 void launch_container_close(struct launch_host *h);
 
 /*

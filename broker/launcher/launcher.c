@@ -416,7 +416,7 @@ static _Noreturn void run_keeper(const struct launcher_conf *conf, int socket_fd
     int status;
 
     (void)prctl(PR_SET_NAME, "adit-keeper", 0, 0, 0); /* always valid */
-    if (isolate(socket_fd, &err) || launch_container_open(&host, conf, &err)) {
+    if (isolate(socket_fd, &err) || launch_container_open(&host, conf, true, &err)) {
         adit_log(ADIT_LOG_ERROR, "launcher_failed", LOG_ERR(&err));
         _exit(1);
     }
@@ -445,7 +445,7 @@ int launcher_start(const struct launcher_conf *conf, int *out_fd, pid_t *out_pid
     if (geteuid() != 0)
         return adit_err_set(err, ADIT_ERR_PRECONDITION,
                             "containers need root for mounts, user ids and control groups");
-    int rc = launch_container_open(&probe, conf, err);
+    int rc = launch_container_open(&probe, conf, false, err);
     if (rc)
         return rc;
     launch_container_close(&probe);

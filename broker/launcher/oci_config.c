@@ -25,19 +25,11 @@ static const char *const capabilities[] = {
     "CAP_KILL",        "CAP_MKNOD",   "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",   "CAP_SETFCAP",
     "CAP_SETGID",      "CAP_SETPCAP", "CAP_SETUID",           "CAP_SYS_CHROOT"};
 static const char *const namespaces[] = {"user", "pid", "mount", "network", "ipc", "uts", "cgroup"};
-static const char *const masked_paths[] = {"/proc/acpi",
-                                           "/proc/asound",
-                                           "/proc/interrupts",
-                                           "/proc/kcore",
-                                           "/proc/keys",
-                                           "/proc/latency_stats",
-                                           "/proc/sched_debug",
-                                           "/proc/scsi",
-                                           "/proc/timer_list",
-                                           "/proc/timer_stats",
-                                           "/sys/firmware",
-                                           "/sys/devices/virtual/powercap",
-                                           "/sys/devices/system/cpu/vulnerabilities"};
+static const char *const masked_paths[] = {
+    "/proc/acpi",       "/proc/asound",        "/proc/interrupts",  "/proc/kcore",
+    "/proc/keys",       "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+    "/proc/timer_list", "/proc/timer_stats",   "/sys/firmware",     "/sys/devices/virtual/powercap",
+};
 static const char *const readonly_paths[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
                                              "/proc/sysrq-trigger"};
 
