@@ -3,8 +3,8 @@
  * The channel handshake, as Firecracker, Cloud Hypervisor, our vsock-device and envd (in a
  * container) speak it on a Unix socket: the host sends "CONNECT <port>\n" and reads "OK <n>\n".
  * Then, on guest port CHANNEL_PORT_TUNNEL, one more line: "TCP <port>\n" answered "OK\n" or
- * "ERR <reason>\n". Line cores without I/O: bytes in, verdict out. Source: Firecracker docs/vsock.md;
- * docs/wire/channel.md.
+ * "ERR <reason>\n". Line cores without I/O: bytes in, verdict out. Source: Firecracker
+ * docs/vsock.md; docs/wire/channel.md.
  */
 #ifndef ADIT_NET_CHANNEL_H
 #define ADIT_NET_CHANNEL_H

@@ -19,9 +19,9 @@ ADIT_MUST_CHECK int gzip_encoder_new(struct gzip **out, struct adit_err *err);
 void gzip_free(struct gzip *g);
 
 /*
- * Code a piece: take from the front of @in, write at most @out_cap bytes to @out, set *out_len. Call
- * again until in->len is 0 and *out_len < out_cap. @finish: there is no more input; *done is set
- * when the stream is complete (decoder: the trailer was checked; bytes after it are an error).
+ * Code a piece: take from the front of @in, write at most @out_cap bytes to @out, set *out_len.
+ * Call again until in->len is 0 and *out_len < out_cap. @finish: there is no more input; *done is
+ * set when the stream is complete (decoder: the trailer was checked; bytes after it are an error).
  * Errors: BAD_INPUT (corrupt, truncated with @finish), LIMIT, NO_MEMORY.
  */
 ADIT_MUST_CHECK int gzip_step(struct gzip *g, struct adit_view *in, bool finish, void *out,

@@ -2,10 +2,11 @@
 /*
  * Raw check of an HTTP/1 head before any parser sees it; see docs/wire/http.md.
  *
- * Every line ends CRLF; no other CR; no NUL; no line begins with space or tab; a field name is one or
- * more token characters followed at once by ':'; the version is exactly HTTP/1.0 or HTTP/1.1; the
- * start line has exactly the single spaces it needs; head, line and header counts are bounded.
- * Incremental: it remembers how far it came, so a head that drips in byte by byte costs linear work.
+ * Every line ends CRLF; no other CR; no NUL; no line begins with space or tab; a field name is one
+ * or more token characters followed at once by ':'; the version is exactly HTTP/1.0 or HTTP/1.1;
+ * the start line has exactly the single spaces it needs; head, line and header counts are bounded.
+ * Incremental: it remembers how far it came, so a head that drips in byte by byte costs linear
+ * work.
  */
 #ifndef ADIT_NET_HTTP_GUARD_H
 #define ADIT_NET_HTTP_GUARD_H

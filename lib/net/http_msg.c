@@ -6,7 +6,7 @@
  * Theory of operation
  *
  * What:      the theory that callers need is in the header. Here: who does what. http_guard finds
- * the end of a head and refuses odd spellings. llhttp splits it. check_head() decides what it
+ * the end of a head and refuses odd spellings. llhttp splits it. http_head_check() decides what it
  *            means. A body of known length, or one that the close ends, is only counted. Chunks are
  *            read by the same llhttp, which stops at the last chunk: trailers go through
  * http_guard. States: ┌──────────────────────────────────────────────┐ v │ keep-alive HEAD ──┬─>
@@ -22,11 +22,10 @@
 #include "net/http_msg.h"
 
 #include "net/http_guard.h"
+#include "net/http_head_int.h"
 #include "net/llhttp_int.h"
 
-#include <assert.h>
 #include <stdlib.h>
-#include <strings.h>
 
 /* Framing that a chunk may have for nothing: the size, CRLF twice, and some zeros. */
 #define CHUNK_OVERHEAD_FREE 16
@@ -66,228 +65,9 @@ struct http_parser {
     struct adit_buf pending;
 };
 
-/* ---- heads ---- */
-
-/* Most names differ in length or first letter; @len is not 0. */
-static inline bool name_is(struct adit_view name, const char *s, size_t len)
-{
-    return name.len == len && (name.ptr[0] | 0x20) == (s[0] | 0x20) &&
-           strncasecmp(name.ptr, s, len) == 0;
-}
-#define NAME_IS(name, literal) name_is(name, literal, sizeof(literal) - 1)
-
-struct adit_view http_head_get(const struct http_head *h, const char *name)
-{
-    size_t len = strlen(name);
-    for (size_t i = 0; i < h->header_cnt; i++)
-        if (name_is(h->headers[i].name, name, len))
-            return h->headers[i].value;
-    return adit_view_mem(NULL, 0);
-}
-
-size_t http_head_count(const struct http_head *h, const char *name)
-{
-    size_t len = strlen(name), cnt = 0;
-    for (size_t i = 0; i < h->header_cnt; i++)
-        cnt += name_is(h->headers[i].name, name, len);
-    return cnt;
-}
-
-/* The next item of a comma list, trimmed. Return: false when it was the last. */
-static bool next_item(struct adit_view *list, struct adit_view *item)
-{
-    bool more = adit_view_split(*list, ',', item, list);
-    *item = adit_view_trim(*item);
-    return more;
-}
-
-static bool is_named_by(struct adit_view connection, struct adit_view name)
-{
-    struct adit_view item;
-    bool more;
-    do {
-        more = next_item(&connection, &item);
-        if (name_is(item, name.ptr, name.len))
-            return true;
-    } while (more);
-    return false;
-}
-
-static bool is_named_hop(const struct http_head *h, struct adit_view name)
-{
-    for (size_t i = 0; i < h->header_cnt; i++)
-        if (NAME_IS(h->headers[i].name, "connection") && is_named_by(h->headers[i].value, name))
-            return true;
-    return false;
-}
-
-static bool is_fixed_hop(struct adit_view name)
-{
-    switch (name.len) {
-    case 2:
-        return NAME_IS(name, "te");
-    case 4:
-        return NAME_IS(name, "host");
-    case 6:
-        return NAME_IS(name, "expect");
-    case 7:
-        return NAME_IS(name, "upgrade") || NAME_IS(name, "trailer");
-    case 10:
-        return NAME_IS(name, "connection") || NAME_IS(name, "keep-alive");
-    case 14:
-        return NAME_IS(name, "content-length");
-    case 16:
-        return NAME_IS(name, "proxy-connection");
-    case 17:
-        return NAME_IS(name, "transfer-encoding");
-    default:
-        return false;
-    }
-}
-
-bool http_head_is_hop(const struct http_head *h, struct adit_view name)
-{
-    return name.len > 0 && (is_fixed_hop(name) || (h->has_named_hops && is_named_hop(h, name)));
-}
-
-bool http_head_has_body(const struct http_head *h, enum http_method request_method)
-{
-    if (h->kind == HTTP_RESPONSE) {
-        if (request_method == HTTP_HEAD || h->status < 200 || h->status == 204 || h->status == 304)
-            return false;
-        if (!h->chunked && !h->has_content_length)
-            return true; /* the close ends it */
-    }
-    return h->chunked || h->content_length > 0;
-}
-
-/* ---- header rules: docs/wire/http.md ---- */
-
-/* What the rules need to know beyond the head itself. */
-struct facts {
-    unsigned host_cnt, coding_cnt;
-    size_t connection_len;
-    bool has_upgrade, connection_upgrade, connection_close, connection_keep_alive;
-};
-
 static int bad(struct adit_err *err, const char *message)
 {
     return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s", message);
-}
-
-static int take_length(struct http_head *h, struct adit_view value, struct adit_err *err)
-{
-    if (h->has_content_length)
-        return bad(err, "Content-Length more than once");
-    if (adit_view_u64(value, INT64_MAX, &h->content_length) != ADIT_OK)
-        return bad(err, "malformed Content-Length");
-    h->has_content_length = true;
-    return ADIT_OK;
-}
-
-static int take_coding(struct http_head *h, struct facts *f, struct adit_view value,
-                       struct adit_err *err)
-{
-    if (f->coding_cnt++ > 0)
-        return bad(err, "Transfer-Encoding more than once");
-    if (h->minor == 0)
-        return bad(err, "Transfer-Encoding in HTTP/1.0");
-    if (!NAME_IS(value, "chunked"))
-        return adit_err_set(err, ADIT_ERR_UNIMPLEMENTED, "transfer coding not supported");
-    h->chunked = true;
-    return ADIT_OK;
-}
-
-static void take_connection_item(struct http_head *h, struct facts *f, struct adit_view item)
-{
-    if (NAME_IS(item, "keep-alive"))
-        f->connection_keep_alive = true;
-    else if (NAME_IS(item, "close"))
-        f->connection_close = true;
-    else if (NAME_IS(item, "upgrade"))
-        f->connection_upgrade = true;
-    else
-        h->has_named_hops = true;
-}
-
-static int take_connection(struct http_head *h, struct facts *f, struct adit_view value,
-                           struct adit_err *err)
-{
-    struct adit_view item;
-    bool more;
-    f->connection_len += value.len;
-    if (f->connection_len > HTTP_CONNECTION_CAP)
-        return adit_err_set(err, ADIT_ERR_LIMIT, "Connection longer than %d bytes",
-                            HTTP_CONNECTION_CAP);
-    do {
-        more = next_item(&value, &item);
-        take_connection_item(h, f, item);
-    } while (more);
-    return ADIT_OK;
-}
-
-/* RFC 9110 10.1.1: a 1.0 client's Expect is ignored. */
-static int take_expect(struct http_head *h, struct adit_view value, struct adit_err *err)
-{
-    if (h->kind == HTTP_RESPONSE || h->minor == 0)
-        return ADIT_OK;
-    if (!NAME_IS(value, "100-continue"))
-        return bad(err, "unknown expectation");
-    h->expect_continue = true;
-    return ADIT_OK;
-}
-
-/* The length decides first: most fields of a request are none of these. */
-static int take_header(struct http_head *h, struct facts *f, const struct http_header *x,
-                       struct adit_err *err)
-{
-    switch (x->name.len) {
-    case 4:
-        f->host_cnt += NAME_IS(x->name, "host");
-        return ADIT_OK;
-    case 6:
-        return NAME_IS(x->name, "expect") ? take_expect(h, x->value, err) : ADIT_OK;
-    case 7:
-        f->has_upgrade |= NAME_IS(x->name, "upgrade");
-        return ADIT_OK;
-    case 10:
-        return NAME_IS(x->name, "connection") ? take_connection(h, f, x->value, err) : ADIT_OK;
-    case 14:
-        return NAME_IS(x->name, "content-length") ? take_length(h, x->value, err) : ADIT_OK;
-    case 17:
-        return NAME_IS(x->name, "transfer-encoding") ? take_coding(h, f, x->value, err) : ADIT_OK;
-    default:
-        return ADIT_OK;
-    }
-}
-
-static int check_request(struct http_head *h, const struct facts *f, struct adit_err *err)
-{
-    if (f->host_cnt > 1)
-        return bad(err, "Host more than once");
-    if (f->host_cnt == 0 && h->minor == 1)
-        return bad(err, "Host is missing");
-    h->upgrade = h->minor == 1 && f->has_upgrade && f->connection_upgrade;
-    if (h->upgrade && http_head_has_body(h, HTTP_OTHER))
-        return bad(err, "Upgrade with a body");
-    return ADIT_OK;
-}
-
-static int check_head(struct http_head *h, struct adit_err *err)
-{
-    struct facts f = {0};
-    for (size_t i = 0; i < h->header_cnt; i++) {
-        int rc = take_header(h, &f, &h->headers[i], err);
-        if (rc != ADIT_OK)
-            return rc;
-    }
-    if (h->chunked && h->has_content_length)
-        return bad(err, "Content-Length with Transfer-Encoding");
-    h->keep_alive = !f.connection_close && (h->minor == 1 || f.connection_keep_alive);
-    if (h->kind == HTTP_REQUEST)
-        return check_request(h, &f, err);
-    h->upgrade = h->status == 101;
-    return ADIT_OK;
 }
 
 /* ---- llhttp's callbacks ---- */
@@ -536,7 +316,7 @@ static int next_head(struct http_parser *p, struct adit_view *in, struct http_he
     rc = split_head(p, lines, head, err);
     if (rc != ADIT_OK)
         return rc;
-    rc = check_head(head, err);
+    rc = http_head_check(head, err);
     if (rc != ADIT_OK)
         return rc;
     p->state = body_state(p, head);
@@ -605,8 +385,8 @@ static int check_trailers(struct adit_view lines, struct adit_err *err)
     struct adit_view line, name, value;
     while (adit_view_split(lines, '\n', &line, &lines)) {
         adit_view_split(line, ':', &name, &value);
-        if (NAME_IS(name, "content-length") || NAME_IS(name, "transfer-encoding") ||
-            NAME_IS(name, "host"))
+        if (adit_view_ieq_str(name, "content-length") ||
+            adit_view_ieq_str(name, "transfer-encoding") || adit_view_ieq_str(name, "host"))
             return bad(err, "forbidden trailer");
     }
     return ADIT_OK;

@@ -6,11 +6,11 @@
  *
  * A parser pulls events out of the bytes it is given. A head is first checked raw by http_guard,
  * then split by llhttp (built in strict mode), then checked again by the header rules of
- * docs/wire/http.md: exactly one Host in a 1.1 request; Transfer-Encoding only "chunked", once, only
- * in 1.1, never together with Content-Length; Content-Length once and canonical; no fragment,
- * control or non-ASCII byte in the target; Upgrade only without a body; HTTP/1.0 or 1.1 only. A head
- * that arrives in pieces is gathered in the parser (up to HTTP_HEAD_CAP); a whole one is parsed where
- * it lies. Body bytes are never copied: body events point into the input.
+ * docs/wire/http.md: exactly one Host in a 1.1 request; Transfer-Encoding only "chunked", once,
+ * only in 1.1, never together with Content-Length; Content-Length once and canonical; no fragment,
+ * control or non-ASCII byte in the target; Upgrade only without a body; HTTP/1.0 or 1.1 only. A
+ * head that arrives in pieces is gathered in the parser (up to HTTP_HEAD_CAP); a whole one is
+ * parsed where it lies. Body bytes are never copied: body events point into the input.
  *
  * Events of a message: HEAD, BODY…, END. After a request's END the parser is ready for the next
  * message of the connection. After a HEAD with @upgrade accepted (101 sent or received) the owner
@@ -103,9 +103,9 @@ void http_parser_set_request_method(struct http_parser *p, enum http_method meth
 bool http_parser_is_idle(const struct http_parser *p);
 
 /*
- * Take bytes from the front of @in and yield one event; call again until it is HTTP_EV_MORE, also with
- * an empty @in (END needs no byte). Behind a message that ends the connection (keep_alive false, 101)
- * all input is dropped and never parsed. @head is filled for HTTP_EV_HEAD, @body for
+ * Take bytes from the front of @in and yield one event; call again until it is HTTP_EV_MORE, also
+ * with an empty @in (END needs no byte). Behind a message that ends the connection (keep_alive
+ * false, 101) all input is dropped and never parsed. @head is filled for HTTP_EV_HEAD, @body for
  * HTTP_EV_BODY (never empty). Interim 1xx replies yield HEAD then END.
  * Errors: ADIT_ERR_BAD_INPUT (400), ADIT_ERR_LIMIT (431 for heads, 400 in a body),
  * ADIT_ERR_UNIMPLEMENTED (501: unknown transfer coding; 505 for the version: message says which),
@@ -114,8 +114,8 @@ bool http_parser_is_idle(const struct http_parser *p);
 ADIT_MUST_CHECK int http_parser_next(struct http_parser *p, struct adit_view *in,
                                      struct http_head *head, struct adit_view *body,
                                      enum http_event *event, struct adit_err *err);
-/* The peer closed: ends a body that is delimited by the close. *event is END or MORE (no message was
- * open). Errors: ADIT_ERR_CLOSED in the middle of a message. */
+/* The peer closed: ends a body that is delimited by the close. *event is END or MORE (no message
+ * was open). Errors: ADIT_ERR_CLOSED in the middle of a message. */
 ADIT_MUST_CHECK int http_parser_eof(struct http_parser *p, enum http_event *event,
                                     struct adit_err *err);
 

@@ -31,8 +31,8 @@ struct multipart_part {
 
 struct multipart; /* opaque */
 
-/* @content_type: the request's header value. Errors: BAD_INPUT (not multipart/…, no or bad boundary),
- * NO_MEMORY. */
+/* @content_type: the request's header value. Errors: BAD_INPUT (not multipart/…, no or bad
+ * boundary), NO_MEMORY. */
 ADIT_MUST_CHECK int multipart_new(struct adit_view content_type, struct multipart **out,
                                   struct adit_err *err);
 void multipart_free(struct multipart *m);

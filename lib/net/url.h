@@ -21,7 +21,8 @@ ADIT_MUST_CHECK int url_split_target(struct adit_view target, struct url_target 
 /* Append the decoded text. Errors: BAD_INPUT for a bad escape or an encoded NUL. @plus_is_space:
  * form decoding, as in queries. */
 ADIT_MUST_CHECK int url_decode(struct adit_view v, bool plus_is_space, struct adit_buf *out);
-ADIT_MUST_CHECK int url_encode(struct adit_view v, struct adit_buf *out); /* RFC 3986 unreserved kept */
+ADIT_MUST_CHECK int url_encode(struct adit_view v,
+                               struct adit_buf *out); /* RFC 3986 unreserved kept */
 
 /*
  * The decoded value of the first parameter called @name, appended to @out. *found tells "absent"
@@ -33,14 +34,15 @@ ADIT_MUST_CHECK int url_query_get(struct adit_view query, const char *name, stru
 bool url_query_next(struct adit_view *rest, struct adit_view *key, struct adit_view *value);
 
 /*
- * Decode and clean a path for *authorization*: percent-decoded once, "//" and "." and ".." resolved,
- * no trailing slash (but "/"). Errors: BAD_INPUT (bad escape, NUL, not beginning with '/').
+ * Decode and clean a path for *authorization*: percent-decoded once, "//" and "." and ".."
+ * resolved, no trailing slash (but "/"). Errors: BAD_INPUT (bad escape, NUL, not beginning with
+ * '/').
  */
 ADIT_MUST_CHECK int url_clean_path(struct adit_view path, struct adit_buf *out);
 
-/* Host header → name and port: "[::1]:80" (name "::1"), "a.b:80", "a.b". port 0 when absent. A trailing
- * dot is cut. Errors: BAD_INPUT (anything but letters, digits, '-', '_' and single inner dots in a
- * name; non-canonical port; empty). */
+/* Host header → name and port: "[::1]:80" (name "::1"), "a.b:80", "a.b". port 0 when absent. A
+ * trailing dot is cut. Errors: BAD_INPUT (anything but letters, digits, '-', '_' and single inner
+ * dots in a name; non-canonical port; empty). */
 ADIT_MUST_CHECK int url_split_host(struct adit_view host, struct adit_view *name, uint16_t *port);
 
 #endif
