@@ -129,6 +129,7 @@ int main(int argc, char **argv)
     adit_log(ADIT_LOG_INFO, "listening", LOG_S("version", ENVD_VERSION), LOG_D("pid", getpid()));
     (void)uv_run(&envd.uv, UV_RUN_DEFAULT); /* 0: nothing is left */
     adit_log(ADIT_LOG_INFO, "stopped");
+    state_fini(&envd);
     adit_conf_fini(&spec, &conf);
     return EXIT_SUCCESS;
 }

@@ -63,7 +63,10 @@ static bool is_me(const struct user_entry *user)
 
 /* ---- the child ---- */
 
-static _Noreturn void child_fail(struct child *c, const char *step)
+/* The address sanitizer takes a call that does not return for the end of the thread's own stack. */
+#define ON_CHILD_STACK __attribute__((no_sanitize("address")))
+
+ON_CHILD_STACK static _Noreturn void child_fail(struct child *c, const char *step)
 {
     c->sys_errno = errno;
     c->step = step;
@@ -81,7 +84,7 @@ static void child_put(int dir_fd, const char *path, const char *word)
     (void)close(fd); /* nothing depends on it */
 }
 
-static void child_session(struct child *c)
+ON_CHILD_STACK static void child_session(struct child *c)
 {
     const struct spawn_request *r = c->request;
     if (syscall(SYS_setsid) < 0)
@@ -108,7 +111,7 @@ static void child_limits(struct child *c)
     (void)syscall(SYS_close_range, 3u, ~0u, 0u);
 }
 
-static void child_identity(struct child *c)
+ON_CHILD_STACK static void child_identity(struct child *c)
 {
     const struct user_entry *u = c->request->user;
     if (!is_me(u)) {
@@ -182,7 +185,7 @@ static void child_search(const struct spawn_request *r, char *path)
     errno = was_denied ? EACCES : ENOENT;
 }
 
-static _Noreturn void child_complain(const char *cmd)
+ON_CHILD_STACK static _Noreturn void child_complain(const char *cmd)
 {
     bool is_missing = errno == ENOENT || errno == ENOTDIR;
     const char *reason = is_missing ? "not found" : strerrordesc_np(errno);
@@ -199,7 +202,7 @@ static _Noreturn void child_complain(const char *cmd)
     _exit(is_missing ? EXIT_NOT_FOUND : EXIT_NOT_RUN);
 }
 
-static int child_main(void *arg)
+ON_CHILD_STACK static int child_main(void *arg)
 {
     struct child *c = arg;
     char path[SPAWN_PATH_CAP];

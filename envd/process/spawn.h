@@ -18,7 +18,7 @@
 
 /*
  * @argv_room:   argv[0] is argv_room[SPAWN_ARGV_SPARE]; the spare places let a script without "#!"
- *               be given to /bin/sh
+ *               be given to /bin/sh; the first two places may have changed afterwards
  * @search_path: the PATH of @envp, or NULL; for a @cmd without a slash
  * @fds:         become 0, 1, 2; all above 2
  * @has_tty:     fds[0] is a terminal and becomes the controlling one
