@@ -27,6 +27,7 @@ enum call_state { CALL_OPENING, CALL_READING, CALL_WAITING, CALL_OVER };
 
 /*
  * @exchange:  NULL once the call is over
+ * @pending:   the message of a server stream, until it is delivered
  * @held:      input that came while paused
  * @is_ended:  the request's body is complete
  * @is_begun:  the head of a stream's answer is sent
@@ -39,9 +40,10 @@ struct rpc_call {
     struct net_loop *loop; /* borrowed */
     struct connect_request request;
     struct connect_reader reader;
+    ProtobufCMessage *pending;
     struct adit_buf held, out;
     struct net_deadline deadline;
-    struct net_task take_held;
+    struct net_task turn;
     enum call_state state;
     unsigned busy;
     bool is_paused, is_ended, is_begun;
@@ -58,6 +60,7 @@ static void call_leave(struct rpc_call *c)
 {
     if (--c->busy || c->state != CALL_OVER)
         return;
+    protobuf_c_message_free_unpacked(c->pending, NULL);
     connect_reader_fini(&c->reader);
     adit_buf_fini(&c->held);
     adit_buf_fini(&c->out);
@@ -71,7 +74,7 @@ static struct http_exchange *call_over(struct rpc_call *c)
     c->exchange = NULL;
     c->state = CALL_OVER;
     net_deadline_cancel(&c->deadline);
-    net_task_cancel(&c->take_held);
+    net_task_cancel(&c->turn);
     return x;
 }
 
@@ -126,6 +129,8 @@ static int flush_stream(struct rpc_call *c)
 static void end_stream(struct rpc_call *c, const struct adit_err *err)
 {
     int rc = connect_append_end(err, &c->out);
+    if (!c->is_ended)
+        http_exchange_no_keepalive(c->exchange); /* nobody reads the rest of the body */
     if (!rc)
         rc = flush_stream(c);
     struct http_exchange *x = call_over(c);
@@ -244,6 +249,20 @@ static void deliver(struct rpc_call *c, ProtobufCMessage *take_msg)
     protobuf_c_message_free_unpacked(take_msg, NULL);
 }
 
+static void deliver_later(struct rpc_call *c, ProtobufCMessage *take_msg)
+{
+    c->pending = take_msg;
+    net_task_post(&c->turn);
+}
+
+static void deliver_pending(struct rpc_call *c)
+{
+    ProtobufCMessage *msg = c->pending;
+    c->pending = NULL;
+    net_task_cancel(&c->turn);
+    deliver(c, msg);
+}
+
 /* Give the messages in @in to the handler, as long as it wants them. */
 static void read_bytes(struct rpc_call *c, struct adit_view *in)
 {
@@ -253,6 +272,8 @@ static void read_bytes(struct rpc_call *c, struct adit_view *in)
     while (in->len && c->state == CALL_READING && !c->is_paused) {
         if (connect_reader_feed(&c->reader, in, &msg, &err))
             call_fail(c, &err);
+        else if (msg && c->method->kind == RPC_SERVER_STREAM)
+            deliver_later(c, msg);
         else if (msg)
             deliver(c, msg);
     }
@@ -271,6 +292,8 @@ static void read_end(struct rpc_call *c)
     c->state = CALL_WAITING;
     if (msg)
         deliver(c, msg);
+    else if (c->pending)
+        deliver_pending(c);
     else if (c->method->kind == RPC_CLIENT_STREAM && c->method->on_half_close)
         c->method->on_half_close(c);
 }
@@ -308,27 +331,36 @@ static void on_end(struct http_exchange *x)
     call_leave(c);
 }
 
-static void on_take_held(struct net_task *t)
+static void read_held(struct rpc_call *c)
 {
-    struct rpc_call *c = ADIT_CONTAINER_OF(t, struct rpc_call, take_held);
     struct adit_view in = adit_buf_view(&c->held);
 
-    call_enter(c);
     read_bytes(c, &in);
     adit_buf_consume(&c->held, c->held.len - in.len);
-    if (c->state == CALL_READING && !c->is_paused) {
-        if (c->is_ended)
-            read_end(c);
-        else
-            http_exchange_resume(c->exchange);
-    }
+    if (c->state != CALL_READING || c->is_paused)
+        return;
+    if (c->is_ended)
+        read_end(c);
+    else
+        http_exchange_resume(c->exchange);
+}
+
+static void on_turn(struct net_task *t)
+{
+    struct rpc_call *c = ADIT_CONTAINER_OF(t, struct rpc_call, turn);
+
+    call_enter(c);
+    if (c->pending)
+        deliver_pending(c);
+    else
+        read_held(c);
     call_leave(c);
 }
 
 void rpc_call_pause(struct rpc_call *c)
 {
     c->is_paused = true;
-    net_task_cancel(&c->take_held);
+    net_task_cancel(&c->turn);
     http_exchange_pause(c->exchange);
 }
 
@@ -336,7 +368,7 @@ void rpc_call_resume(struct rpc_call *c)
 {
     c->is_paused = false;
     if (c->held.len || c->is_ended)
-        net_task_post(&c->take_held);
+        net_task_post(&c->turn);
     else
         http_exchange_resume(c->exchange);
 }
@@ -410,7 +442,7 @@ static struct rpc_call *call_new(struct http_exchange *x, const struct rpc_servi
     adit_buf_init(&c->held, 2 * NET_SCRATCH_CAP);
     adit_buf_init(&c->out, RPC_ANSWER_MAX);
     net_deadline_init(&c->deadline, c->loop, on_deadline);
-    net_task_init(&c->take_held, c->loop, on_take_held);
+    net_task_init(&c->turn, c->loop, on_turn);
     return c;
 }
 
