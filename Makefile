@@ -39,7 +39,8 @@ GEN_O := $(patsubst %.c,$(B)/%.o,$(GEN_C))
 LLHTTP_O := $(B)/third_party/llhttp/api.o $(B)/third_party/llhttp/http.o $(B)/third_party/llhttp/llhttp.o
 
 LIB_C := $(call room,lib/base) $(call room,lib/net) $(call room,lib/rpc)
-ENVD_C := $(call room,envd) $(call room,envd/process) $(call room,envd/filesystem)
+# no_resolver.c overrides the C library in the program only, so it is in no archive.
+ENVD_C := $(filter-out envd/no_resolver.c,$(call room,envd)) $(call room,envd/process) $(call room,envd/filesystem)
 BROKER_C := $(call room,broker) $(foreach r,edge api node vmm launcher,$(call room,broker/$(r)))
 SCHEDULER_C := $(call room,scheduler) $(call room,scheduler/store)
 BUILDER_C := $(call room,rootfs-builder)
@@ -48,7 +49,7 @@ LIBADIT := $(B)/libadit.a
 LIBS := -luv -lprotobuf-c -lz -lcrypto -ljansson -lsqlite3 -lseccomp
 # envd runs on any root file system, so it carries everything.
 ENVD_LIBS := -l:libuv_a.a -l:libprotobuf-c.a -l:libz.a -l:libcrypto.a -l:libjansson.a -lpthread
-ENVD_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now -Wl,--gc-sections
+ENVD_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs -Wl,--gc-sections
 ENVD_LDFLAGS_asan := $(LDFLAGS_asan)
 
 PROGRAMS := envd broker scheduler rootfs-builder
@@ -101,7 +102,7 @@ $(PROGRAMS:%=$(B)/lib%.a):
 	@rm -f $@
 	ar rcs $@ $^
 
-$(B)/bin/envd: $(B)/envd/main.o $(B)/libenvd.a $(LIBADIT)
+$(B)/bin/envd: $(B)/envd/main.o $(B)/envd/no_resolver.o $(B)/libenvd.a $(LIBADIT)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(ENVD_LDFLAGS_$(MODE)) -o $@ $^ $(ENVD_LIBS)
 
@@ -233,7 +234,7 @@ uninstall: ## remove what install put in place (configuration and state stay)
 
 # ---- care --------------------------------------------------------------------------------------
 
-OUR_C := $(LIB_C) $(ENVD_C) $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C)
+OUR_C := $(LIB_C) $(ENVD_C) envd/no_resolver.c $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C)
 OUR_H := $(wildcard lib/*/*.h envd/*.h envd/*/*.h broker/*.h broker/*/*.h scheduler/*.h scheduler/*/*.h rootfs-builder/*.h)
 TEST_C := $(UNIT_C) $(FUZZ_C) $(BENCH_C) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 
