@@ -24,14 +24,15 @@ typedef void (*node_done_fn)(void *user, const struct adit_err *err);
 /* Exactly one of @s and @err is not NULL. */
 typedef void (*node_created_fn)(void *user, struct sandbox *s, const struct adit_err *err);
 
-/* What the node tells others. Each "done" is called exactly once, never before the function
- * returns. */
+/* What the node tells others. "done" is called exactly once, never before the function returns, and
+ * not at all after an error. */
 struct node_ops {
     int (*publish)(void *owner, const struct edge_route *route, struct adit_err *err);
     void (*withdraw)(void *owner, const char *sandbox_id, void (*done)(void *user), void *user);
-    void (*confirm)(void *owner, const char *sandbox_id, node_done_fn done, void *user);
-    void (*release)(void *owner, const char *sandbox_id, const char *reason, node_done_fn done,
-                    void *user);
+    int (*confirm)(void *owner, const char *sandbox_id, node_done_fn done, void *user,
+                   struct adit_err *err);
+    int (*release)(void *owner, const char *sandbox_id, const char *reason, node_done_fn done,
+                   void *user, struct adit_err *err);
 };
 
 struct node_conf {

@@ -220,27 +220,35 @@ static int wake_guest(struct sandbox *s, struct adit_err *err)
     return guest_start(&conf, on_guest_ready, s, &s->guest, err);
 }
 
+static void log_unconfirmed(const struct sandbox *s, const struct adit_err *err)
+{
+    adit_log(ADIT_LOG_WARN, "sandbox_not_confirmed", LOG_S("sandbox", s->record.sandbox_id),
+             LOG_ERR(err));
+}
+
 /* The scheduler's record is a copy of ours and is brought in line at the next registration, so its
  * silence does not undo a sandbox. */
 static void on_confirmed(void *user, const struct adit_err *err)
 {
-    struct sandbox *s = user;
     if (err)
-        adit_log(ADIT_LOG_WARN, "sandbox_not_confirmed", LOG_S("sandbox", s->record.sandbox_id),
-                 LOG_ERR(err));
-    sandbox_work_done(s, NULL);
+        log_unconfirmed(user, err);
+    sandbox_work_done(user, NULL);
 }
 
 static int save_running(struct sandbox *s)
 {
+    const struct node_conf *conf = &s->node->conf;
+    struct adit_err err = ADIT_ERR_INIT;
     s->started_mono_ns = adit_clock_mono_ns();
     s->record.started_ns = adit_clock_wall_ns();
     sandbox_set_end(s, s->timeout_ms);
     int rc = set_state(s, SANDBOX_RUNNING, "");
     if (rc)
         return rc;
-    s->pending++;
-    s->node->conf.ops->confirm(s->node->conf.owner, s->record.sandbox_id, on_confirmed, s);
+    if (conf->ops->confirm(conf->owner, s->record.sandbox_id, on_confirmed, s, &err))
+        log_unconfirmed(s, &err);
+    else
+        s->pending++;
     return 0;
 }
 
@@ -312,8 +320,8 @@ static int start_work(struct sandbox *s, struct adit_err *err)
     case SANDBOX_PHASE_REMOVING:
         return start_removal(s);
     case SANDBOX_PHASE_RELEASING:
-        conf->ops->release(conf->owner, s->record.sandbox_id, s->record.reason, on_work_done, s);
-        return 0;
+        return conf->ops->release(conf->owner, s->record.sandbox_id, s->record.reason, on_work_done,
+                                  s, err);
     }
     return ADIT_ERR_BUG;
 }

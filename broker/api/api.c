@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control API's way in and out.
+ *
+ * Theory of operation
+ *
+ * What: api_routes_find() → authorize → the row's handler → one answer. An error is always a JSON
+ * object with code and message, because the clients' generated parsers fail on anything else.
+ * Authorization: a key's hash is looked up in the cache, then asked of the scheduler. No answer
+ * from it is 503, never "let in". Who a key belongs to is part of every look-up after that. Trust:
+ * everything of a request is a client's; what goes into a log line is escaped there, and the lines
+ * that clients can cause are limited (the counters go on).
+ */
+#include "broker/api/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/url.h"
+#include "rpc/status.h"
+
+#define REPLY_CAP (16u * 1024 * 1024)
+
+/* ---- answers ---- */
+
+static void finish(struct api_request *rq, unsigned status, struct adit_view body)
+{
+    if (status >= 500 && rq->route && rq->route->feature == NULL)
+        adit_log(ADIT_LOG_WARN, "api_failed", LOG_S("req", edge_api_id(rq->edge)),
+                 LOG_S("route", rq->route->pattern), LOG_U("status", status));
+    edge_api_reply(rq->edge, status, body);
+    free(rq);
+}
+
+void api_reply_empty(struct api_request *rq, unsigned status)
+{
+    finish(rq, status, (struct adit_view){NULL, 0});
+}
+
+static void reply_no_memory(struct api_request *rq)
+{
+    static const struct adit_view text = ADIT_VIEW("{\"code\":503,\"message\":\"out of memory\"}");
+    finish(rq, 503, text);
+}
+
+void api_reply_json(struct api_request *rq, unsigned status, json_t *take_doc)
+{
+    struct adit_buf text;
+    adit_buf_init(&text, REPLY_CAP);
+    if (!take_doc || jtext_append(&text, take_doc))
+        reply_no_memory(rq);
+    else
+        finish(rq, status, adit_buf_view(&text));
+    adit_buf_fini(&text);
+    json_decref(take_doc);
+}
+
+void api_reply_error(struct api_request *rq, unsigned status, const char *error_code,
+                     const char *fmt, ...)
+{
+    char message[ADIT_ERR_MSG_CAP + 64];
+    struct adit_buf text;
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(message, sizeof(message), fmt, args); /* cut when longer */
+    va_end(args);
+    adit_buf_init(&text, 8192);
+    int rc = adit_buf_appendf(&text, "{\"code\":%u,\"message\":\"", status);
+    if (rc == 0)
+        rc = adit_buf_append_json_text(&text, adit_view_str(message));
+    if (rc == 0 && error_code)
+        rc = adit_buf_appendf(&text, "\",\"error_code\":\"%s", error_code);
+    if (rc == 0)
+        rc = adit_buf_append_str(&text, "\"}");
+    if (rc)
+        reply_no_memory(rq);
+    else
+        finish(rq, status, adit_buf_view(&text));
+    adit_buf_fini(&text);
+}
+
+void api_reply_err(struct api_request *rq, const char *error_code, const struct adit_err *err)
+{
+    api_reply_error(rq, rpc_status_http(err->code), error_code, "%s", err->msg);
+}
+
+void api_reply_no_sandbox(struct api_request *rq)
+{
+    char id[SANDBOX_ID_CAP];
+    memcpy(id, rq->sandbox_id, sizeof(id));
+    api_reply_error(rq, 404, NULL, "Sandbox \"%s\" doesn't exist or you don't have access to it",
+                    id);
+}
+
+struct sandbox *api_sandbox_find(const struct api_request *rq)
+{
+    return node_find(rq->broker->node, rq->team_id, rq->sandbox_id);
+}
+
+/* ---- refusals that are counted ---- */
+
+static void log_refusal(struct api_request *rq, const char *event, uint64_t count)
+{
+    if (adit_limit_take(&rq->broker->refusal_log, adit_clock_mono_ns()))
+        adit_log(ADIT_LOG_WARN, event, LOG_S("req", edge_api_id(rq->edge)),
+                 LOG_V("method", edge_api_method_text(rq->edge)),
+                 LOG_V("path", edge_api_path(rq->edge)), LOG_U("count", count));
+}
+
+void api_not_built(struct api_request *rq)
+{
+    log_refusal(rq, "api_feature_not_available", ++rq->broker->counters.unavailable_feature);
+    api_reply_error(rq, 501, NULL, "%s: this feature is not available yet", rq->route->feature);
+}
+
+void api_health(struct api_request *rq)
+{
+    api_reply_empty(rq, 204);
+}
+
+static void refuse_unknown(struct api_request *rq)
+{
+    log_refusal(rq, "api_unknown_path", ++rq->broker->counters.unknown_path);
+    api_reply_error(rq, 404, NULL, "unknown endpoint");
+}
+
+static void refuse_method(struct api_request *rq, const char *allow)
+{
+    log_refusal(rq, "api_unknown_method", ++rq->broker->counters.unknown_method);
+    (void)edge_api_set_header(rq->edge, "Allow", adit_view_str(allow)); /* a courtesy */
+    api_reply_error(rq, 405, NULL, "method not allowed");
+}
+
+static void refuse_key(struct api_request *rq)
+{
+    rq->broker->counters.unauthenticated++;
+    api_reply_error(rq, 401, NULL,
+                    "Invalid API key, please visit https://e2b.dev/docs/api-key for more "
+                    "information.");
+}
+
+static void refuse_absent(struct api_request *rq)
+{
+    rq->broker->counters.unauthenticated++;
+    api_reply_error(rq, 401, NULL, "authorization header is missing");
+}
+
+/* ---- authorization ---- */
+
+static void serve_as_team(struct api_request *rq)
+{
+    if (rq->route->auth == API_ROUTE_AUTH_ADMIN)
+        api_reply_error(rq, 403, NULL, "an API key does not allow this");
+    else
+        rq->route->handle(rq);
+}
+
+static void on_authenticated(void *user, const ProtobufCMessage *answer, const struct adit_err *err)
+{
+    struct api_request *rq = user;
+    struct broker *b = rq->broker;
+    if (err && err->code == ADIT_ERR_NOT_FOUND) {
+        refuse_key(rq);
+    } else if (err) {
+        api_reply_error(rq, 503, NULL, "the API key cannot be checked now: %s", err->msg);
+    } else {
+        const Scheduler__AuthenticateResponse *a = (const Scheduler__AuthenticateResponse *)answer;
+        uint64_t now = adit_clock_mono_ns();
+        key_cache_put(&b->keys, rq->key_hash, now, a->team_id);
+        if (key_cache_get(&b->keys, rq->key_hash, now, rq->team_id))
+            serve_as_team(rq);
+        else
+            reply_no_memory(rq);
+    }
+}
+
+static void ask_scheduler(struct api_request *rq)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    Scheduler__AuthenticateRequest request = SCHEDULER__AUTHENTICATE_REQUEST__INIT;
+    request.key_sha256.data = rq->key_hash;
+    request.key_sha256.len = sizeof(rq->key_hash);
+    if (scheduler_client_call(rq->broker->scheduler, SCHEDULER_AUTHENTICATE, &request.base,
+                              on_authenticated, rq, &err))
+        api_reply_error(rq, 503, NULL, "the API key cannot be checked now: %s", err.msg);
+}
+
+static void authorize_key(struct api_request *rq)
+{
+    struct adit_view key = edge_api_header(rq->edge, "X-API-Key");
+    if (!key.ptr)
+        refuse_absent(rq);
+    else if (key_cache_hash(key, rq->key_hash))
+        refuse_key(rq);
+    else if (key_cache_get(&rq->broker->keys, rq->key_hash, adit_clock_mono_ns(), rq->team_id))
+        serve_as_team(rq);
+    else
+        ask_scheduler(rq);
+}
+
+static void authorize(struct api_request *rq)
+{
+    switch (rq->route->auth) {
+    case API_ROUTE_AUTH_NONE:
+        rq->route->handle(rq);
+        return;
+    case API_ROUTE_AUTH_KEY:
+        authorize_key(rq);
+        return;
+    case API_ROUTE_AUTH_BEARER:
+        if (edge_api_header(rq->edge, "Authorization").ptr)
+            api_reply_error(rq, 401, NULL, "Invalid access token: this server gives out none");
+        else
+            refuse_absent(rq);
+        return;
+    case API_ROUTE_AUTH_ADMIN:
+        if (edge_api_header(rq->edge, "X-Admin-Token").ptr)
+            api_reply_error(rq, 401, NULL, "Invalid admin token: this server gives out none");
+        else
+            authorize_key(rq);
+        return;
+    }
+}
+
+/* ---- dispatch ---- */
+
+/* The {sandboxID} segment: decoded, then an id and nothing else. */
+static int take_sandbox_id(struct api_request *rq, struct adit_view segment, struct adit_err *err)
+{
+    struct adit_buf text;
+    adit_buf_init(&text, 256);
+    int rc = segment.len > 256 ? ADIT_ERR_LIMIT : url_decode(segment, false, &text);
+    if (rc)
+        rc = adit_err_set(err, ADIT_ERR_BAD_INPUT, "Invalid sandbox ID");
+    else
+        rc = sandbox_id_parse(adit_buf_view(&text), rq->sandbox_id, err);
+    adit_buf_fini(&text);
+    return rc;
+}
+
+void api_handle(void *broker, struct edge_api_request *r)
+{
+    char allow[API_ROUTES_ALLOW_CAP];
+    struct adit_view sandbox = {NULL, 0};
+    struct adit_err err = ADIT_ERR_INIT;
+    struct api_request *rq = calloc(1, sizeof(*rq));
+    if (!rq) {
+        edge_api_reply(r, 503,
+                       (struct adit_view)ADIT_VIEW("{\"code\":503,\"message\":\"out of memory\"}"));
+        return;
+    }
+    rq->broker = broker;
+    rq->edge = r;
+    enum api_routes_result found =
+        api_routes_find(edge_api_method(r), edge_api_path(r), &rq->route, &sandbox, allow);
+    if (found == API_ROUTES_UNKNOWN)
+        refuse_unknown(rq);
+    else if (found == API_ROUTES_WRONG_METHOD)
+        refuse_method(rq, allow);
+    else if (sandbox.ptr && take_sandbox_id(rq, sandbox, &err))
+        api_reply_err(rq, NULL, &err);
+    else
+        authorize(rq);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control API: from a request of the edge to its route's handler, and the ways to answer. */
+#ifndef BROKER_API_API_H
+#define BROKER_API_API_H
+
+#include "broker/api/api_routes.h"
+#include "broker/broker.h"
+
+/*
+ * One request. owned by: itself, until it is answered; every handler answers exactly once.
+ *
+ * @team_id:    whose key it came with (routes with API_ROUTE_AUTH_KEY)
+ * @sandbox_id: from the path, checked (routes with {sandboxID})
+ */
+struct api_request {
+    struct broker *broker; /* borrowed */
+    struct edge_api_request *edge;
+    const struct api_route *route;
+    uint8_t key_hash[ADIT_SHA256_LEN];
+    char team_id[KEY_CACHE_TEAM_CAP];
+    char sandbox_id[SANDBOX_ID_CAP];
+};
+
+/* edge_conf.on_api; @broker is the struct broker. */
+void api_handle(void *broker, struct edge_api_request *r);
+
+/* All of these free the request. */
+void api_reply_json(struct api_request *rq, unsigned status, json_t *take_doc);
+void api_reply_empty(struct api_request *rq, unsigned status);
+/* {"code", "message"} and, unless NULL, "error_code". */
+void api_reply_error(struct api_request *rq, unsigned status, const char *error_code,
+                     const char *fmt, ...) ADIT_PRINTF(4, 5);
+/* The same with the status that belongs to @err. */
+void api_reply_err(struct api_request *rq, const char *error_code, const struct adit_err *err);
+/* The contract's 404 for a sandbox that is not there or somebody else's. */
+void api_reply_no_sandbox(struct api_request *rq);
+/* The running sandbox the path names, of the request's team, or NULL. */
+struct sandbox *api_sandbox_find(const struct api_request *rq);
+
+/* Handlers, named by api_routes.c only. */
+void api_health(struct api_request *rq);
+void api_not_built(struct api_request *rq);
+void api_create_v1(struct api_request *rq);
+void api_create_v2(struct api_request *rq);
+void api_list_v1(struct api_request *rq);
+void api_list_v2(struct api_request *rq);
+void api_sandbox_get(struct api_request *rq);
+void api_sandbox_kill(struct api_request *rq);
+void api_sandbox_connect_v1(struct api_request *rq);
+void api_sandbox_connect_v2(struct api_request *rq);
+void api_sandbox_resume(struct api_request *rq);
+void api_sandbox_timeout(struct api_request *rq);
+void api_sandbox_refresh(struct api_request *rq);
+
+/* Documents of the contract (section 7); NULL without memory. */
+json_t *api_json_sandbox(const struct broker *b, const struct sandbox *s);
+json_t *api_json_detail(const struct broker *b, const struct sandbox *s);
+json_t *api_json_listed(const struct broker *b, const struct sandbox *s);
+
+#endif

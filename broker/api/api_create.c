@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Creating a sandbox.
+ *
+ * Theory of operation
+ *
+ *   PLACING ── template unknown, once ──> SYNCING ──> PLACING
+ *   PLACING ── claim ──> CREATING ──> 201
+ *
+ * What: the scheduler chooses and records a claim; the node admits, makes, wakes and publishes;
+ * then the answer goes out, so a client that has its 201 can call the sandbox at once and it is on
+ * record. A template that the scheduler does not know may have been put into the directory a moment
+ * ago: the directory is read again, once a request and not more often than
+ * registration_sync_templates() allows. Failure: a claim that is not used is given back; the node
+ * undoes what it began before it reports.
+ */
+#include <stdlib.h>
+
+#include "broker/api/api.h"
+#include "broker/api/create_request.h"
+
+#define CAPACITY "sandbox_capacity_unavailable"
+
+/* owned by: itself, from the request until its answer */
+struct creation {
+    struct api_request *rq;
+    struct create_request wanted;
+    char sandbox_id[SANDBOX_ID_CAP];
+    bool is_synced;
+};
+
+static void place(struct creation *c);
+
+/* The creation ends; the request is still to be answered. */
+static struct api_request *leave(struct creation *c)
+{
+    struct api_request *rq = c->rq;
+    create_request_fini(&c->wanted);
+    free(c);
+    return rq;
+}
+
+static void fail(struct creation *c, const char *error_code, const struct adit_err *err)
+{
+    api_reply_err(leave(c), error_code, err);
+}
+
+static void on_created(void *user, struct sandbox *s, const struct adit_err *err)
+{
+    struct creation *c = user;
+    if (err) {
+        fail(c, err->code == ADIT_ERR_UNAVAILABLE ? NULL : "sandbox_create_failed", err);
+        return;
+    }
+    struct api_request *rq = leave(c);
+    api_reply_json(rq, 201, api_json_sandbox(rq->broker, s));
+}
+
+/* The scheduler's words when they are the contract's, else the contract's. */
+static void reply_no_template(struct creation *c, const struct adit_err *err)
+{
+    char ref[CREATE_REQUEST_REF_CAP];
+    memcpy(ref, c->wanted.template_ref, sizeof(ref));
+    if (adit_view_has_prefix(adit_view_str(err->msg), "tag '"))
+        fail(c, NULL, err);
+    else
+        api_reply_error(leave(c), 404, NULL, "template '%s' not found", ref);
+}
+
+static void on_synced(void *user)
+{
+    place(user);
+}
+
+/* Look for new templates, once. */
+static bool sync_templates(struct creation *c)
+{
+    if (c->is_synced)
+        return false;
+    c->is_synced = true;
+    return registration_sync_templates(c->rq->broker->registration, on_synced, c);
+}
+
+static int check_claim(const struct creation *c, const Scheduler__PlaceResponse *p,
+                       struct adit_err *err)
+{
+    const Scheduler__Template *t = p->template_;
+    if (strcmp(p->node_id, c->rq->broker->node_id) != 0)
+        return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "node %s was chosen, this is node %s",
+                            p->node_id, c->rq->broker->node_id);
+    if (!t || !t->resources)
+        return adit_err_set(err, ADIT_ERR_BUG, "the scheduler named no template");
+    if (t->start_cmd[0] || t->ready_cmd[0])
+        return adit_err_set(err, ADIT_ERR_UNIMPLEMENTED,
+                            "templates with a start command are not available yet");
+    return 0;
+}
+
+static int create_here(struct creation *c, const Scheduler__Template *t,
+                       const struct template_dir_entry *local, struct adit_err *err)
+{
+    const struct create_request *w = &c->wanted;
+    struct node_create spec = {
+        .sandbox_id = c->sandbox_id,
+        .team_id = c->rq->team_id,
+        .template_id = t->template_id,
+        .alias = t->n_aliases ? t->aliases[0] : "",
+        .template_dir = local->dir,
+        .default_user = t->default_user,
+        .default_workdir = t->default_workdir,
+        .cpu_count = t->resources->cpu_count,
+        .memory_mb = t->resources->memory_mb,
+        .disk_mb = t->resources->disk_mb,
+        .timeout_ms = w->timeout_ms,
+        .secure = w->secure,
+        .is_private = w->is_private,
+        .internet = w->internet,
+        .mask_host = w->mask_host,
+        .metadata = w->metadata,
+        .network = w->network,
+        .env_vars = w->env_vars,
+    };
+    return node_create(c->rq->broker->node, &spec, on_created, c, err);
+}
+
+static void use_claim(struct creation *c, const Scheduler__PlaceResponse *p)
+{
+    struct broker *b = c->rq->broker;
+    struct adit_err err = ADIT_ERR_INIT;
+    const char *error_code = NULL;
+    const struct template_dir_entry *local = NULL;
+    int rc = check_claim(c, p, &err);
+    if (rc == 0 && !(local = template_dir_find(b->templates, p->template_->template_id)))
+        rc = adit_err_set(&err, ADIT_ERR_UNAVAILABLE, "template %s is not on this node",
+                          p->template_->template_id);
+    if (rc == 0) {
+        rc = create_here(c, p->template_, local, &err);
+        error_code = CAPACITY;
+    }
+    if (rc == 0)
+        return;
+    broker_release_claim(b, c->sandbox_id, err.msg);
+    if (err.code != ADIT_ERR_UNAVAILABLE)
+        error_code = NULL;
+    fail(c, error_code, &err);
+}
+
+static void on_placed(void *user, const ProtobufCMessage *answer, const struct adit_err *err)
+{
+    struct creation *c = user;
+    if (!err)
+        use_claim(c, (const Scheduler__PlaceResponse *)answer);
+    else if (err->code == ADIT_ERR_NOT_FOUND && sync_templates(c))
+        return;
+    else if (err->code == ADIT_ERR_NOT_FOUND)
+        reply_no_template(c, err);
+    else if (err->code == ADIT_ERR_UNAVAILABLE &&
+             registration_is_online(c->rq->broker->registration))
+        fail(c, CAPACITY, err);
+    else
+        fail(c, NULL, err);
+}
+
+static void place(struct creation *c)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    Scheduler__PlaceRequest request;
+    scheduler__place_request__init(&request);
+    request.sandbox_id = c->sandbox_id;
+    request.team_id = c->rq->team_id;
+    request.template_ref = c->wanted.template_ref;
+    if (scheduler_client_call(c->rq->broker->scheduler, SCHEDULER_PLACE, &request.base, on_placed,
+                              c, &err))
+        fail(c, NULL, &err);
+}
+
+static void create(struct api_request *rq, bool is_v2)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct creation *c = calloc(1, sizeof(*c));
+    if (!c) {
+        api_reply_json(rq, 503, NULL);
+        return;
+    }
+    c->rq = rq;
+    if (create_request_parse(edge_api_body(rq->edge), is_v2, rq->broker->conf.max_timeout_ms,
+                             &c->wanted, &err)) {
+        fail(c, NULL, &err);
+        return;
+    }
+    sandbox_id_make(c->sandbox_id);
+    place(c);
+}
+
+void api_create_v1(struct api_request *rq)
+{
+    create(rq, false);
+}
+
+void api_create_v2(struct api_request *rq)
+{
+    create(rq, true);
+}

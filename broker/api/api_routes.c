@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The routes of the control API.
+ *
+ * Theory of operation
+ *
+ * What: every endpoint of the contract has its row, with who may call it; the rows of features that
+ * come later answer 501 by api_not_built(). Dispatch goes through the table only, and a row has no
+ * default authorization: ROUTE() without one does not compile. Matching is on the path as it came,
+ * segment by segment; nothing is decoded before, so an encoded slash stays inside its segment.
+ * Literal rows stand before rows with a parameter in the same place.
+ */
+#include "broker/api/api_routes.h"
+
+#include <stdio.h>
+
+#include "broker/api/api.h"
+
+#define ROUTE(method, pattern, auth, handle)                                                       \
+    {                                                                                              \
+        HTTP_##method, pattern, API_ROUTE_AUTH_##auth, handle, NULL                                \
+    }
+#define LATER(method, pattern, auth, feature)                                                      \
+    {                                                                                              \
+        HTTP_##method, pattern, API_ROUTE_AUTH_##auth, api_not_built, feature                      \
+    }
+
+static const struct api_route table[] = {
+    ROUTE(GET, "/health", NONE, api_health),
+    ROUTE(POST, "/sandboxes", KEY, api_create_v1),
+    ROUTE(POST, "/v2/sandboxes", KEY, api_create_v2),
+    ROUTE(GET, "/sandboxes", KEY, api_list_v1),
+    ROUTE(GET, "/v2/sandboxes", KEY, api_list_v2),
+    LATER(GET, "/sandboxes/metrics", KEY, "metrics"),
+    ROUTE(GET, "/sandboxes/{sandboxID}", KEY, api_sandbox_get),
+    ROUTE(DELETE, "/sandboxes/{sandboxID}", KEY, api_sandbox_kill),
+    ROUTE(POST, "/sandboxes/{sandboxID}/connect", KEY, api_sandbox_connect_v1),
+    ROUTE(POST, "/v2/sandboxes/{sandboxID}/connect", KEY, api_sandbox_connect_v2),
+    ROUTE(POST, "/sandboxes/{sandboxID}/resume", KEY, api_sandbox_resume),
+    ROUTE(POST, "/sandboxes/{sandboxID}/timeout", KEY, api_sandbox_timeout),
+    ROUTE(POST, "/sandboxes/{sandboxID}/refreshes", KEY, api_sandbox_refresh),
+
+    LATER(POST, "/sandboxes/{sandboxID}/pause", KEY, "pausing"),
+    LATER(GET, "/sandboxes/{sandboxID}/metrics", KEY, "metrics"),
+    LATER(PUT, "/sandboxes/{sandboxID}/network", KEY, "changing the network rules"),
+    LATER(POST, "/sandboxes/{sandboxID}/snapshots", KEY, "snapshots"),
+    LATER(GET, "/snapshots", KEY, "snapshots"),
+    LATER(POST, "/sandboxes/{sandboxID}/fork", KEY, "forking"),
+    LATER(GET, "/sandboxes/{sandboxID}/logs", KEY, "logs"),
+    LATER(GET, "/v2/sandboxes/{sandboxID}/logs", KEY, "logs"),
+
+    LATER(POST, "/templates", KEY, "building templates"),
+    LATER(POST, "/v2/templates", KEY, "building templates"),
+    LATER(POST, "/v3/templates", KEY, "building templates"),
+    LATER(GET, "/templates", KEY, "listing templates"),
+    LATER(GET, "/v2/templates", KEY, "listing templates"),
+    LATER(POST, "/templates/tags", KEY, "template tags"),
+    LATER(DELETE, "/templates/tags", KEY, "template tags"),
+    LATER(GET, "/templates/aliases/{alias}", KEY, "looking up templates"),
+    LATER(GET, "/templates/{templateID}", KEY, "looking up templates"),
+    LATER(POST, "/templates/{templateID}", KEY, "building templates"),
+    LATER(PATCH, "/templates/{templateID}", KEY, "changing templates"),
+    LATER(PATCH, "/v2/templates/{templateID}", KEY, "changing templates"),
+    LATER(DELETE, "/templates/{templateID}", KEY, "deleting templates and snapshots"),
+    LATER(GET, "/templates/{templateID}/tags", KEY, "template tags"),
+    LATER(GET, "/templates/{templateID}/files/{hash}", KEY, "building templates"),
+    LATER(POST, "/templates/{templateID}/builds/{buildID}", KEY, "building templates"),
+    LATER(POST, "/v2/templates/{templateID}/builds/{buildID}", KEY, "building templates"),
+    LATER(GET, "/templates/{templateID}/builds/{buildID}/status", KEY, "building templates"),
+    LATER(GET, "/templates/{templateID}/builds/{buildID}/logs", KEY, "building templates"),
+
+    LATER(GET, "/teams", BEARER, "teams"),
+    LATER(GET, "/teams/{teamID}/metrics", KEY, "team metrics"),
+    LATER(GET, "/teams/{teamID}/metrics/max", KEY, "team metrics"),
+    LATER(GET, "/api-keys", BEARER, "API keys over the API"),
+    LATER(POST, "/api-keys", BEARER, "API keys over the API"),
+    LATER(PATCH, "/api-keys/{id}", BEARER, "API keys over the API"),
+    LATER(DELETE, "/api-keys/{id}", BEARER, "API keys over the API"),
+    LATER(POST, "/access-tokens", BEARER, "access tokens"),
+    LATER(DELETE, "/access-tokens/{id}", BEARER, "access tokens"),
+
+    LATER(GET, "/volumes", KEY, "volumes"),
+    LATER(POST, "/volumes", KEY, "volumes"),
+    LATER(GET, "/volumes/{id}", KEY, "volumes"),
+    LATER(DELETE, "/volumes/{id}", KEY, "volumes"),
+    LATER(GET, "/volumecontent/{id}/path", BEARER, "volumes"),
+    LATER(PATCH, "/volumecontent/{id}/path", BEARER, "volumes"),
+    LATER(DELETE, "/volumecontent/{id}/path", BEARER, "volumes"),
+    LATER(GET, "/volumecontent/{id}/dir", BEARER, "volumes"),
+    LATER(POST, "/volumecontent/{id}/dir", BEARER, "volumes"),
+    LATER(GET, "/volumecontent/{id}/file", BEARER, "volumes"),
+    LATER(PUT, "/volumecontent/{id}/file", BEARER, "volumes"),
+
+    LATER(GET, "/secrets", KEY, "secrets"),
+    LATER(POST, "/secrets", KEY, "secrets"),
+    LATER(GET, "/secrets/{id}", KEY, "secrets"),
+    LATER(POST, "/secrets/{id}", KEY, "secrets"),
+    LATER(DELETE, "/secrets/{id}", KEY, "secrets"),
+
+    LATER(GET, "/nodes", ADMIN, "administration"),
+    LATER(GET, "/nodes/{id}", ADMIN, "administration"),
+    LATER(POST, "/nodes/{id}", ADMIN, "administration"),
+    LATER(GET, "/admin/sandboxes/running-counts", ADMIN, "administration"),
+    LATER(POST, "/admin/teams/{id}/sandboxes/kill", ADMIN, "administration"),
+    LATER(POST, "/admin/teams/{id}/builds/cancel", ADMIN, "administration"),
+    LATER(POST, "/admin/teams/{id}/api-keys", ADMIN, "administration"),
+    LATER(DELETE, "/admin/teams/{id}/api-keys/{keyID}", ADMIN, "administration"),
+};
+
+static const char *const method_names[] = {
+    [HTTP_GET] = "GET",         [HTTP_HEAD] = "HEAD",   [HTTP_POST] = "POST",
+    [HTTP_PUT] = "PUT",         [HTTP_PATCH] = "PATCH", [HTTP_DELETE] = "DELETE",
+    [HTTP_OPTIONS] = "OPTIONS",
+};
+
+/* Take the next segment of "/a/b"; false at the end. */
+static bool next_segment(struct adit_view *rest, struct adit_view *segment)
+{
+    if (rest->len == 0 || rest->ptr[0] != '/')
+        return false;
+    struct adit_view v = {rest->ptr + 1, rest->len - 1};
+    const char *slash = v.len ? memchr(v.ptr, '/', v.len) : NULL;
+    segment->ptr = v.ptr;
+    segment->len = slash ? (size_t)(slash - v.ptr) : v.len;
+    rest->ptr = v.ptr + segment->len;
+    rest->len = v.len - segment->len;
+    return true;
+}
+
+static bool matches(const char *pattern, struct adit_view path, struct adit_view *sandbox)
+{
+    struct adit_view rest = adit_view_str(pattern), want, got;
+    *sandbox = (struct adit_view){NULL, 0};
+    while (next_segment(&rest, &want)) {
+        if (!next_segment(&path, &got))
+            return false;
+        if (want.ptr[0] != '{') {
+            if (!adit_view_eq(want, got))
+                return false;
+        } else if (got.len == 0) {
+            return false;
+        } else if (adit_view_eq_str(want, "{sandboxID}")) {
+            *sandbox = got;
+        }
+    }
+    return path.len == 0;
+}
+
+static void note_allowed(enum http_method method, char allow[API_ROUTES_ALLOW_CAP])
+{
+    size_t len = strlen(allow);
+    (void)snprintf(allow + len, API_ROUTES_ALLOW_CAP - len, "%s%s", len ? ", " : "",
+                   method_names[method]);
+}
+
+enum api_routes_result api_routes_find(enum http_method method, struct adit_view path,
+                                       const struct api_route **route, struct adit_view *sandbox,
+                                       char allow[API_ROUTES_ALLOW_CAP])
+{
+    const char *literal = NULL; /* the pattern that matched; another one is less literal */
+    allow[0] = '\0';
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct adit_view id;
+        if (!matches(table[i].pattern, path, &id))
+            continue;
+        if (table[i].method == method) {
+            *route = &table[i];
+            *sandbox = id;
+            return API_ROUTES_FOUND;
+        }
+        if (!literal || strcmp(literal, table[i].pattern) == 0) {
+            literal = table[i].pattern;
+            note_allowed(table[i].method, allow);
+        }
+    }
+    return literal ? API_ROUTES_WRONG_METHOD : API_ROUTES_UNKNOWN;
+}

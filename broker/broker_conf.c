@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker's configuration.
+ *
+ * Theory of operation
+ *
+ * Every option is one row below. What a row leaves empty has a place of its own: programs beside
+ * the broker's, templates in the state directory, as many relay loops as cores. Paths are made
+ * absolute once, because the launcher and the scheduler are other processes. CPU and memory may be
+ * promised several times over: sandboxes are mostly idle, limits are enforced by cgroups, and the
+ * sum is bounded here.
+ */
+#include "broker/broker_conf.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ROW(field) offsetof(struct broker_conf, field)
+#define HOUR (UINT64_C(3600) * 1000)
+
+static const struct adit_conf_row rows[] = {
+    {"listen", ADIT_CONF_STRING, ROW(listen), "127.0.0.1:3000", 1, 1024,
+     "addresses to serve on, separated by commas (host:port, :port, unix:/path)"},
+    {"domain", ADIT_CONF_STRING, ROW(domain), "localhost", 1, 200,
+     "sandbox hosts are <port>-<id>.<domain>"},
+    {"state-dir", ADIT_CONF_STRING, ROW(state_dir), "/var/lib/adit", 1, 4000,
+     "records, tokens' seed, the scheduler's data"},
+    {"templates-dir", ADIT_CONF_STRING, ROW(templates_dir), "", 0, 4000,
+     "templates by id (default: templates in the state directory)"},
+    {"envd", ADIT_CONF_STRING, ROW(envd), "", 0, 4000,
+     "the agent's program (default: beside this program)"},
+    {"runtime", ADIT_CONF_STRING, ROW(runtime), "crun", 1, 4000,
+     "OCI runtime of the container driver: a name in PATH or a path"},
+    {"scheduler", ADIT_CONF_STRING, ROW(scheduler), "", 0, 100,
+     "the scheduler's address (unix:/path or ip:port); default: an own one is started"},
+    {"scheduler-program", ADIT_CONF_STRING, ROW(scheduler_program), "", 0, 4000,
+     "the program of an own scheduler (default: beside this program)"},
+    {"relay-loops", ADIT_CONF_UINT, ROW(relay_loops), "0", 0, 64,
+     "threads that move bytes (0: one a core)"},
+    {"max-connections", ADIT_CONF_UINT, ROW(connections_max), "16384", 1, 1000000,
+     "client connections at once"},
+    {"max-channels", ADIT_CONF_UINT, ROW(channels_max), "1024", 1, 65536,
+     "connections to one sandbox at once"},
+    {"max-sandboxes", ADIT_CONF_UINT, ROW(sandbox_max), "500", 1, 4096, "sandboxes at once"},
+    {"max-pids", ADIT_CONF_UINT, ROW(pids_max), "4096", 16, 4194304,
+     "processes and threads in one sandbox"},
+    {"max-timeout", ADIT_CONF_DURATION, ROW(max_timeout_ms), "24h", 1000, 8760 * HOUR,
+     "longest life of a sandbox"},
+    {"cpu-overcommit", ADIT_CONF_UINT, ROW(cpu_percent), "6400", 1, 1000000,
+     "virtual CPUs given out, in percent of the machine's"},
+    {"memory-overcommit", ADIT_CONF_UINT, ROW(memory_percent), "400", 1, 1000000,
+     "memory given out, in percent of the machine's"},
+    {"header-timeout", ADIT_CONF_DURATION, ROW(header_ms), "10s", 100, HOUR,
+     "for a request's head to arrive"},
+    {"body-timeout", ADIT_CONF_DURATION, ROW(body_ms), "60s", 100, 24 * HOUR,
+     "without a byte of a body that is awaited"},
+    {"client-idle-timeout", ADIT_CONF_DURATION, ROW(client_idle_ms), "650s", 1000, 24 * HOUR,
+     "kept for a client's next request"},
+    {"guest-idle-timeout", ADIT_CONF_DURATION, ROW(guest_idle_ms), "610s", 1000, 24 * HOUR,
+     "kept for the next request to a sandbox"},
+    {"dial-timeout", ADIT_CONF_DURATION, ROW(dial_ms), "2s", 10, 60000, "to connect to a sandbox"},
+    {"drain-timeout", ADIT_CONF_DURATION, ROW(drain_ms), "30s", 0, HOUR,
+     "for running requests when the broker stops"},
+    {"create-timeout", ADIT_CONF_DURATION, ROW(create_ms), "30s", 1000, 600000,
+     "for a sandbox to be made"},
+    {"ready-timeout", ADIT_CONF_DURATION, ROW(ready_ms), "10s", 100, 600000,
+     "for its envd to answer"},
+    {"log-level", ADIT_CONF_STRING, ROW(log_level), "info", 1, 8, "debug, info, warn or error"},
+    {"log-json", ADIT_CONF_BOOL, ROW(log_json), "false", 0, 0, "log lines as JSON objects"},
+    {NULL, ADIT_CONF_BOOL, 0, NULL, 0, 0, NULL},
+};
+
+const struct adit_conf_spec broker_conf_spec = {
+    .program = "broker",
+    .usage =
+        "broker [OPTIONS]                   serve\n"
+        "broker env [OPTIONS]               print the client's variables\n"
+        "broker keys [OPTIONS] list         list the API keys\n"
+        "broker keys [OPTIONS] add NAME [TEAM]  make an API key\n"
+        "broker keys [OPTIONS] revoke ID    revoke an API key (an unambiguous prefix will do)\n",
+    .env_prefix = "ADIT_BROKER",
+    .file = "/etc/adit/broker.conf",
+    .rows = rows,
+};
+
+/* Replace *path (heap) by "<dir><suffix>". */
+static int place(char **path, const char *dir, size_t dir_len, const char *suffix)
+{
+    size_t len = strlen(suffix);
+    char *text = malloc(dir_len + len + 1);
+    if (!text)
+        return ADIT_ERR_NO_MEMORY;
+    memcpy(text, dir, dir_len);
+    memcpy(text + dir_len, suffix, len + 1);
+    free(*path);
+    *path = text;
+    return 0;
+}
+
+/* A program beside this one. */
+static int place_program(char **path, const char *name)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (n <= 0)
+        return ADIT_ERR_IO;
+    self[n] = '\0';
+    return place(path, self, (size_t)(strrchr(self, '/') - self), name);
+}
+
+/* Absolute without looking at the disk: the directory may not exist yet. */
+static int make_absolute(char **path)
+{
+    char cwd[PATH_MAX];
+    size_t len = strlen(*path);
+    while (len > 1 && (*path)[len - 1] == '/')
+        (*path)[--len] = '\0';
+    if ((*path)[0] == '/')
+        return 0;
+    if (!getcwd(cwd, sizeof(cwd) - 1))
+        return ADIT_ERR_IO;
+    strcat(cwd, "/");
+    char *relative = *path;
+    *path = NULL;
+    int rc = place(path, cwd, strlen(cwd), relative);
+    if (rc)
+        *path = relative;
+    else
+        free(relative);
+    return rc;
+}
+
+static int fill_in(struct broker_conf *c)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int rc = make_absolute(&c->state_dir);
+    if (c->relay_loops == 0)
+        c->relay_loops = cores < 1 ? 1 : cores > 64 ? 64 : (uint64_t)cores;
+    if (rc == 0 && !c->templates_dir[0])
+        rc = place(&c->templates_dir, c->state_dir, strlen(c->state_dir), "/templates");
+    if (rc == 0 && !c->envd[0])
+        rc = place_program(&c->envd, "/envd");
+    if (rc == 0 && !c->scheduler_program[0])
+        rc = place_program(&c->scheduler_program, "/scheduler");
+    if (rc == 0)
+        rc = make_absolute(&c->templates_dir);
+    if (rc == 0)
+        rc = make_absolute(&c->envd);
+    return rc ? rc : make_absolute(&c->scheduler_program);
+}
+
+int broker_conf_load(int argc, char **argv, struct broker_conf *out, int *rest, int *info,
+                     struct adit_err *err)
+{
+    int rc = adit_conf_load(&broker_conf_spec, argc, argv, out, rest, info, err);
+    if (rc)
+        return rc;
+    rc = fill_in(out);
+    if (rc) {
+        broker_conf_fini(out);
+        return adit_err_set(err, rc, "the paths of the configuration cannot be made absolute");
+    }
+    return 0;
+}
+
+void broker_conf_fini(struct broker_conf *c)
+{
+    adit_conf_fini(&broker_conf_spec, c);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The client's variables and the first API key.
+ *
+ * Theory of operation
+ *
+ *   scheduler online → key in the file? ── yes ──> Authenticate ── known ──> write and print
+ *                             | no                     | unknown
+ *                             |________________________|──> CreateKey ──> write and print
+ *
+ * What: the first start makes one key, so that a client works with two pasted lines. Its secret is
+ * nowhere but in this file (mode 0600). Later starts keep the key and renew the address; a store
+ * that was thrown away gets a new key. Failure: logged; tried again when the scheduler is online
+ * the next time.
+ */
+#include "broker/client_env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "broker/key_cache.h"
+
+#define KEY_LINE "export E2B_API_KEY='"
+
+struct client_env {
+    struct client_env_conf conf;
+    char key[CLIENT_ENV_KEY_CAP];
+    bool is_done, is_busy;
+};
+
+int client_env_new(const struct client_env_conf *conf, struct client_env **out,
+                   struct adit_err *err)
+{
+    struct client_env *e = calloc(1, sizeof(*e));
+    if (!e)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    e->conf = *conf;
+    *out = e;
+    return 0;
+}
+
+void client_env_free(struct client_env *e)
+{
+    free(e);
+}
+
+/* ---- the file ---- */
+
+static int open_dir(const char *state_dir, int *fd, struct adit_err *err)
+{
+    *fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *fd < 0 ? adit_err_sys(err, errno, "open %s", state_dir) : 0;
+}
+
+static int read_file(const char *state_dir, struct adit_buf *out, struct adit_err *err)
+{
+    int dir;
+    int rc = open_dir(state_dir, &dir, err);
+    if (rc)
+        return rc;
+    rc = adit_file_read(dir, CLIENT_ENV_FILE, out, err);
+    (void)close(dir); /* only read through */
+    return rc;
+}
+
+static int format_file(const struct client_env *e, struct adit_buf *out)
+{
+    return adit_buf_appendf(out,
+                            "export E2B_API_URL='%s'\n"
+                            "export E2B_SANDBOX_URL='%s'\n" KEY_LINE "%s'\n"
+                            "export E2B_DOMAIN='%s'\n",
+                            e->conf.url, e->conf.url, e->key, e->conf.domain);
+}
+
+static int write_file(const struct client_env *e, struct adit_err *err)
+{
+    struct adit_buf text;
+    int dir;
+    int rc = open_dir(e->conf.state_dir, &dir, err);
+    if (rc)
+        return rc;
+    adit_buf_init(&text, CLIENT_ENV_CAP);
+    if (format_file(e, &text))
+        rc = adit_err_set(err, ADIT_ERR_LIMIT, "the client's variables are too long");
+    else
+        rc = adit_file_replace(dir, CLIENT_ENV_FILE, adit_buf_view(&text), 0600, err);
+    adit_buf_fini(&text);
+    (void)close(dir); /* only written through */
+    return rc;
+}
+
+int client_env_find_key(struct adit_view text, char key[CLIENT_ENV_KEY_CAP])
+{
+    struct adit_view line, value, rest;
+    while (text.len > 0) {
+        (void)adit_view_split(text, '\n', &line, &text); /* the last line may lack it */
+        if (!adit_view_has_prefix(line, KEY_LINE))
+            continue;
+        value = adit_view_mem(line.ptr + strlen(KEY_LINE), line.len - strlen(KEY_LINE));
+        if (!adit_view_split(value, '\'', &value, &rest) || value.len == 0 ||
+            value.len >= CLIENT_ENV_KEY_CAP)
+            return ADIT_ERR_NOT_FOUND;
+        memcpy(key, value.ptr, value.len);
+        key[value.len] = '\0';
+        return 0;
+    }
+    return ADIT_ERR_NOT_FOUND;
+}
+
+int client_env_print(const char *state_dir, struct adit_err *err)
+{
+    struct adit_buf text;
+    adit_buf_init(&text, CLIENT_ENV_CAP);
+    int rc = read_file(state_dir, &text, err);
+    if (rc == 0)
+        (void)printf("%.*s", ADIT_VIEW_ARG(adit_buf_view(&text)));
+    adit_buf_fini(&text);
+    return rc;
+}
+
+void client_env_url(const char *listen, uint16_t port, char out[CLIENT_ENV_URL_CAP])
+{
+    const char *colon = strrchr(listen, ':');
+    int host_len = colon ? (int)(colon - listen) : 0;
+    bool is_any =
+        host_len == 0 || strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0;
+    (void)snprintf(out, CLIENT_ENV_URL_CAP, "http://%.*s:%u", is_any ? 9 : host_len,
+                   is_any ? "127.0.0.1" : listen, port);
+}
+
+/* ---- the key ---- */
+
+static void print_all(const struct client_env *e)
+{
+    (void)printf("\nAdit serves at %s (isolation: %s). In another shell:\n\n"
+                 "export E2B_API_URL='%s'\n"
+                 "export E2B_SANDBOX_URL='%s'\n"
+                 "export E2B_API_KEY='%s'\n"
+                 "export E2B_DOMAIN='%s'\n\n"
+                 "and in Python (pip install e2b):\n\n"
+                 "from e2b import Sandbox\n"
+                 "sandbox = Sandbox.create()\n"
+                 "sandbox.files.write(\"hello.txt\", \"hello from a sandbox\")\n"
+                 "print(sandbox.commands.run(\"cat hello.txt; uname -a\").stdout)\n"
+                 "sandbox.kill()\n\n",
+                 e->conf.url, e->conf.isolation, e->conf.url, e->conf.url, e->key, e->conf.domain);
+    (void)fflush(stdout);
+}
+
+static void settle(struct client_env *e)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    if (write_file(e, &err)) {
+        adit_log(ADIT_LOG_ERROR, "client_env_not_written", LOG_ERR(&err));
+        return;
+    }
+    e->is_done = true;
+    print_all(e);
+}
+
+static void on_created(void *user, const ProtobufCMessage *answer, const struct adit_err *err)
+{
+    struct client_env *e = user;
+    e->is_busy = false;
+    if (err) {
+        adit_log(ADIT_LOG_ERROR, "first_key_not_made", LOG_ERR(err));
+        return;
+    }
+    (void)snprintf(e->key, sizeof(e->key), "%s",
+                   ((const Scheduler__CreateKeyResponse *)answer)->secret);
+    adit_log(ADIT_LOG_INFO, "first_key_made", LOG_S("file", CLIENT_ENV_FILE));
+    settle(e);
+}
+
+static void call(struct client_env *e, enum scheduler_method method,
+                 const ProtobufCMessage *request, rpc_client_fn on_done)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    e->is_busy = true;
+    if (scheduler_client_call(e->conf.client, method, request, on_done, e, &err)) {
+        e->is_busy = false;
+        adit_log(ADIT_LOG_ERROR, "first_key_not_made", LOG_ERR(&err));
+    }
+}
+
+static void create_key(struct client_env *e)
+{
+    char name[] = "default";
+    Scheduler__CreateKeyRequest request;
+    scheduler__create_key_request__init(&request);
+    request.name = name;
+    call(e, SCHEDULER_CREATE_KEY, &request.base, on_created);
+}
+
+static void on_authenticated(void *user, const ProtobufCMessage *answer, const struct adit_err *err)
+{
+    struct client_env *e = user;
+    (void)answer; /* that it is known is enough */
+    e->is_busy = false;
+    if (err && err->code == ADIT_ERR_NOT_FOUND)
+        create_key(e);
+    else if (err)
+        adit_log(ADIT_LOG_ERROR, "first_key_not_checked", LOG_ERR(err));
+    else
+        settle(e);
+}
+
+static int load_key(struct client_env *e, uint8_t hash[ADIT_SHA256_LEN])
+{
+    struct adit_buf text;
+    adit_buf_init(&text, CLIENT_ENV_CAP);
+    int rc = read_file(e->conf.state_dir, &text, NULL);
+    if (rc == 0)
+        rc = client_env_find_key(adit_buf_view(&text), e->key);
+    if (rc == 0)
+        rc = key_cache_hash(adit_view_str(e->key), hash);
+    adit_buf_fini(&text);
+    return rc;
+}
+
+void client_env_on_online(struct client_env *e)
+{
+    uint8_t hash[ADIT_SHA256_LEN];
+    if (e->is_done || e->is_busy)
+        return;
+    if (load_key(e, hash)) {
+        create_key(e);
+        return;
+    }
+    Scheduler__AuthenticateRequest request;
+    scheduler__authenticate_request__init(&request);
+    request.key_sha256.data = hash;
+    request.key_sha256.len = sizeof(hash);
+    call(e, SCHEDULER_AUTHENTICATE, &request.base, on_authenticated);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a client needs to know, as shell lines in "<state_dir>/client.env"; and the first API key.
+ */
+#ifndef BROKER_CLIENT_ENV_H
+#define BROKER_CLIENT_ENV_H
+
+#include "base/sha256.h"
+#include "broker/scheduler_client.h"
+
+#define CLIENT_ENV_FILE "client.env"
+#define CLIENT_ENV_CAP 4096
+#define CLIENT_ENV_KEY_CAP 160
+#define CLIENT_ENV_URL_CAP 200
+
+struct client_env;
+
+/* All borrowed until the end of the program. @url: of API and sandboxes, both are served there. */
+struct client_env_conf {
+    struct scheduler_client *client;
+    const char *state_dir, *url, *domain;
+    const char *isolation;
+};
+
+ADIT_MUST_CHECK int client_env_new(const struct client_env_conf *conf, struct client_env **out,
+                                   struct adit_err *err);
+/* No call may run. */
+void client_env_free(struct client_env *e);
+/*
+ * The scheduler can be asked now: see that the file holds a key that it knows (making one
+ * otherwise) and this broker's address, and print it with an example. Does nothing the second time.
+ */
+void client_env_on_online(struct client_env *e);
+/* Print the file. Errors: NOT_FOUND, IO… */
+ADIT_MUST_CHECK int client_env_print(const char *state_dir, struct adit_err *err);
+/* The value of E2B_API_KEY in the text of the file. Errors: NOT_FOUND. */
+ADIT_MUST_CHECK int client_env_find_key(struct adit_view text, char key[CLIENT_ENV_KEY_CAP]);
+/* "http://127.0.0.1:3000" for a listening address and its bound port; of a wildcard the loopback.
+ */
+void client_env_url(const char *listen, uint16_t port, char out[CLIENT_ENV_URL_CAP]);
+
+#endif

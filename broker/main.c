@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker: start-up, signals, and the orderly end.
+ *
+ * Theory of operation
+ *
+ * Start: configuration → directories → launcher (forked while there is one thread) → lock of the
+ * state directory → control loop: driver, scheduler, node, edge → adoption of what an earlier
+ * broker left. So the listeners open only when everything behind them can answer, and the routes of
+ * running sandboxes are published before the loop takes its first request. Signals: SIGINT and
+ * SIGTERM stop in order (a second one at once); SIGHUP reads the templates again. Stop: the edge
+ * drains; then node, registration, driver and the own scheduler close; the loop ends by itself.
+ * Sandboxes stay and are named.
+ */
+#include "broker/broker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "broker/api/api.h"
+#include "broker/client_env.h"
+#include "broker/key_command.h"
+#include "broker/launcher/launcher.h"
+#include "broker/launcher/launcher_client.h"
+#include "broker/vmm/container.h"
+#include "rpc/status.h"
+
+#define SIGNAL_CNT 3
+
+/* What only start and stop touch. owned by: main() */
+struct program {
+    struct broker broker;
+    struct launcher_client *launcher;
+    struct vmm *vmm;
+    struct client_env *client_env;
+    uv_signal_t signals[SIGNAL_CNT];
+    char url[CLIENT_ENV_URL_CAP];
+    bool is_stopping;
+};
+
+/* ---- stopping ---- */
+
+static void name_sandboxes(const struct broker *b)
+{
+    size_t pos = 0;
+    const struct sandbox *s;
+    (void)printf("\nstopped; %llu sandboxes go on running:\n",
+                 (unsigned long long)node_admission(b->node)->sandbox_cnt);
+    while ((s = node_next_any(b->node, &pos)))
+        (void)printf("  %s\n", node_record(s)->sandbox_id);
+    (void)fflush(stdout);
+}
+
+static void on_edge_closed(void *user)
+{
+    struct program *p = user;
+    struct broker *b = &p->broker;
+    name_sandboxes(b);
+    node_stop(b->node);
+    registration_close(b->registration);
+    scheduler_client_close(b->scheduler);
+    launcher_client_close(p->launcher);
+    container_close(p->vmm);
+    if (b->scheduler_child)
+        scheduler_child_close(b->scheduler_child);
+    for (size_t i = 0; i < SIGNAL_CNT; i++)
+        uv_close((uv_handle_t *)&p->signals[i], NULL);
+    net_loop_close(&b->net);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct program *p = handle->data;
+    if (number == SIGHUP) {
+        registration_renew(p->broker.registration);
+        return;
+    }
+    adit_log(ADIT_LOG_INFO, "stopping", LOG_D("signal", number));
+    if (p->is_stopping)
+        _exit(128 + number); /* asked twice: sandboxes and records are safe at any moment */
+    p->is_stopping = true;
+    edge_close(p->broker.edge, on_edge_closed, p);
+}
+
+static int watch_signals(struct program *p, struct adit_err *err)
+{
+    static const int numbers[SIGNAL_CNT] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < SIGNAL_CNT; i++) {
+        uv_signal_init(&p->broker.uv, &p->signals[i]);
+        p->signals[i].data = p;
+        int rc = uv_signal_start(&p->signals[i], on_signal, numbers[i]);
+        if (rc)
+            return adit_err_set(err, ADIT_ERR_IO, "watch signals: %s", uv_strerror(rc));
+    }
+    return 0;
+}
+
+/* ---- starting ---- */
+
+/* An OCI runtime given by name is looked for in PATH, because the launcher wants a path. */
+static int find_runtime(const char *name, char *out, size_t cap, struct adit_err *err)
+{
+    struct adit_view rest = adit_view_str(getenv("PATH")), dir;
+    if (strchr(name, '/')) {
+        (void)snprintf(out, cap, "%s", name);
+        return 0;
+    }
+    while (rest.len > 0) {
+        (void)adit_view_split(rest, ':', &dir, &rest); /* the last one has no ":" */
+        int n = snprintf(out, cap, "%.*s/%s", ADIT_VIEW_ARG(dir), name);
+        if (dir.len && n > 0 && (size_t)n < cap && access(out, X_OK) == 0)
+            return 0;
+    }
+    return adit_err_set(err, ADIT_ERR_NOT_FOUND, "the OCI runtime %s is not in PATH", name);
+}
+
+/* Before anything else runs: it forks. */
+static int start_launcher(const struct broker_conf *c, int *fd, struct adit_err *err)
+{
+    char runtime[PATH_MAX], sandboxes[PATH_MAX];
+    pid_t pid; /* it ends with our descriptor; nobody waits for it */
+    int rc = find_runtime(c->runtime, runtime, sizeof(runtime), err);
+    if (rc)
+        return rc;
+    (void)snprintf(sandboxes, sizeof(sandboxes), "%s/sandboxes", c->state_dir);
+    if ((rc = adit_file_mkdirs(sandboxes, 0700, err)) ||
+        (rc = adit_file_mkdirs(c->templates_dir, 0755, err)))
+        return rc;
+    struct launcher_conf conf = {
+        .runtime = runtime,
+        .envd = c->envd,
+        .templates_dir = c->templates_dir,
+        .sandboxes_dir = sandboxes,
+        .cgroup_parent = "adit",
+        .uid = geteuid(),
+        .gid = getegid(),
+    };
+    return launcher_start(&conf, fd, &pid, err);
+}
+
+/* One broker a state directory. The lock is let go by the kernel however this process ends; it is
+ * taken after the launcher was forked, which may live a moment longer. */
+static int lock_state(const char *state_dir, struct adit_err *err)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s/lock", state_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* stays open */
+    if (fd < 0)
+        return adit_err_sys(err, errno, "open %s", path);
+    if (flock(fd, LOCK_EX | LOCK_NB))
+        return adit_err_set(err, ADIT_ERR_EXISTS, "another broker uses %s", state_dir);
+    return 0;
+}
+
+static void raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* the old limit serves fewer clients */
+    }
+    (void)prctl(PR_SET_DUMPABLE, 0);             /* keys and tokens stay out of core files */
+    (void)setenv("UV_THREADPOOL_SIZE", "16", 0); /* records wait for the disk side by side */
+}
+
+static void on_exited(void *owner, const char *sandbox_id, const char *reason)
+{
+    struct broker *b = owner;
+    node_exited(b->node, sandbox_id, reason);
+}
+
+static void on_launcher_lost(void *owner)
+{
+    (void)owner; /* creates fail as unavailable from now on; what runs goes on */
+    adit_log(ADIT_LOG_ERROR, "launcher_lost");
+}
+
+static int open_driver(struct program *p, int launcher_fd, struct adit_err *err)
+{
+    static const struct launcher_client_ops ops = {.on_lost = on_launcher_lost};
+    struct broker *b = &p->broker;
+    const char *base = strrchr(b->conf.runtime, '/');
+    bool is_gvisor = strcmp(base ? base + 1 : b->conf.runtime, "runsc") == 0;
+    int rc = launcher_client_open(&b->uv, launcher_fd, &ops, p, &p->launcher, err);
+    if (rc)
+        return rc;
+    struct container_conf conf = {
+        .loop = &b->uv,
+        .client = p->launcher,
+        .isolation = is_gvisor ? "gvisor" : "container",
+        .on_exited = on_exited,
+        .owner = b,
+    };
+    return container_open(&conf, &p->vmm, err);
+}
+
+static int open_node(struct program *p, struct adit_err *err)
+{
+    struct broker *b = &p->broker;
+    struct node_conf conf = {
+        .loop = &b->net,
+        .state_dir = b->conf.state_dir,
+        .driver = container_driver(p->vmm),
+        .vmm = p->vmm,
+        .tokens = &b->tokens,
+        .ops = &broker_node_ops,
+        .owner = b,
+        .create_ms = b->conf.create_ms,
+        .ready_ms = b->conf.ready_ms,
+        .pids_max = (uint32_t)b->conf.pids_max,
+    };
+    admission_init(&conf.admission, b->conf.cpu_percent, b->conf.memory_percent,
+                   b->conf.sandbox_max);
+    return node_new(&conf, &b->node, err);
+}
+
+static void on_online(void *owner)
+{
+    struct program *p = owner;
+    client_env_on_online(p->client_env);
+}
+
+static int open_scheduler(struct program *p, struct adit_err *err)
+{
+    struct broker *b = &p->broker;
+    char own[PATH_MAX];
+    int rc = 0;
+    (void)snprintf(own, sizeof(own), SCHEDULER_CHILD_ADDRESS, b->conf.state_dir);
+    if (!b->conf.scheduler[0])
+        rc = scheduler_child_new(&b->uv, b->conf.scheduler_program, b->conf.state_dir,
+                                 &b->scheduler_child, err);
+    if (rc == 0)
+        rc = scheduler_client_new(&b->net, b->conf.scheduler[0] ? b->conf.scheduler : own,
+                                  &b->scheduler, err);
+    if (rc == 0)
+        rc = template_dir_new(&b->uv, b->conf.templates_dir, &b->templates, err);
+    return rc;
+}
+
+static int open_registration(struct program *p, struct adit_err *err)
+{
+    struct broker *b = &p->broker;
+    struct client_env_conf env = {b->scheduler, b->conf.state_dir, p->url, b->conf.domain,
+                                  node_isolation(b->node)};
+    struct registration_conf conf = {
+        .loop = &b->net,
+        .client = b->scheduler,
+        .child = b->scheduler_child,
+        .node = b->node,
+        .templates = b->templates,
+        .node_id = b->node_id,
+        .on_online = on_online,
+        .owner = p,
+    };
+    int rc = client_env_new(&env, &p->client_env, err);
+    return rc ? rc : registration_new(&conf, &b->registration, err);
+}
+
+/* Split the listen option in place. */
+static int take_listeners(char *text, struct edge_conf *conf, struct adit_err *err)
+{
+    char *save = NULL;
+    for (char *word = strtok_r(text, ", ", &save); word; word = strtok_r(NULL, ", ", &save)) {
+        if (conf->listen_cnt == EDGE_LISTENERS_MAX)
+            return adit_err_set(err, ADIT_ERR_LIMIT, "listen: more than %d addresses",
+                                EDGE_LISTENERS_MAX);
+        conf->listen[conf->listen_cnt++] = word;
+    }
+    if (conf->listen_cnt == 0)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "listen: no address");
+    return 0;
+}
+
+static int open_edge(struct program *p, struct adit_err *err)
+{
+    struct broker *b = &p->broker;
+    struct edge_conf conf = {
+        .control = &b->uv,
+        .loops = b->conf.relay_loops,
+        .domain = b->conf.domain,
+        .connections_max = b->conf.connections_max,
+        .channels_per_sandbox = b->conf.channels_max,
+        .header_ms = b->conf.header_ms,
+        .body_ms = b->conf.body_ms,
+        .client_idle_ms = b->conf.client_idle_ms,
+        .guest_idle_ms = b->conf.guest_idle_ms,
+        .dial_ms = b->conf.dial_ms,
+        .drain_ms = b->conf.drain_ms,
+        .on_api = api_handle,
+        .owner = b,
+    };
+    int rc = take_listeners(b->conf.listen, &conf, err);
+    if (rc == 0)
+        rc = edge_open(&conf, &b->edge, err);
+    if (rc)
+        return rc;
+    client_env_url(conf.listen[0], edge_port(b->edge, 0), p->url);
+    adit_log(ADIT_LOG_INFO, "listening", LOG_S("address", conf.listen[0]), LOG_S("url", p->url));
+    return 0;
+}
+
+static int open_all(struct program *p, int launcher_fd, struct adit_err *err)
+{
+    struct broker *b = &p->broker;
+    int rc;
+    if (uv_loop_init(&b->uv))
+        return adit_err_set(err, ADIT_ERR_IO, "no event loop");
+    key_cache_init(&b->keys);
+    adit_limit_init(&b->refusal_log, 50, 10, adit_clock_mono_ns());
+    if ((rc = net_loop_init(&b->net, &b->uv, err)) ||
+        (rc = tokens_load(b->conf.state_dir, &b->tokens, err)) ||
+        (rc = registration_load_node_id(b->conf.state_dir, b->node_id, err)) ||
+        (rc = watch_signals(p, err)) || (rc = open_driver(p, launcher_fd, err)) ||
+        (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) || (rc = open_edge(p, err)) ||
+        (rc = open_registration(p, err)))
+        return rc;
+    node_adopt(b->node);
+    return 0;
+}
+
+static void free_all(struct program *p)
+{
+    struct broker *b = &p->broker;
+    node_free(b->node);
+    template_dir_free(b->templates);
+    client_env_free(p->client_env);
+    key_cache_fini(&b->keys);
+    broker_conf_fini(&b->conf);
+    (void)uv_loop_close(&b->uv);
+}
+
+static int serve(struct program *p, struct adit_err *err)
+{
+    int launcher_fd = -1;
+    raise_limits();
+    int rc = start_launcher(&p->broker.conf, &launcher_fd, err);
+    if (rc == 0)
+        rc = lock_state(p->broker.conf.state_dir, err);
+    if (rc == 0)
+        rc = open_all(p, launcher_fd, err);
+    if (rc)
+        return rc; /* the process ends: what is open goes with it */
+    (void)uv_run(&p->broker.uv, UV_RUN_DEFAULT);
+    free_all(p);
+    return 0;
+}
+
+/* ---- the command line ---- */
+
+static int init_log(const struct broker_conf *c, struct adit_err *err)
+{
+    enum adit_log_level level;
+    if (adit_log_level_parse(c->log_level, &level))
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "log-level: %s is none", c->log_level);
+    adit_log_init("broker", level, c->log_json);
+    return 0;
+}
+
+/* @command: the first word, "" to serve. Return: an error code, or what key_command_main() says in
+ * *status. */
+static int run(struct program *p, const char *command, int argc, char **argv, int *status,
+               struct adit_err *err)
+{
+    struct broker_conf *c = &p->broker.conf;
+    int rc = init_log(c, err);
+    if (rc)
+        return rc;
+    if (strcmp(command, "keys") == 0) {
+        *status = key_command_main(c, argc, argv);
+        return 0;
+    }
+    if (argc > 0)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unexpected word: %s", argv[0]);
+    if (strcmp(command, "env") == 0)
+        return client_env_print(c->state_dir, err);
+    if (command[0])
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unknown command: %s", command);
+    return serve(p, err);
+}
+
+int main(int argc, char **argv)
+{
+    static struct program program; /* large, and zeroed */
+    struct adit_err err = ADIT_ERR_INIT;
+    const char *command = "";
+    int rest = 0, info = 0, status = 0;
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (argc > 1 && argv[1][0] != '-') {
+        command = argv[1];
+        argc--;
+        argv++;
+    }
+    int rc = broker_conf_load(argc, argv, &program.broker.conf, &rest, &info, &err);
+    if (rc == 0 && info == 'h') {
+        adit_conf_print_help(&broker_conf_spec, stdout);
+        return 0;
+    }
+    if (rc == 0 && info == 'v') {
+        (void)printf("broker %s\n", ADIT_VERSION);
+        return 0;
+    }
+    if (rc == 0 && !command[0] && rest < argc)
+        command = argv[rest++];
+    if (rc == 0)
+        rc = run(&program, command, argc - rest, argv + rest, &status, &err);
+    if (rc)
+        (void)fprintf(stderr, "broker: %s\n", err.msg);
+    return rc ? rpc_status_exit(rc) : status;
+}

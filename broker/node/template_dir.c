@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The templates directory.
+ *
+ * Theory of operation
+ *
+ * What: every folder with a readable template.json is a template; the others are named in the log
+ * and skipped. A scan reads on the thread pool into a table of its own, which replaces the old one
+ * on the loop, so look-ups always see a whole table. Limits: TEMPLATE_DIR_MAX templates; names that
+ * begin with "." are work in progress and not looked at. Failure: a directory that cannot be read
+ * is an empty one, with a line in the log.
+ */
+#include "broker/node/template_dir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+
+struct table {
+    struct template_dir_entry *entries[TEMPLATE_DIR_MAX];
+    size_t cnt;
+};
+
+/*
+ * @now:  what look-ups see
+ * @next: being read, by the thread pool only
+ */
+struct template_dir {
+    uv_loop_t *uv; /* borrowed */
+    char *dir;
+    struct table *now, *next;
+    uv_work_t work;
+    bool is_scanning;
+    template_dir_scanned_fn on_done;
+    void *user;
+};
+
+static void free_entry(struct template_dir_entry *e)
+{
+    free(e->dir);
+    free(e);
+}
+
+static void clear_table(struct table *t)
+{
+    for (size_t i = 0; i < t->cnt; i++)
+        free_entry(t->entries[i]);
+    t->cnt = 0;
+}
+
+int template_dir_new(uv_loop_t *uv, const char *dir, struct template_dir **out,
+                     struct adit_err *err)
+{
+    struct template_dir *t = calloc(1, sizeof(*t));
+    if (!t)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    t->uv = uv;
+    t->dir = strdup(dir);
+    t->now = calloc(1, sizeof(*t->now));
+    t->next = calloc(1, sizeof(*t->next));
+    if (!t->dir || !t->now || !t->next) {
+        template_dir_free(t);
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    }
+    *out = t;
+    return 0;
+}
+
+void template_dir_free(struct template_dir *t)
+{
+    if (t->now)
+        clear_table(t->now);
+    if (t->next)
+        clear_table(t->next);
+    free(t->now);
+    free(t->next);
+    free(t->dir);
+    free(t);
+}
+
+/* ---- on the thread pool ---- */
+
+/* Return: NULL when the folder is no template. */
+static struct template_dir_entry *read_entry(const char *root, const char *name)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct template_dir_entry *e = calloc(1, sizeof(*e));
+    if (!e || strlen(name) >= sizeof(e->artifact) || asprintf(&e->dir, "%s/%s", root, name) < 0) {
+        free(e);
+        return NULL;
+    }
+    memcpy(e->artifact, name, strlen(name) + 1);
+    if (template_read(e->dir, &e->info, &err) == 0)
+        return e;
+    adit_log(ADIT_LOG_WARN, "template_refused", LOG_S("folder", name), LOG_ERR(&err));
+    free_entry(e);
+    return NULL;
+}
+
+static void on_work(uv_work_t *work)
+{
+    struct template_dir *t = work->data;
+    DIR *dir = opendir(t->dir);
+    struct dirent *d;
+    if (!dir) {
+        adit_log(errno == ENOENT ? ADIT_LOG_DEBUG : ADIT_LOG_ERROR, "templates_not_read",
+                 LOG_S("dir", t->dir), LOG_D("errno", errno));
+        return;
+    }
+    while (t->next->cnt < TEMPLATE_DIR_MAX && (d = readdir(dir))) {
+        struct template_dir_entry *e = d->d_name[0] == '.' ? NULL : read_entry(t->dir, d->d_name);
+        if (e)
+            t->next->entries[t->next->cnt++] = e;
+    }
+    (void)closedir(dir); /* only read */
+}
+
+/* ---- on the loop ---- */
+
+static bool differs(const struct table *a, const struct table *b)
+{
+    if (a->cnt != b->cnt)
+        return true;
+    for (size_t i = 0; i < a->cnt; i++)
+        if (memcmp(&a->entries[i]->info, &b->entries[i]->info, sizeof(a->entries[i]->info)) != 0)
+            return true;
+    return false;
+}
+
+static void on_worked(uv_work_t *work, int status)
+{
+    struct template_dir *t = work->data;
+    struct table *old = t->now;
+    bool changed = status == 0 && differs(t->now, t->next);
+    t->is_scanning = false;
+    if (status == 0) {
+        t->now = t->next;
+        t->next = old;
+    }
+    clear_table(t->next);
+    if (changed)
+        adit_log(ADIT_LOG_INFO, "templates_read", LOG_S("dir", t->dir),
+                 LOG_U("count", t->now->cnt));
+    t->on_done(t->user, changed);
+}
+
+bool template_dir_scan(struct template_dir *t, template_dir_scanned_fn on_done, void *user)
+{
+    if (t->is_scanning)
+        return false;
+    t->is_scanning = true;
+    t->on_done = on_done;
+    t->user = user;
+    t->work.data = t;
+    (void)uv_queue_work(t->uv, &t->work, on_work, on_worked); /* fails without a callback only */
+    return true;
+}
+
+const struct template_dir_entry *template_dir_find(const struct template_dir *t,
+                                                   const char *template_id)
+{
+    for (size_t i = 0; i < t->now->cnt; i++)
+        if (strcmp(t->now->entries[i]->info.template_id, template_id) == 0)
+            return t->now->entries[i];
+    return NULL;
+}
+
+static bool has_alias(const struct template_info *info, struct adit_view ref)
+{
+    for (size_t i = 0; i < info->alias_cnt; i++)
+        if (adit_view_eq_str(ref, info->aliases[i]))
+            return true;
+    return false;
+}
+
+const struct template_dir_entry *template_dir_resolve(const struct template_dir *t,
+                                                      struct adit_view ref)
+{
+    for (size_t i = 0; i < t->now->cnt; i++) {
+        const struct template_info *info = &t->now->entries[i]->info;
+        if (adit_view_eq_str(ref, info->template_id) || has_alias(info, ref))
+            return t->now->entries[i];
+    }
+    return NULL;
+}
+
+size_t template_dir_cnt(const struct template_dir *t)
+{
+    return t->now->cnt;
+}
+
+const struct template_dir_entry *template_dir_at(const struct template_dir *t, size_t i)
+{
+    return t->now->entries[i];
+}
