@@ -55,7 +55,7 @@ static int make_dir(const char *path, struct tree_owner owner, struct adit_err *
     if (failed == EEXIST && is_dir(path))
         return 0;
     if (failed == EEXIST || failed == ENOTDIR)
-        return failure_as(err, ADIT_ERR_IO, ENOTDIR, "path is a file: %s", path);
+        return adit_err_set(err, ADIT_ERR_IO, "path is a file: %s", path);
     return failure_sys(err, failed, "mkdir %s", path);
 }
 
