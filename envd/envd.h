@@ -42,6 +42,7 @@ struct envd_cpu_time {
  * @cpu_before:     processor times at the last /metrics
  * @env:            name → struct envd_env_var
  * @user_files:     begins all zero
+ * @run_dir:        where programs find that this is a sandbox (state.h); NULL: nowhere
  * @fsync_uploads:  answer an upload only when the disk has it
  */
 struct envd {
@@ -57,6 +58,7 @@ struct envd {
     struct envd_cpu_time cpu_before;
     struct adit_map env;
     struct user_files user_files;
+    const char *run_dir;
     bool fsync_uploads;
 };
 

@@ -10,7 +10,7 @@
 /* The clock is set when it is further behind, or further ahead, than this. */
 #define STATE_CLOCK_BEHIND_NS INT64_C(50000000)
 #define STATE_CLOCK_AHEAD_NS INT64_C(5000000000)
-/* Where programs in the sandbox find that it is one. */
+/* Where programs in the sandbox find that it is one: files .E2B_SANDBOX, .E2B_SANDBOX_ID, … */
 #define STATE_RUN_DIR "/run/e2b"
 
 /*
