@@ -124,6 +124,7 @@ int main(int argc, char **argv)
     adit_log_init("envd", level, conf.log_json);
     if (getpid() == 1)
         init_sandbox();
+    envd.run_dir = STATE_RUN_DIR;
     if (start(&conf, &nofile, &err) != ADIT_OK)
         return fail(&err);
     adit_log(ADIT_LOG_INFO, "listening", LOG_S("version", ENVD_VERSION), LOG_D("pid", getpid()));

@@ -151,6 +151,24 @@ static void refuse_method(struct http_exchange *x, const char *allow)
         rest_reply_error(x, 405, "method not allowed");
 }
 
+/* Headers of an answer that are put before the handler has it. */
+static int put_service_headers(struct http_exchange *x, const struct http_head *head,
+                               const struct rpc_service *service)
+{
+    if (service != &filesystem_service || !filesystem_is_legacy(head))
+        return ADIT_OK;
+    return http_exchange_header_str(x, FILESYSTEM_LEGACY_HEADER, "true");
+}
+
+static void serve_rpc(struct http_exchange *x, const struct http_head *head, const struct match *m)
+{
+    struct envd *e = http_server_owner(http_exchange_server(x));
+    if (put_service_headers(x, head, m->route->service) != ADIT_OK)
+        http_exchange_reset(x);
+    else
+        rpc_server_handle(x, head, m->route->service, m->method, e);
+}
+
 static void dispatch(struct http_exchange *x, const struct http_head *head, struct adit_view path)
 {
     struct envd *e = http_server_owner(http_exchange_server(x));
@@ -162,7 +180,7 @@ static void dispatch(struct http_exchange *x, const struct http_head *head, stru
     else if (!m.route)
         refuse_method(x, m.allow);
     else if (m.method)
-        rpc_server_handle(x, head, m.route->service, m.method, e);
+        serve_rpc(x, head, &m);
     else
         m.route->handler(x, head);
 }

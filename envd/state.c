@@ -220,14 +220,16 @@ static void set_text(char *out, size_t cap, const char *text)
     (void)snprintf(out, cap, "%s", text); /* read_text saw to the length */
 }
 
-/* /run/e2b/.<name>, for programs that look for a file. Best effort: the root may be read-only. Not
+/* <run_dir>/.<name>, for programs that look for a file. Best effort: the root may be read-only. Not
  * synced: it says what is true while envd runs. */
-static void write_marker(const char *name, const char *value)
+static void write_marker(const struct envd *e, const char *name, const char *value)
 {
     char path[128];
     size_t len = strlen(value);
-    (void)snprintf(path, sizeof path, STATE_RUN_DIR "/.%s", name); /* names are ours */
-    (void)!adit_file_mkdirs(STATE_RUN_DIR, 0755, NULL);            /* then open fails */
+    if (!e->run_dir)
+        return;
+    (void)snprintf(path, sizeof path, "%s/.%s", e->run_dir, name); /* names are ours */
+    (void)!adit_file_mkdirs(e->run_dir, 0755, NULL);               /* then open fails */
     ADIT_CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0 || write(fd, value, len) != (ssize_t)len)
         adit_log(ADIT_LOG_DEBUG, "marker_not_written", LOG_S("path", path));
@@ -237,7 +239,7 @@ static int set_identity(struct envd *e, const char *name, const char *value)
 {
     if (!value || !value[0])
         return 0;
-    write_marker(name, value);
+    write_marker(e, name, value);
     return state_set_internal(e, name, value);
 }
 
