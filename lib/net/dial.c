@@ -251,8 +251,10 @@ static void on_writable(uv_poll_t *poll, int status, int events)
     socklen_t len = sizeof(sys_errno);
 
     (void)events;
-    if (status < 0 || getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &sys_errno, &len) < 0)
-        sys_errno = status < 0 ? -status : errno;
+    if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &sys_errno, &len) < 0)
+        sys_errno = errno;
+    if (status < 0 && !sys_errno)
+        sys_errno = -status; /* libuv's own word for a failed connect is EBADF: the socket knows better */
     (void)uv_poll_stop(poll); /* always 0; lets the stream have the descriptor */
     if (sys_errno)
         set_sys_error(d, sys_errno);

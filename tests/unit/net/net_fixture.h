@@ -41,6 +41,7 @@ struct fixture {
     struct net_loop net;
     struct peer peers[PEERS_MAX];
     size_t peer_cnt;
+    int listen_fd; /* accepted connections become peers; -1: none */
     char dir[64];
 };
 
@@ -62,6 +63,7 @@ static UNUSED void fixture_init(void)
     ck_assert_int_eq(uv_loop_init(&F.uv), 0);
     ck_assert_int_eq(net_loop_init(&F.net, &F.uv, &err), ADIT_OK);
     F.peer_cnt = 0;
+    F.listen_fd = -1;
     (void)snprintf(F.dir, sizeof(F.dir), "/tmp/adit-net-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(F.dir));
 }
@@ -158,12 +160,34 @@ static UNUSED size_t peer_count(const struct peer *p, const char *text)
     return cnt;
 }
 
+/* Listen on a Unix socket in the test's directory. */
+static UNUSED void fixture_listen(const char *path, int backlog)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+    ck_assert_uint_lt(strlen(path), sizeof(a.sun_path));
+    memcpy(a.sun_path, path, strlen(path) + 1);
+    F.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    ck_assert_int_ge(F.listen_fd, 0);
+    ck_assert_int_eq(bind(F.listen_fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    ck_assert_int_eq(listen(F.listen_fd, backlog), 0);
+}
+
+static UNUSED void fixture_accept(void)
+{
+    int fd = F.listen_fd < 0 ? -1 : accept4(F.listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd >= 0)
+        (void)peer_of_fd(fd);
+}
+
 /* One turn of the loop, waiting for the loop's or a peer's events. */
 static UNUSED void turn(void)
 {
-    struct pollfd fds[PEERS_MAX + 1] = {{uv_backend_fd(&F.uv), POLLIN, 0}};
+    struct pollfd fds[PEERS_MAX + 2] = {{uv_backend_fd(&F.uv), POLLIN, 0},
+                                        {F.listen_fd, POLLIN, 0}}; /* poll skips -1 */
     int timeout = uv_backend_timeout(&F.uv);
-    nfds_t cnt = 1;
+    nfds_t cnt = 2;
 
     for (size_t i = 0; i < F.peer_cnt; i++)
         if (F.peers[i].fd >= 0 && !F.peers[i].ended && !F.peers[i].is_deaf)
@@ -171,6 +195,7 @@ static UNUSED void turn(void)
     if (timeout < 0 || timeout > 50)
         timeout = 50;
     ck_assert_int_ge(poll(fds, cnt, timeout), 0);
+    fixture_accept();
     for (size_t i = 0; i < F.peer_cnt; i++)
         peer_read(&F.peers[i]);
     (void)uv_run(&F.uv, UV_RUN_NOWAIT);
@@ -192,6 +217,7 @@ static UNUSED void settle(void)
 {
     for (int i = 0; i < 10; i++) {
         (void)uv_run(&F.uv, UV_RUN_NOWAIT);
+        fixture_accept();
         for (size_t k = 0; k < F.peer_cnt; k++)
             peer_read(&F.peers[k]);
     }
@@ -206,6 +232,8 @@ static UNUSED void fixture_fini(void)
         peer_close(&F.peers[i]);
         free(F.peers[i].bytes);
     }
+    if (F.listen_fd >= 0)
+        ck_assert_int_eq(close(F.listen_fd), 0);
     net_loop_close(&F.net);
     (void)uv_run(&F.uv, UV_RUN_DEFAULT);
     ck_assert_int_eq(uv_loop_close(&F.uv), 0);
