@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Protobuf messages as heap copies and as bytes.
+ *
+ * Theory of operation
+ *
+ * What: a deep copy is made by packing and unpacking, so that nobody copies messages field by field
+ * and a field that is added later is never forgotten.
+ */
+#include "scheduler/message.h"
+
+#include <stdlib.h>
+
+uint8_t *message_pack(const ProtobufCMessage *m, size_t *out_len)
+{
+    size_t len = protobuf_c_message_get_packed_size(m);
+    uint8_t *bytes = malloc(len + 1); /* also for an empty message */
+    if (bytes)
+        *out_len = protobuf_c_message_pack(m, bytes);
+    return bytes;
+}
+
+int message_unpack(const ProtobufCMessageDescriptor *type, struct adit_view bytes,
+                   void *out_message, struct adit_err *err)
+{
+    ProtobufCMessage *m =
+        protobuf_c_message_unpack(type, NULL, bytes.len, (const uint8_t *)bytes.ptr);
+    if (!m)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "not a %s", type->name);
+    *(ProtobufCMessage **)out_message = m;
+    return 0;
+}
+
+void *message_clone(const ProtobufCMessage *m)
+{
+    size_t len = 0;
+    uint8_t *bytes = message_pack(m, &len);
+    void *copy = bytes ? protobuf_c_message_unpack(m->descriptor, NULL, len, bytes) : NULL;
+    free(bytes);
+    return copy;
+}
+
+void message_free(void *m)
+{
+    if (m)
+        protobuf_c_message_free_unpacked(m, NULL);
+}

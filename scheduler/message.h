@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Protobuf messages as heap copies and as bytes. */
+#ifndef SCHEDULER_MESSAGE_H
+#define SCHEDULER_MESSAGE_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/view.h"
+
+/* A deep copy. Free with message_free(). Return: NULL without memory. */
+void *message_clone(const ProtobufCMessage *m);
+void message_free(void *m); /* NULL is fine */
+/* The message's bytes, on the heap (never NULL but without memory). */
+uint8_t *message_pack(const ProtobufCMessage *m, size_t *out_len);
+/* Errors: BAD_INPUT (also without memory: the library does not tell them apart). */
+ADIT_MUST_CHECK int message_unpack(const ProtobufCMessageDescriptor *type, struct adit_view bytes,
+                                   void *out_message, struct adit_err *err);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The scheduler's configuration.
+ *
+ * Theory of operation
+ *
+ * Every option is one row. --parent-fd is for a broker that starts its own scheduler: the read end
+ * of a pipe; when nobody holds the other end any more, the scheduler ends in order.
+ */
+#include "scheduler/scheduler_conf.h"
+
+#define ROW(field) offsetof(struct scheduler_conf, field)
+
+static const struct adit_conf_row rows[] = {
+    {"listen", ADIT_CONF_STRING, ROW(listen), "unix:/run/adit/scheduler.sock", 1, 1024,
+     "address to serve brokers on (unix:/path, or ip:port on the loopback)"},
+    {"data-dir", ADIT_CONF_STRING, ROW(data_dir), "/var/lib/adit/scheduler", 1, 4000,
+     "where the records are kept"},
+    {"heartbeat", ADIT_CONF_DURATION, ROW(heartbeat_ms), "2s", 100, 60000,
+     "how often a node reports; after three missed ones it gets no sandboxes"},
+    {"claim-ttl", ADIT_CONF_DURATION, ROW(claim_ttl_ms), "30s", 1000, 600000,
+     "for a placed sandbox to be confirmed by its node"},
+    {"parent-fd", ADIT_CONF_UINT, ROW(parent_fd), "0", 0, 1024,
+     "descriptor of a pipe; end when its other side is closed (0: none)"},
+    {"log-level", ADIT_CONF_STRING, ROW(log_level), "info", 1, 8, "debug, info, warn or error"},
+    {"log-json", ADIT_CONF_BOOL, ROW(log_json), "false", 0, 0, "log lines as JSON objects"},
+    {NULL, ADIT_CONF_BOOL, 0, NULL, 0, 0, NULL},
+};
+
+const struct adit_conf_spec scheduler_conf_spec = {
+    .program = "scheduler",
+    .usage = "scheduler [OPTIONS]\n",
+    .env_prefix = "ADIT_SCHEDULER",
+    .file = "/etc/adit/scheduler.conf",
+    .rows = rows,
+};

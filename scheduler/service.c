@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The RPC service: its table, and how a method writes and answers.
+ *
+ * Theory of operation
+ *
+ * What: a method checks its request, decides on the working copy, and either answers at once or
+ * writes. A write is answered when it is committed, never before: what a broker was told stays true
+ * over any crash. The copy changes with the commit (store.h), so a method never sees what may yet
+ * be undone.
+ *
+ * Ownership: a pending write (struct pending) lives until the store calls back. Its call may end
+ * earlier (the broker went away, its deadline passed): on_cancel takes it out, the write goes on.
+ * Limits: check.h for the messages, store.h for what waits for the disk.
+ */
+#include "scheduler/service.h"
+#include "scheduler/service_int.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "scheduler/message.h"
+
+/*
+ * @call: NULL when it has ended meanwhile
+ */
+struct pending {
+    struct rpc_call *call;
+    ProtobufCMessage *answer;
+    struct service_reservation reserved;
+};
+
+static void pending_free(struct pending *p)
+{
+    if (p->reserved.node)
+        registry_unreserve(p->reserved.node, &p->reserved.amount);
+    message_free(p->answer);
+    free(p);
+}
+
+static void on_written(void *user, const struct adit_err *err)
+{
+    struct pending *p = user;
+    struct rpc_call *call = p->call;
+    if (err)
+        adit_log(ADIT_LOG_ERROR, "write_failed", LOG_ERR(err));
+    if (call && err)
+        rpc_call_finish(call, err);
+    else if (call)
+        service_answer(call, p->answer);
+    pending_free(p);
+}
+
+static void on_cancel(struct rpc_call *c, int code)
+{
+    struct pending *p = rpc_call_user(c);
+    (void)code; /* whatever it was, nobody listens any more */
+    if (p)
+        p->call = NULL;
+}
+
+void service_answer(struct rpc_call *c, const ProtobufCMessage *answer)
+{
+    if (rpc_call_send(c, answer))
+        adit_log(ADIT_LOG_DEBUG, "answer_lost"); /* the call is over */
+}
+
+void service_timestamp(Google__Protobuf__Timestamp *out)
+{
+    int64_t now = adit_clock_wall_ns();
+    google__protobuf__timestamp__init(out);
+    out->seconds = now / 1000000000;
+    out->nanos = (int32_t)(now % 1000000000);
+}
+
+/* ---- writing ---- */
+
+static void free_values(struct store_change *changes, size_t cnt)
+{
+    for (size_t i = 0; i < cnt; i++)
+        free((char *)(uintptr_t)changes[i].value.ptr);
+    free(changes);
+}
+
+/* Return: NULL without memory. */
+static struct store_change *pack_changes(const struct service_change *from, size_t cnt)
+{
+    struct store_change *changes = calloc(cnt, sizeof(*changes));
+    for (size_t i = 0; changes && i < cnt; i++) {
+        changes[i].table = from[i].table;
+        changes[i].id = adit_view_str(from[i].id);
+        if (!from[i].message)
+            continue;
+        changes[i].value.ptr = (char *)message_pack(from[i].message, &changes[i].value.len);
+        if (!changes[i].value.ptr) {
+            free_values(changes, cnt);
+            return NULL;
+        }
+    }
+    return changes;
+}
+
+static struct pending *pending_new(struct rpc_call *c, const ProtobufCMessage *answer,
+                                   const struct service_reservation *reserved)
+{
+    struct pending *p = calloc(1, sizeof(*p));
+    if (!p)
+        return NULL;
+    p->call = c;
+    p->answer = message_clone(answer);
+    if (!p->answer) {
+        free(p);
+        return NULL;
+    }
+    if (reserved) {
+        p->reserved = *reserved;
+        registry_reserve(reserved->node, &reserved->amount);
+    }
+    return p;
+}
+
+static int write_changes(struct scheduler *s, const struct service_change *changes, size_t cnt,
+                         struct pending *p, struct adit_err *err)
+{
+    struct store_change *packed = pack_changes(changes, cnt);
+    if (!packed)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    int rc = store_write(s->store, packed, cnt, on_written, p, err);
+    free_values(packed, cnt);
+    return rc;
+}
+
+void service_commit(struct rpc_call *c, const struct service_change *changes, size_t cnt,
+                    const ProtobufCMessage *answer, const struct service_reservation *reserved)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct pending *p = pending_new(c, answer, reserved);
+    int rc = p ? write_changes(rpc_call_app(c), changes, cnt, p, &err)
+               : adit_err_set(&err, ADIT_ERR_NO_MEMORY, "no memory");
+    if (rc == 0) {
+        rpc_call_set_user(c, p);
+        return;
+    }
+    if (p)
+        pending_free(p);
+    rpc_call_finish(c, &err);
+}
+
+/* ---- the table ---- */
+
+#define METHOD(name, request_name, handler)                                                        \
+    {                                                                                              \
+        "/scheduler.Scheduler/" name, RPC_UNARY, &scheduler__##request_name##_request__descriptor, \
+            &scheduler__##request_name##_response__descriptor, handler, NULL, NULL, on_cancel      \
+    }
+
+static const struct rpc_method methods[] = {
+    METHOD("RegisterNode", register_node, service_register_node),
+    METHOD("Heartbeat", heartbeat, service_heartbeat),
+    METHOD("Place", place, service_place),
+    METHOD("ConfirmSandbox", confirm_sandbox, service_confirm_sandbox),
+    METHOD("ReleaseSandbox", release_sandbox, service_release_sandbox),
+    METHOD("LocateSandbox", locate_sandbox, service_locate_sandbox),
+    METHOD("PutTemplate", put_template, service_put_template),
+    METHOD("ResolveTemplate", resolve_template, service_resolve_template),
+    METHOD("ListTemplates", list_templates, service_list_templates),
+    METHOD("Authenticate", authenticate, service_authenticate),
+    METHOD("CreateKey", create_key, service_create_key),
+    METHOD("ListKeys", list_keys, service_list_keys),
+    METHOD("RevokeKey", revoke_key, service_revoke_key),
+    METHOD("Status", status, service_status),
+};
+
+static const struct rpc_service service = {
+    .methods = methods,
+    .method_cnt = sizeof(methods) / sizeof(methods[0]),
+};
+
+void service_on_request(struct http_exchange *x, const struct http_head *head)
+{
+    static const struct adit_view unknown =
+        ADIT_VIEW("{\"code\":\"unimplemented\",\"message\":\"no such method\"}");
+    const struct rpc_method *m = rpc_service_find(&service, head->target);
+    if (m)
+        rpc_server_handle(x, head, &service, m, http_server_owner(http_exchange_server(x)));
+    else if (http_exchange_header_str(x, "Content-Type", "application/json"))
+        http_exchange_reset(x);
+    else
+        http_exchange_reply(x, 404, unknown);
+}
