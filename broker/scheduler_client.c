@@ -90,10 +90,12 @@ struct call {
     void *user;
 };
 
-static bool is_no_answer(int code)
+/* The connection's failure, not the scheduler's word; that one comes without an errno. */
+static bool is_no_answer(const struct adit_err *err)
 {
-    return code == ADIT_ERR_TIMEOUT || code == ADIT_ERR_CLOSED || code == ADIT_ERR_PROTOCOL ||
-           code == ADIT_ERR_IO;
+    return err->code == ADIT_ERR_TIMEOUT || err->code == ADIT_ERR_CLOSED ||
+           err->code == ADIT_ERR_PROTOCOL || err->code == ADIT_ERR_IO ||
+           (err->code == ADIT_ERR_UNAVAILABLE && err->sys_errno);
 }
 
 static void on_answer(void *user, const ProtobufCMessage *answer, const struct adit_err *err)
@@ -101,7 +103,7 @@ static void on_answer(void *user, const ProtobufCMessage *answer, const struct a
     struct call call = *(struct call *)user;
     struct adit_err none = ADIT_ERR_INIT;
     free(user);
-    if (err && is_no_answer(err->code)) {
+    if (err && is_no_answer(err)) {
         (void)adit_err_set(&none, ADIT_ERR_UNAVAILABLE, "the scheduler does not answer: %s",
                            err->msg);
         err = &none;

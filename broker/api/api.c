@@ -22,6 +22,7 @@
 #include "rpc/status.h"
 
 #define REPLY_CAP (16u * 1024 * 1024)
+#define SEGMENT_CAP 256
 
 /* ---- answers ---- */
 
@@ -153,6 +154,8 @@ static void serve_as_team(struct api_request *rq)
 {
     if (rq->route->auth == API_ROUTE_AUTH_ADMIN)
         api_reply_error(rq, 403, NULL, "an API key does not allow this");
+    else if (rq->has_bad_id)
+        api_reply_error(rq, 400, NULL, "Invalid sandbox ID");
     else
         rq->route->handle(rq);
 }
@@ -227,24 +230,19 @@ static void authorize(struct api_request *rq)
 /* ---- dispatch ---- */
 
 /* The {sandboxID} segment: decoded, then an id and nothing else. */
-static int take_sandbox_id(struct api_request *rq, struct adit_view segment, struct adit_err *err)
+static void take_sandbox_id(struct api_request *rq, struct adit_view segment)
 {
     struct adit_buf text;
-    adit_buf_init(&text, 256);
-    int rc = segment.len > 256 ? ADIT_ERR_LIMIT : url_decode(segment, false, &text);
-    if (rc)
-        rc = adit_err_set(err, ADIT_ERR_BAD_INPUT, "Invalid sandbox ID");
-    else
-        rc = sandbox_id_parse(adit_buf_view(&text), rq->sandbox_id, err);
+    adit_buf_init(&text, SEGMENT_CAP);
+    rq->has_bad_id = url_decode(segment, false, &text) ||
+                     sandbox_id_parse(adit_buf_view(&text), rq->sandbox_id, NULL);
     adit_buf_fini(&text);
-    return rc;
 }
 
 void api_handle(void *broker, struct edge_api_request *r)
 {
     char allow[API_ROUTES_ALLOW_CAP];
     struct adit_view sandbox = {NULL, 0};
-    struct adit_err err = ADIT_ERR_INIT;
     struct api_request *rq = calloc(1, sizeof(*rq));
     if (!rq) {
         edge_api_reply(r, 503,
@@ -255,12 +253,12 @@ void api_handle(void *broker, struct edge_api_request *r)
     rq->edge = r;
     enum api_routes_result found =
         api_routes_find(edge_api_method(r), edge_api_path(r), &rq->route, &sandbox, allow);
+    if (found == API_ROUTES_FOUND && sandbox.ptr)
+        take_sandbox_id(rq, sandbox);
     if (found == API_ROUTES_UNKNOWN)
         refuse_unknown(rq);
     else if (found == API_ROUTES_WRONG_METHOD)
         refuse_method(rq, allow);
-    else if (sandbox.ptr && take_sandbox_id(rq, sandbox, &err))
-        api_reply_err(rq, NULL, &err);
     else
         authorize(rq);
 }

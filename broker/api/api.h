@@ -10,7 +10,8 @@
  * One request. owned by: itself, until it is answered; every handler answers exactly once.
  *
  * @team_id:    whose key it came with (routes with API_ROUTE_AUTH_KEY)
- * @sandbox_id: from the path, checked (routes with {sandboxID})
+ * @sandbox_id: from the path, checked (routes with {sandboxID}); else @has_bad_id, which is
+ * answered after the key was checked
  */
 struct api_request {
     struct broker *broker; /* borrowed */
@@ -19,6 +20,7 @@ struct api_request {
     uint8_t key_hash[ADIT_SHA256_LEN];
     char team_id[KEY_CACHE_TEAM_CAP];
     char sandbox_id[SANDBOX_ID_CAP];
+    bool has_bad_id;
 };
 
 /* edge_conf.on_api; @broker is the struct broker. */
