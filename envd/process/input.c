@@ -54,12 +54,14 @@ static void close_fd(struct input_queue *q)
     q->fd = -1;
 }
 
-static void fail_all(struct input_queue *q, const struct adit_err *err)
+static void fail_all(struct input_queue *q, const char *reason)
 {
-    close_fd(q);
+    struct adit_err err;
     struct adit_list *it;
+    (void)adit_err_set(&err, ADIT_ERR_IO, "error writing to process: %s", reason);
+    close_fd(q);
     while ((it = adit_list_first(&q->writes)))
-        write_done(q, ADIT_CONTAINER_OF(it, struct input_write, node), err);
+        write_done(q, ADIT_CONTAINER_OF(it, struct input_write, node), &err);
 }
 
 /* Return: bytes taken, or -errno. */
@@ -95,9 +97,7 @@ static void write_queued(struct input_queue *q)
         struct adit_view rest = adit_buf_view(&w->rest);
         int failed = write_all(q->fd, &rest);
         if (failed) {
-            struct adit_err err;
-            (void)adit_err_sys(&err, -failed, "write");
-            fail_all(q, &err);
+            fail_all(q, strerrordesc_np(-failed));
             return;
         }
         q->queued -= w->rest.len - rest.len;
@@ -183,9 +183,7 @@ static void on_poll_closed(uv_handle_t *h)
 
 bool input_queue_close(struct input_queue *q)
 {
-    struct adit_err err;
-    (void)adit_err_set(&err, ADIT_ERR_CLOSED, "process ended");
-    fail_all(q, &err);
+    fail_all(q, "it has ended");
     if (!q->has_poll)
         return false;
     q->has_poll = false;

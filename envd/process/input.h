@@ -17,7 +17,8 @@
 /*
  * One write that the process has not taken yet. Owned by its queue.
  *
- * @on_done: called once, with NULL or the error; never inside input_write(). NULL: nobody waits.
+ * @on_done: called once, with NULL or the error (IO); never inside input_write(). NULL: nobody
+ * waits.
  */
 struct input_write {
     struct adit_list node;

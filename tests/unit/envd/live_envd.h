@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "envd/init.h"
 #include "envd/process/process_table.h"
 #include "envd/server.h"
@@ -37,6 +38,7 @@ static inline int live_serve(int listen_fd, const char *token)
     static struct init init;
     struct rlimit nofile;
     struct adit_err err = ADIT_ERR_INIT;
+    adit_log_init("envd", ADIT_LOG_WARN, false);
     init_process(&nofile);
     if (uv_loop_init(&envd.uv) != 0 || net_loop_init(&envd.net, &envd.uv, &err) != ADIT_OK ||
         state_setup(&envd, &err) != ADIT_OK ||
