@@ -83,8 +83,17 @@ static int write_float(struct adit_buf *b, float v)
     return adit_buf_append_str(b, text);
 }
 
+/* A value must be written where nobody made the message: an entry of a map that came without one.
+ */
+static int write_empty(struct adit_buf *b, const ProtobufCMessageDescriptor *type)
+{
+    return adit_buf_append_str(b, pbjson_is_timestamp(type) ? "\"1970-01-01T00:00:00Z\"" : "{}");
+}
+
 static int write_value(struct adit_buf *b, const ProtobufCFieldDescriptor *f, const void *slot)
 {
+    const ProtobufCMessage *msg;
+
     switch (f->type) {
     case PROTOBUF_C_TYPE_INT32:
     case PROTOBUF_C_TYPE_SINT32:
@@ -113,7 +122,8 @@ static int write_value(struct adit_buf *b, const ProtobufCFieldDescriptor *f, co
     case PROTOBUF_C_TYPE_BYTES:
         return write_bytes(b, slot);
     case PROTOBUF_C_TYPE_MESSAGE:
-        return write_message(b, *(ProtobufCMessage *const *)slot);
+        msg = *(ProtobufCMessage *const *)slot;
+        return msg ? write_message(b, msg) : write_empty(b, f->descriptor);
     }
     return ADIT_ERR_BUG;
 }

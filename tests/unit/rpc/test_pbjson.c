@@ -171,7 +171,7 @@ START_TEST(pbjson_takes_maps)
     expect_same("{\"stringMap\":{\"\":\"\",\"a b\":\"c\",\"\xC3\xA4\":\"\\n\"}}");
     expect_same("{\"int32Map\":{\"-1\":{\"name\":\"x\"},\"2\":{}}}");
     expect_same("{\"uint64Map\":{\"18446744073709551615\":\"AA==\"}}");
-    expect_same("{\"boolMap\":{\"true\":1,\"false\":0.5}}");
+    expect_same("{\"boolMap\":{\"true\":\"1\",\"false\":\"-5\"}}");
     expect_same("{\"fakes\":[{\"key\":\"a\",\"value\":\"b\"}]}");
     expect("{\"int32Map\":{\"1\":{\"name\":\"x\"},\"1.0\":{}}}", "{\"int32Map\":{\"1\":{}}}");
     expect("{\"stringMap\":{\"a\":\"1\",\"b\":\"2\",\"\\u0061\":\"3\"}}",
@@ -651,6 +651,20 @@ START_TEST(pbjson_replaces_what_is_not_utf8_when_it_writes)
 }
 END_TEST
 
+START_TEST(pbjson_writes_a_map_entry_that_came_without_a_value)
+{
+    static const uint8_t entry_without_value[] = {0xA2, 0x03, 0x02, 0x08, 0x05};
+    ProtobufCMessage *msg = protobuf_c_message_unpack(
+        &every__every__descriptor, NULL, sizeof(entry_without_value), entry_without_value);
+    ck_assert_ptr_nonnull(msg);
+    adit_buf_init(&written, TEXT_CAP);
+    ck_assert_int_eq(pbjson_encode(msg, &written), 0);
+    ck_assert(adit_view_eq_str(adit_buf_view(&written), "{\"int32Map\":{\"5\":{}}}"));
+    adit_buf_fini(&written);
+    protobuf_c_message_free_unpacked(msg, NULL);
+}
+END_TEST
+
 START_TEST(pbjson_stops_at_the_maximum_of_the_buffer)
 {
     uint8_t bytes[1000] = {0};
@@ -682,4 +696,5 @@ SUITE_MAIN("pbjson", pbjson_writes_defaults_as_nothing, pbjson_takes_both_forms_
            pbjson_takes_hostile_repetition_in_linear_time,
            pbjson_writes_events_as_the_contract_shows_them,
            pbjson_replaces_what_is_not_utf8_when_it_writes,
+           pbjson_writes_a_map_entry_that_came_without_a_value,
            pbjson_stops_at_the_maximum_of_the_buffer)
