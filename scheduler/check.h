@@ -9,6 +9,7 @@
 
 #define CHECK_ID_MAX 64
 #define CHECK_TEXT_MAX 256
+#define CHECK_KEY_NAME_MAX 128
 #define CHECK_PATH_MAX 4096
 #define CHECK_CMD_MAX (16 * 1024)
 #define CHECK_CPUS_MAX 65536u

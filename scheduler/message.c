@@ -20,6 +20,17 @@ uint8_t *message_pack(const ProtobufCMessage *m, size_t *out_len)
     return bytes;
 }
 
+bool message_eq(const ProtobufCMessage *a, const ProtobufCMessage *b)
+{
+    size_t a_len = 0, b_len = 0;
+    uint8_t *a_bytes = message_pack(a, &a_len);
+    uint8_t *b_bytes = message_pack(b, &b_len);
+    bool is_eq = a_bytes && b_bytes && a_len == b_len && memcmp(a_bytes, b_bytes, a_len) == 0;
+    free(a_bytes);
+    free(b_bytes);
+    return is_eq;
+}
+
 int message_unpack(const ProtobufCMessageDescriptor *type, struct adit_view bytes,
                    void *out_message, struct adit_err *err)
 {

@@ -12,6 +12,8 @@ void *message_clone(const ProtobufCMessage *m);
 void message_free(void *m); /* NULL is fine */
 /* The message's bytes, on the heap (never NULL but without memory). */
 uint8_t *message_pack(const ProtobufCMessage *m, size_t *out_len);
+/* Same bytes; false also without memory. */
+bool message_eq(const ProtobufCMessage *a, const ProtobufCMessage *b);
 /* Errors: BAD_INPUT (also without memory: the library does not tell them apart). */
 ADIT_MUST_CHECK int message_unpack(const ProtobufCMessageDescriptor *type, struct adit_view bytes,
                                    void *out_message, struct adit_err *err);

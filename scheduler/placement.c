@@ -27,7 +27,7 @@ static const char *const verdict_words[PLACEMENT_VERDICT_CNT] = {
 };
 
 struct dimension {
-    const char *what;
+    const char *what, *unit;
     uint64_t need, used, capacity;
 };
 
@@ -38,15 +38,17 @@ static void measure(const struct registry_node *n, const Scheduler__Template *t,
 {
     const Scheduler__Resources *cap = n->info->capacity;
     const Scheduler__Resources *need = t->resources;
-    out[0] = (struct dimension){"CPUs", need->cpu_count, n->used.cpu_cnt, cap->cpu_count};
+    out[0] = (struct dimension){"CPUs", "", need->cpu_count, n->used.cpu_cnt, cap->cpu_count};
     out[1] =
-        (struct dimension){"MiB of memory", need->memory_mb, n->used.memory_mb, cap->memory_mb};
-    out[2] = (struct dimension){"MiB of disk", need->disk_mb, n->used.disk_mb, cap->disk_mb};
-    out[3] = (struct dimension){"sandboxes", 1, n->used.sandbox_cnt, n->info->sandbox_max};
+        (struct dimension){"memory", " MiB", need->memory_mb, n->used.memory_mb, cap->memory_mb};
+    out[2] = (struct dimension){"disk", " MiB", need->disk_mb, n->used.disk_mb, cap->disk_mb};
+    out[3] = (struct dimension){"sandboxes", "", 1, n->used.sandbox_cnt, n->info->sandbox_max};
 }
 
 static uint64_t free_of(const struct dimension *d)
 {
+    if (d->capacity == 0) /* the node does not count it */
+        return UINT64_MAX;
     return d->used < d->capacity ? d->capacity - d->used : 0;
 }
 
@@ -74,18 +76,18 @@ static enum placement_verdict judge_size(const struct registry_node *n,
     struct dimension d[DIMENSION_CNT];
     measure(n, need->template, d);
     for (size_t i = 0; i < DIMENSION_CNT; i++) {
-        if (d[i].need <= d[i].capacity)
+        if (d[i].capacity == 0 || d[i].need <= d[i].capacity)
             continue;
-        (void)snprintf(why, PLACEMENT_WHY_CAP, "%" PRIu64 " %s needed, has %" PRIu64, d[i].need,
-                       d[i].what, d[i].capacity); /* may be cut */
+        (void)snprintf(why, PLACEMENT_WHY_CAP, "%s: %" PRIu64 "%s needed, has %" PRIu64, d[i].what,
+                       d[i].need, d[i].unit, d[i].capacity); /* fits */
         return PLACEMENT_INCOMPATIBLE;
     }
     for (size_t i = 0; i < DIMENSION_CNT; i++) {
         if (d[i].need <= free_of(&d[i]))
             continue;
         (void)snprintf(why, PLACEMENT_WHY_CAP,
-                       "%" PRIu64 " %s needed, %" PRIu64 " of %" PRIu64 " free", d[i].need,
-                       d[i].what, free_of(&d[i]), d[i].capacity); /* may be cut */
+                       "%s: %" PRIu64 "%s needed, %" PRIu64 " of %" PRIu64 " free", d[i].what,
+                       d[i].need, d[i].unit, free_of(&d[i]), d[i].capacity); /* fits */
         return PLACEMENT_FULL;
     }
     return PLACEMENT_FITS;

@@ -105,6 +105,18 @@ int registry_put_node(struct registry *r, Scheduler__Node *take_info, uint64_t n
     return 0;
 }
 
+/* A release or a registration may have overtaken another message: then only the whole list helps.
+ */
+static int check_count(struct registry_node *n, struct adit_err *err)
+{
+    n->mismatches = n->info->sandbox_cnt == n->used.sandbox_cnt ? 0 : n->mismatches + 1;
+    if (n->mismatches < REGISTRY_MISMATCHES_MAX)
+        return 0;
+    n->mismatches = 0;
+    return adit_err_set(err, ADIT_ERR_NOT_FOUND, "node '%s' runs other sandboxes than on record",
+                        n->info->node_id);
+}
+
 int registry_hear(struct registry *r, const Scheduler__Node *info, uint64_t now_ms,
                   struct adit_err *err)
 {
@@ -115,7 +127,7 @@ int registry_hear(struct registry *r, const Scheduler__Node *info, uint64_t now_
     if (!copy)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     set_info(n, copy, now_ms);
-    return 0;
+    return check_count(n, err);
 }
 
 void registry_reserve(struct registry_node *n, const Scheduler__Resources *need)

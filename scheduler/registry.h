@@ -10,6 +10,9 @@
 
 #define REGISTRY_NODES_MAX 1024
 #define REGISTRY_SANDBOXES_MAX 65536
+/* Heartbeats in a row that count other sandboxes than we do, until the node must register again.
+ * One is no sign: creates and ends are always under way. */
+#define REGISTRY_MISMATCHES_MAX 5
 
 struct registry_amount {
     uint64_t cpu_cnt, memory_mb, disk_mb, sandbox_cnt;
@@ -18,11 +21,13 @@ struct registry_amount {
 /*
  * @info:     as registered, or as the last heartbeat said. owned
  * @heard_ms: when it was heard of last
+ * @mismatches: heartbeats in a row that counted other sandboxes than we do
  * @used:     by records, claims, and reservations for claims that are on their way to the store
  */
 struct registry_node {
     Scheduler__Node *info;
     uint64_t heard_ms;
+    unsigned mismatches;
     struct registry_amount used;
     struct adit_list sandboxes;
 };
@@ -63,8 +68,8 @@ ADIT_MUST_CHECK int registry_put_sandbox(struct registry *r,
                                          uint64_t now_ms, struct adit_err *err);
 void registry_drop_sandbox(struct registry *r, struct adit_view sandbox_id);
 
-/* What a heartbeat says; nothing of it is stored. Errors: NOT_FOUND (unknown node, or another
- * incarnation), NO_MEMORY. */
+/* What a heartbeat says; nothing of it is stored. Errors: NOT_FOUND (unknown node, another
+ * incarnation, or our records have differed for too long), NO_MEMORY. */
 ADIT_MUST_CHECK int registry_hear(struct registry *r, const Scheduler__Node *info, uint64_t now_ms,
                                   struct adit_err *err);
 

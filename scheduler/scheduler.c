@@ -116,16 +116,23 @@ static void on_broken(void *owner, const struct adit_err *err)
 
 /* ---- the default team ---- */
 
+struct team_write {
+    bool is_done;
+    struct adit_err err;
+};
+
 static void on_team_written(void *user, const struct adit_err *err)
 {
-    (void)user;
+    struct team_write *w = user;
+    w->is_done = true;
     if (err)
-        adit_log(ADIT_LOG_ERROR, "default_team_not_written", LOG_ERR(err));
+        w->err = *err;
 }
 
-/* Written before anything else can be: the store keeps the order. */
-static int create_default_team(struct scheduler *s, struct adit_err *err)
+/* Runs the loop, in which nothing but the store is yet, until it is committed. */
+static int create_default_team(struct scheduler *s, uv_loop_t *uv, struct adit_err *err)
 {
+    struct team_write write = {false, ADIT_ERR_INIT};
     Scheduler__Store__TeamRecord team;
     char name[] = "default", id[37];
     struct store_change change = {.table = STORE_TEAM};
@@ -139,8 +146,14 @@ static int create_default_team(struct scheduler *s, struct adit_err *err)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     change.id = adit_view_str(id);
     change.value.ptr = (char *)bytes;
-    int rc = store_write(s->store, &change, 1, on_team_written, NULL, err);
+    int rc = store_write(s->store, &change, 1, on_team_written, &write, err);
     free(bytes);
+    while (rc == 0 && !write.is_done)
+        (void)uv_run(uv, UV_RUN_ONCE); /* what it returns says nothing about us */
+    if (rc == 0 && write.err.code) {
+        *err = write.err;
+        rc = write.err.code;
+    }
     if (rc == 0)
         adit_log(ADIT_LOG_INFO, "default_team_created", LOG_S("team", id));
     return rc;
@@ -198,7 +211,7 @@ static int open_store(struct scheduler *s, uv_loop_t *uv, struct adit_err *err)
     if (rc == 0)
         rc = group_commit_open(uv, path, &owner, &s->store, err);
     if (rc == 0 && !s->team_cnt)
-        rc = create_default_team(s, err);
+        rc = create_default_team(s, uv, err);
     return rc;
 }
 

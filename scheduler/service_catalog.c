@@ -96,6 +96,8 @@ void service_put_template(struct rpc_call *c, const ProtobufCMessage *m)
 {
     const Scheduler__PutTemplateRequest *q = (const Scheduler__PutTemplateRequest *)m;
     struct scheduler *s = rpc_call_app(c);
+    Scheduler__PutTemplateResponse answer = SCHEDULER__PUT_TEMPLATE_RESPONSE__INIT;
+    const Scheduler__Template *known;
     struct adit_err err = ADIT_ERR_INIT;
 
     int rc = check_template(q->template_, &err);
@@ -104,6 +106,11 @@ void service_put_template(struct rpc_call *c, const ProtobufCMessage *m)
         rc = adit_err_set(&err, ADIT_ERR_LIMIT, "there are %d templates already", TEMPLATES_MAX);
     if (rc) {
         rpc_call_finish(c, &err);
+        return;
+    }
+    known = templates_by_id(&s->templates, q->template_->template_id);
+    if (known && message_eq(&known->base, &q->template_->base)) {
+        service_answer(c, &answer.base); /* brokers repeat what they have */
         return;
     }
     adit_log(ADIT_LOG_INFO, "template_put", LOG_S("template", q->template_->template_id),
@@ -190,17 +197,16 @@ void service_authenticate(struct rpc_call *c, const ProtobufCMessage *m)
 static int check_new_key(const struct scheduler *s, const Scheduler__CreateKeyRequest *q,
                          struct adit_err *err)
 {
-    int rc = check_text("name", q->name, CHECK_ID_MAX, err);
+    int rc = check_text("name", q->name, CHECK_KEY_NAME_MAX, err);
     if (rc == 0 && q->team_id[0])
         rc = check_name("team_id", q->team_id, err);
-    if (rc == 0 && q->team_id[0] && strcmp(q->team_id, s->default_team) != 0)
-        rc = adit_err_set(err, ADIT_ERR_NOT_FOUND, "team '%s' not found", q->team_id);
     if (rc == 0 && keys_cnt(&s->keys) >= KEYS_MAX)
         rc = adit_err_set(err, ADIT_ERR_LIMIT, "there are %d keys already", KEYS_MAX);
     return rc;
 }
 
-static void create_key(struct rpc_call *c, struct scheduler *s, char *name)
+static void create_key(struct rpc_call *c, struct scheduler *s,
+                       const Scheduler__CreateKeyRequest *q)
 {
     Scheduler__Key key;
     Scheduler__Store__KeyRecord record;
@@ -217,15 +223,16 @@ static void create_key(struct rpc_call *c, struct scheduler *s, char *name)
     adit_rand_uuid(id);
     service_timestamp(&now);
     key.key_id = id;
-    key.name = name;
-    key.team_id = s->default_team;
+    key.name = q->name;
+    key.team_id = q->team_id[0] ? q->team_id : s->default_team;
     key.masked = masked;
     key.created_at = &now;
     record.key = &key;
     record.sha256 = (ProtobufCBinaryData){sizeof(sha256), sha256};
     answer.key = &key;
     answer.secret = secret;
-    adit_log(ADIT_LOG_INFO, "key_created", LOG_S("key", id), LOG_S("name", name));
+    adit_log(ADIT_LOG_INFO, "key_created", LOG_S("key", id), LOG_S("name", q->name),
+             LOG_S("team", key.team_id));
     service_commit(c, &change, 1, &answer.base, NULL);
 }
 
@@ -238,7 +245,7 @@ void service_create_key(struct rpc_call *c, const ProtobufCMessage *m)
     if (check_new_key(s, q, &err))
         rpc_call_finish(c, &err);
     else
-        create_key(c, s, q->name);
+        create_key(c, s, q);
 }
 
 static int compare_keys(const void *a, const void *b)

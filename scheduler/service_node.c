@@ -142,10 +142,26 @@ static int check_room(const struct scheduler *s, const Scheduler__RegisterNodeRe
     return 0;
 }
 
+/* A broker that introduces itself again often has nothing new to say: that needs no write. */
+static void finish_registration(struct rpc_call *c, const Scheduler__RegisterNodeRequest *q,
+                                const struct reconciliation *r)
+{
+    Scheduler__RegisterNodeResponse answer = SCHEDULER__REGISTER_NODE_RESPONSE__INIT;
+    struct scheduler *s = rpc_call_app(c);
+
+    adit_log(ADIT_LOG_INFO, "node_registered", LOG_S("node", q->node->node_id),
+             LOG_S("incarnation", q->node->incarnation), LOG_U("sandboxes", q->n_sandboxes),
+             LOG_U("changes", r->change_cnt - 1));
+    answer.heartbeat_ms = (uint32_t)s->conf->heartbeat_ms;
+    if (r->change_cnt == 1 && registry_hear(&s->registry, q->node, scheduler_now_ms(), NULL) == 0)
+        service_answer(c, &answer.base);
+    else
+        service_commit(c, r->changes, r->change_cnt, &answer.base, NULL);
+}
+
 void service_register_node(struct rpc_call *c, const ProtobufCMessage *m)
 {
     const Scheduler__RegisterNodeRequest *q = (const Scheduler__RegisterNodeRequest *)m;
-    Scheduler__RegisterNodeResponse answer = SCHEDULER__REGISTER_NODE_RESPONSE__INIT;
     struct scheduler *s = rpc_call_app(c);
     struct reconciliation r = {0};
     struct adit_err err = ADIT_ERR_INIT;
@@ -155,15 +171,10 @@ void service_register_node(struct rpc_call *c, const ProtobufCMessage *m)
         rc = check_room(s, q, &err);
     if (rc == 0)
         rc = reconcile(s, q, &r, &err);
-    if (rc == 0) {
-        adit_log(ADIT_LOG_INFO, "node_registered", LOG_S("node", q->node->node_id),
-                 LOG_S("incarnation", q->node->incarnation), LOG_U("sandboxes", q->n_sandboxes),
-                 LOG_U("changes", r.change_cnt - 1));
-        answer.heartbeat_ms = (uint32_t)s->conf->heartbeat_ms;
-        service_commit(c, r.changes, r.change_cnt, &answer.base, NULL);
-    } else {
+    if (rc == 0)
+        finish_registration(c, q, &r);
+    else
         rpc_call_finish(c, &err);
-    }
     free(r.changes);
     free(r.records);
 }

@@ -45,8 +45,6 @@ static int code_of(sqlite3 *handle, int rc)
         return ADIT_ERR_NO_SPACE;
     case SQLITE_NOMEM:
         return ADIT_ERR_NO_MEMORY;
-    case SQLITE_BUSY:
-        return ADIT_ERR_UNAVAILABLE;
     case SQLITE_NOTADB:
         return ADIT_ERR_BAD_INPUT;
     case SQLITE_IOERR: {
@@ -60,6 +58,8 @@ static int code_of(sqlite3 *handle, int rc)
 
 static int fail(struct sqlite_db *db, int rc, const char *what, struct adit_err *err)
 {
+    if ((rc & 0xff) == SQLITE_BUSY)
+        return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "another scheduler uses the file");
     return adit_err_set(err, code_of(db->handle, rc), "%s: %s", what,
                         db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc));
 }
