@@ -6,9 +6,9 @@
  *
  * Every option is one row below. What a row leaves empty has a place of its own: programs beside
  * the broker's, templates in the state directory, as many relay loops as cores. Paths are made
- * absolute once, because the launcher and the scheduler are other processes. CPU and memory may be
- * promised several times over: sandboxes are mostly idle, limits are enforced by cgroups, and the
- * sum is bounded here.
+ * absolute once, because the launcher and the scheduler are other processes. CPU, memory and disk
+ * may be promised several times over: sandboxes are mostly idle, limits are enforced by cgroups,
+ * and the sum is bounded here.
  */
 #include "broker/broker_conf.h"
 
@@ -54,6 +54,8 @@ static const struct adit_conf_row rows[] = {
      "virtual CPUs given out, in percent of the machine's"},
     {"memory-overcommit", ADIT_CONF_UINT, ROW(memory_percent), "400", 1, 1000000,
      "memory given out, in percent of the machine's"},
+    {"disk-overcommit", ADIT_CONF_UINT, ROW(disk_percent), "1000", 1, 1000000,
+     "disk space given out, in percent of the state directory's file system"},
     {"header-timeout", ADIT_CONF_DURATION, ROW(header_ms), "10s", 100, HOUR,
      "for a request's head to arrive"},
     {"body-timeout", ADIT_CONF_DURATION, ROW(body_ms), "60s", 100, 24 * HOUR,

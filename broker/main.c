@@ -219,8 +219,9 @@ static int open_node(struct program *p, struct adit_err *err)
         .ready_ms = b->conf.ready_ms,
         .pids_max = (uint32_t)b->conf.pids_max,
     };
-    admission_init(&conf.admission, b->conf.cpu_percent, b->conf.memory_percent,
-                   b->conf.sandbox_max);
+    struct admission_conf limits = {b->conf.cpu_percent, b->conf.memory_percent,
+                                    b->conf.disk_percent, b->conf.sandbox_max};
+    admission_init(&conf.admission, &limits, b->conf.state_dir);
     return node_new(&conf, &b->node, err);
 }
 

@@ -149,6 +149,8 @@ static void fill_node(const struct registration *r, struct node_message *m)
     m->capacity.memory_mb = a->memory_mb_cap;
     m->allocated.cpu_count = (uint32_t)a->cpu_used;
     m->allocated.memory_mb = a->memory_mb_used;
+    m->capacity.disk_mb = a->disk_mb_cap;
+    m->allocated.disk_mb = a->disk_mb_used;
     m->node.capacity = &m->capacity;
     m->node.allocated = &m->allocated;
     m->node.sandbox_cnt = (uint32_t)a->sandbox_cnt;

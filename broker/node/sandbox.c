@@ -79,7 +79,7 @@ void sandbox_free(struct sandbox *s)
 
 struct admission_ask sandbox_ask(const struct sandbox *s)
 {
-    return (struct admission_ask){s->record.cpu_count, s->record.memory_mb};
+    return (struct admission_ask){s->record.cpu_count, s->record.memory_mb, s->record.disk_mb};
 }
 
 /* ---- answers to those who wait ---- */
