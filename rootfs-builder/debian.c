@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mmdebstrap, told what a sandbox's root needs.
+ *
+ * Theory of operation
+ *
+ * What:   a minimal Debian, the packages that clients expect in every sandbox, and what apt cannot
+ * do: the user, its rights, a few files. The agent is not in it: it is mounted at start. Size:   no
+ * recommended packages, no documentation, no translations, no package lists, no caches. apt:    the
+ * host's sources are in the template too, so that apt-get works in a sandbox that may reach them;
+ * settings of proxies are used for the build only, for they may hold passwords. Trust:  packages
+ * are checked by apt against the host's keys. Their scripts run as root in a chroot: whoever names
+ * packages decides what runs on the build host.
+ */
+#include "rootfs-builder/debian.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/encode.h"
+#include "base/file.h"
+#include "base/sha256.h"
+
+#define ARGS_MAX (32 + APT_HOST_SOURCES_MAX)
+#define INPUTS_CAP (8u * 1024 * 1024)
+
+static const char packages[] =
+    "apt,bash,bash-completion,ca-certificates,curl,git,iproute2,less,"
+    "nano,ncurses-bin,netbase,procps,python-is-python3,python3,python3-pip,"
+    "python3-venv,sudo,tzdata,xz-utils";
+
+static const char *const dpkg_options[] = {
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/info/*",
+    "--dpkgopt=path-exclude=/usr/share/lintian/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-include=/usr/share/locale/locale.alias",
+    /* The sandbox is the user's: pip may install into it. */
+    "--dpkgopt=path-exclude=/usr/lib/python3*/EXTERNALLY-MANAGED",
+};
+
+/* Run by mmdebstrap; $1 is the new root. */
+static const char setup[] =
+    "#!/bin/sh\n"
+    "set -eu; cd \"$1\"\n"
+    "chroot . useradd --create-home --uid 1000 --user-group --shell /bin/bash user\n"
+    "chmod 0644 home/user/.bashrc home/user/.profile\n"
+    "echo 'user ALL=(ALL:ALL) NOPASSWD: ALL' >etc/sudoers.d/user\n"
+    "chmod 0440 etc/sudoers.d/user\n"
+    "mkdir code && chmod 0777 code && chmod -R a+rwX usr/local\n"
+    "echo e2b >etc/hostname\n"
+    "printf '127.0.0.1 localhost e2b\\n::1 localhost ip6-localhost\\n' >etc/hosts\n"
+    "echo 'nameserver 127.0.0.1' >etc/resolv.conf\n"
+    "echo 'LANG=C.UTF-8' >etc/default/locale\n"
+    "sed -i /Proxy/d etc/apt/apt.conf.d/99mmdebstrap\n"
+    "for d in keyrings trusted.gpg.d; do\n"
+    "  [ ! -d /etc/apt/$d ] || cp -a --no-clobber /etc/apt/$d etc/apt/\n"
+    "done\n";
+
+bool debian_is_package_list(struct adit_view list)
+{
+    for (size_t i = 0; i < list.len; i++) {
+        char c = list.ptr[i];
+        bool is_first = i == 0 || list.ptr[i - 1] == ',';
+        bool is_plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (is_first ? !is_plain : !is_plain && !strchr("+.-,", c))
+            return false;
+    }
+    return list.len == 0 || list.ptr[list.len - 1] != ',';
+}
+
+/* Append one input so that no two lists of inputs look the same. */
+static int add_input(struct adit_buf *inputs, const char *name, struct adit_view value)
+{
+    int rc = adit_buf_appendf(inputs, "%s %zu\n", name, value.len);
+    return rc ? rc : adit_buf_append_view(inputs, value);
+}
+
+static int add_options(struct adit_buf *inputs, const struct builder_conf *conf)
+{
+    const struct {
+        const char *name, *value;
+    } texts[] = {{"alias", conf->alias},
+                 {"suite", conf->suite},
+                 {"packages", conf->packages},
+                 {"user", conf->default_user},
+                 {"dir", conf->default_workdir},
+                 {"start", conf->start_cmd},
+                 {"ready", conf->ready_cmd},
+                 {"base", packages},
+                 {"setup", setup}};
+    int rc =
+        adit_buf_appendf(inputs, "format %d cpu %llu memory %llu disk %llu\n", BUILDER_FORMAT,
+                         (unsigned long long)conf->cpu_count, (unsigned long long)conf->memory_mb,
+                         (unsigned long long)conf->disk_mb);
+    for (size_t i = 0; !rc && i < sizeof(texts) / sizeof(texts[0]); i++)
+        rc = add_input(inputs, texts[i].name, adit_view_str(texts[i].value));
+    for (size_t i = 0; !rc && i < sizeof(dpkg_options) / sizeof(dpkg_options[0]); i++)
+        rc = add_input(inputs, "dpkg", adit_view_str(dpkg_options[i]));
+    return rc;
+}
+
+int debian_fingerprint(const struct builder_conf *conf, const struct apt_host *apt,
+                       char out[TEMPLATE_OUT_FINGERPRINT_LEN + 1], struct adit_err *err)
+{
+    struct adit_buf inputs;
+    uint8_t digest[ADIT_SHA256_LEN];
+    adit_buf_init(&inputs, INPUTS_CAP);
+    int rc = add_options(&inputs, conf);
+    if (!rc)
+        rc = add_input(&inputs, "settings", adit_buf_view(&apt->settings));
+    for (size_t i = 0; !rc && i < apt->source_cnt; i++) {
+        rc = add_input(&inputs, "source", adit_view_str(apt->sources[i]));
+        if (!rc)
+            rc = adit_file_read(AT_FDCWD, apt->sources[i], &inputs, err);
+    }
+    if (!rc) {
+        adit_sha256(adit_buf_view(&inputs), digest);
+        adit_hex_encode(digest, sizeof(digest), out);
+    }
+    adit_buf_fini(&inputs);
+    return rc ? adit_err_set(err, rc, "package sources cannot be read, or do not fit") : 0;
+}
+
+/* Run and wait. Its messages go to stderr. */
+static int run(char *const argv[], struct adit_err *err)
+{
+    char *envp[] = {(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+                    (char[]){"LC_ALL=C.UTF-8"}, (char[]){"DEBIAN_FRONTEND=noninteractive"}, NULL};
+    pid_t pid;
+    int status;
+    int rc = posix_spawnp(&pid, argv[0], NULL, NULL, argv, envp);
+    if (rc == ENOENT)
+        return adit_err_set(err, ADIT_ERR_PRECONDITION, "%s is not installed", argv[0]);
+    if (rc)
+        return adit_err_sys(err, rc, "start %s", argv[0]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    return adit_err_set(err, ADIT_ERR_IO, "%s failed with status %d", argv[0],
+                        WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+/* The file /.e2b, by which programs inside see what they run in. */
+static int write_marker(const struct template_out *t, const char *root, struct adit_err *err)
+{
+    char path[4096 + 8], text[256];
+    (void)snprintf(path, sizeof(path), "%s/.e2b", root);
+    (void)snprintf(text, sizeof(text), "ENV_ID=%s\nTEMPLATE_ID=%s\nBUILD_ID=%s\n", t->template_id,
+                   t->template_id, t->build_id);
+    return adit_file_replace(AT_FDCWD, path, adit_view_str(text), 0644, err);
+}
+
+int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
+                 const struct template_out *t, const char *work_dir, struct adit_err *err)
+{
+    char root[4096], settings[4096], script[4096], include[4096], apt_option[4200], hook[4200];
+    char *argv[ARGS_MAX] = {(char[]){"mmdebstrap"},
+                            (char[]){"--mode=root"},
+                            (char[]){"--variant=minbase"},
+                            (char[]){"--format=directory"},
+                            (char[]){"--skip=output/dev"},
+                            (char[]){"--aptopt=Acquire::Languages \"none\""},
+                            include,
+                            apt_option,
+                            hook};
+    size_t argc = 9;
+
+    if (geteuid() != 0)
+        return adit_err_set(err, ADIT_ERR_PRECONDITION, "building a template needs root");
+    (void)snprintf(root, sizeof(root), "%s/root", work_dir);
+    (void)snprintf(settings, sizeof(settings), "%s/apt.conf", work_dir);
+    (void)snprintf(include, sizeof(include), "--include=%s%s%s", packages,
+                   conf->packages[0] ? "," : "", conf->packages);
+    (void)snprintf(apt_option, sizeof(apt_option), "--aptopt=%s", settings);
+    (void)snprintf(script, sizeof(script), "%s/setup", work_dir);
+    (void)snprintf(hook, sizeof(hook), "--customize-hook=%s", script);
+    for (size_t i = 0; i < sizeof(dpkg_options) / sizeof(dpkg_options[0]); i++)
+        argv[argc++] = strdupa(dpkg_options[i]);
+    argv[argc++] = conf->suite;
+    argv[argc++] = root;
+    for (size_t i = 0; i < apt->source_cnt; i++)
+        argv[argc++] = apt->sources[i];
+    argv[argc] = NULL;
+
+    int rc = adit_file_replace(AT_FDCWD, settings, adit_buf_view(&apt->settings), 0600, err);
+    if (!rc)
+        rc = adit_file_replace(AT_FDCWD, script, adit_view_str(setup), 0700, err);
+    if (!rc)
+        rc = run(argv, err);
+    if (!rc && (unlink(settings) || unlink(script)))
+        rc = adit_err_sys(err, errno, "remove %s", settings);
+    return rc ? rc : write_marker(t, root, err);
+}
