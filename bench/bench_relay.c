@@ -4,15 +4,16 @@
  *
  * Theory of operation
  *
- * What: every part is a process of its own, forked from here: a stub guest on two Unix sockets (with
- * the channel handshake for us, without it for the peers), our relay on a loopback port, nginx with one
- * worker if it is installed, and a plain read/write relay without HTTP. wrk measures small requests;
- * a client here measures one body of BODY_BYTES in each direction; RSS is read from /proc.
+ * What: every part is a process of its own, forked from here: a stub guest on two Unix sockets
+ * (with the channel handshake for us, without it for the peers), our relay on a loopback port,
+ * nginx with one worker if it is installed, and a plain read/write relay without HTTP. wrk measures
+ * small requests; a client here measures one body of BODY_BYTES in each direction; RSS is read from
+ * /proc.
  *
- * Figures: requests a second, CPU time of the relaying process a request (which a busy machine distorts
- * less), MiB/s and their ratio to the plain relay, bytes of RSS an idle connection.
+ * Figures: requests a second, CPU time of the relaying process a request (which a busy machine
+ * distorts less), MiB/s and their ratio to the plain relay, bytes of RSS an idle connection.
  *
- * Usage: bench_relay [seconds of each wrk run, default 5] ; bench_relay serve: only start the relay and the stub
+ * Usage: bench_relay [seconds of each wrk run, default 5]
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -124,9 +125,9 @@ static pid_t start(void (*run)(int fd), int fd)
 
 struct stub_conn {
     int fd;
-    bool greeted;       /* the handshake is over */
-    uint64_t to_send;   /* of a large reply */
-    uint64_t to_take;   /* of a large request */
+    bool greeted;     /* the handshake is over */
+    uint64_t to_send; /* of a large reply */
+    uint64_t to_take; /* of a large request */
     size_t len;
     char in[4096];
 };
@@ -432,7 +433,8 @@ static double cpu_s(pid_t pid)
         die(path);
     (void)fclose(f);
     p = strrchr(line, ')');
-    if (!p || sscanf(p, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &utime, &stime) != 2)
+    if (!p ||
+        sscanf(p, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &utime, &stime) != 2)
         die(path);
     return (double)(utime + stime) / (double)sysconf(_SC_CLK_TCK);
 }
@@ -452,7 +454,8 @@ static long rss_bytes(pid_t pid)
 }
 
 /* wrk for @seconds: requests a second. */
-static void measure_requests(const char *name, pid_t pid, uint16_t port, int connections, int seconds)
+static void measure_requests(const char *name, pid_t pid, uint16_t port, int connections,
+                             int seconds)
 {
     char command[256], line[256];
     double rate = 0, before = cpu_s(pid), cpu;
@@ -511,8 +514,8 @@ static double measure_upload(uint16_t port)
     uint64_t left = BODY_BYTES, reply = 1;
     int fd = tcp_connect(port);
     double t = now_s();
-    int n = snprintf(head, sizeof(head), "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %llu\r\n\r\n",
-                     BODY_BYTES);
+    int n = snprintf(head, sizeof(head),
+                     "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %llu\r\n\r\n", BODY_BYTES);
 
     if (!send_all(fd, head, (size_t)n))
         die("upload");

@@ -9,13 +9,13 @@
  *   BUSY_PEER ──tick──> (connect) ──> CONNECTING ──> WAIT_OK ──> WAIT_TUNNEL ──> over
  *      ^──────EAGAIN───────┘               └─(plain target)────────────────────────^
  *
- * A Unix connect succeeds or fails at once; EAGAIN says that the listener's backlog is full, and since
- * nothing tells when there is room, the next tick tries again. TCP and AF_VSOCK connects that are under
- * way are watched with uv_poll until the socket is writable. Handshake lines are strictly one after the
- * other: nothing is sent before the answer to what was sent last.
+ * A Unix connect succeeds or fails at once; EAGAIN says that the listener's backlog is full, and
+ * since nothing tells when there is room, the next tick tries again. TCP and AF_VSOCK connects that
+ * are under way are watched with uv_poll until the socket is writable. Handshake lines are strictly
+ * one after the other: nothing is sent before the answer to what was sent last.
  *
- * Ownership: a dial frees itself after on_done or dial_cancel(); if its poll handle was used, in that
- * handle's close callback.
+ * Ownership: a dial frees itself after on_done or dial_cancel(); if its poll handle was used, in
+ * that handle's close callback.
  *
  * Failure: whatever comes up before dial_start() returned is kept in @failure and told by a task.
  *
@@ -53,8 +53,8 @@ struct dial {
     enum dial_state state;
     union address address;
     socklen_t address_len;
-    int fd;            /* while CONNECTING */
-    uv_poll_t poll;    /* open if @is_polling */
+    int fd;         /* while CONNECTING */
+    uv_poll_t poll; /* open if @is_polling */
     bool is_polling;
     struct net_stream *stream; /* once connected */
     struct channel_line line;
@@ -113,6 +113,7 @@ static void dial_succeed(struct dial *d, struct adit_view already)
     on_done(owner, stream, already, NULL);
 }
 
+/* The end of a dial that was known where nothing may be called back. */
 static void on_task(struct net_task *t)
 {
     struct dial *d = ADIT_CONTAINER_OF(t, struct dial, task);
@@ -123,20 +124,13 @@ static void on_task(struct net_task *t)
         dial_succeed(d, adit_view_mem(NULL, 0));
 }
 
-/* Fail, or succeed, from a place that must not call back. */
-static void fail_later(struct dial *d)
-{
-    net_task_post(&d->task);
-}
-
 /* The error object of a failed system call; "nothing listens" gets a code of its own. */
 static void set_sys_error(struct dial *d, int sys_errno)
 {
     (void)adit_err_sys(&d->failure, sys_errno, "connect"); /* read by the task */
-    if (sys_errno == ECONNREFUSED || sys_errno == ENOENT)
+    if (sys_errno == ECONNREFUSED || sys_errno == ENOENT || sys_errno == ECONNRESET ||
+        sys_errno == ENODEV) /* the last two are AF_VSOCK's: no listener, no such CID */
         d->failure.code = ADIT_ERR_UNAVAILABLE;
-    else if (sys_errno == ECONNRESET || sys_errno == EPIPE)
-        d->failure.code = ADIT_ERR_CLOSED;
 }
 
 /* ---- handshake ---- */
@@ -254,7 +248,8 @@ static void on_writable(uv_poll_t *poll, int status, int events)
     if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &sys_errno, &len) < 0)
         sys_errno = errno;
     if (status < 0 && !sys_errno)
-        sys_errno = -status; /* libuv's own word for a failed connect is EBADF: the socket knows better */
+        sys_errno =
+            -status; /* libuv's own word for a failed connect is EBADF: the socket knows better */
     (void)uv_poll_stop(poll); /* always 0; lets the stream have the descriptor */
     if (sys_errno)
         set_sys_error(d, sys_errno);
@@ -301,7 +296,7 @@ static int try_connect(struct dial *d)
 static void attempt(struct dial *d)
 {
     if (try_connect(d) != ADIT_OK || d->state == DIAL_OVER)
-        fail_later(d);
+        net_task_post(&d->task);
 }
 
 static void on_due(struct net_deadline *deadline)
@@ -348,8 +343,8 @@ static int make_address(const struct http_target *t, union address *a, socklen_t
 
     switch (t->kind) {
     case HTTP_TARGET_VSOCK:
-        a->vm = (struct sockaddr_vm){
-            .svm_family = AF_VSOCK, .svm_cid = t->cid, .svm_port = t->port};
+        a->vm =
+            (struct sockaddr_vm){.svm_family = AF_VSOCK, .svm_cid = t->cid, .svm_port = t->port};
         *len = sizeof(a->vm);
         return ADIT_OK;
     case HTTP_TARGET_TCP:

@@ -20,21 +20,24 @@ struct http_target {
     enum http_target_kind kind;
     char path[108];
     uint32_t cid, port;
-    uint16_t tcp_port; /* nonzero: port is the tunnel, ask it for this port of the guest's loopback */
+    uint16_t
+        tcp_port; /* nonzero: port is the tunnel, ask it for this port of the guest's loopback */
 };
 
 struct dial;
 
 /*
- * The end of a dial; called once, never inside dial_start(). On success @take_stream is the callee's
- * (reading is on, the callee sets its owner) and @already are bytes that came behind the handshake. On
- * failure @take_stream is NULL and @err says why: TIMEOUT; UNAVAILABLE (nothing listens: ECONNREFUSED,
- * ENOENT, "ERR refused"); CLOSED (ended in the handshake); PROTOCOL (wrong line); LIMIT; IO.
+ * The end of a dial; called once, never inside dial_start(). On success @take_stream is the
+ * callee's (reading is on, the callee sets its owner) and @already are bytes that came behind the
+ * handshake. On failure @take_stream is NULL and @err says why: TIMEOUT; UNAVAILABLE (nothing
+ * listens: ECONNREFUSED, ENOENT, "ERR refused"); CLOSED (ended in the handshake); PROTOCOL (wrong
+ * line); LIMIT; IO.
  */
 typedef void (*dial_done_fn)(void *owner, struct net_stream *take_stream, struct adit_view already,
                              const struct adit_err *err);
 
-/* @ms: for all steps in sum. Errors: NO_MEMORY, BAD_INPUT (address); then @on_done is not called. */
+/* @ms: for all steps in sum. Errors: NO_MEMORY, BAD_INPUT (address); then @on_done is not called.
+ */
 ADIT_MUST_CHECK int dial_start(struct net_loop *l, const struct http_target *target, uint64_t ms,
                                dial_done_fn on_done, void *owner, struct dial **out,
                                struct adit_err *err);

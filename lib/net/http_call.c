@@ -5,19 +5,19 @@
  * Theory of operation
  *
  * What: the request's bytes go to @out while there is no connection, and straight to the stream
- * afterwards. The head of a request with a body waits for the first body bytes or the next loop turn,
- * so that both leave in one writev. A head without a body stays in @out until the reply begins: should
- * the kept connection turn out dead, it is sent once more on a new one.
+ * afterwards. The head of a request with a body waits for the first body bytes or the next loop
+ * turn, so that both leave in one writev. A head without a body stays in @out until the reply
+ * begins: should the kept connection turn out dead, it is sent once more on a new one.
  *
  * The reply is parsed where it lies; what comes while the call is paused is held by the link.
  *
- * Ownership: a call is heap memory of its own; it is freed after on_end, on_fail or http_call_cancel().
- * Whoever calls back into the user looks at the link afterwards, never at the call: link->call tells
- * whether the call still exists.
+ * Ownership: a call is heap memory of its own; it is freed after on_end, on_fail or
+ * http_call_cancel(). Whoever calls back into the user looks at the link afterwards, never at the
+ * call: link->call tells whether the call still exists.
  *
- * Failure: a failed write is not the end: the peer may have answered before it closed. Reading tells:
- * the reply, or EOF, which fails the call. Everything broken in a reply is ADIT_ERR_PROTOCOL, and the
- * connection is never used again.
+ * Failure: a failed write is not the end: the peer may have answered before it closed. Reading
+ * tells: the reply, or EOF, which fails the call. Everything broken in a reply is
+ * ADIT_ERR_PROTOCOL, and the connection is never used again.
  */
 #include "net/http_client_int.h"
 
@@ -352,7 +352,8 @@ void http_call_resume(struct http_call *c)
 
 static bool may_retry(const struct http_call *c)
 {
-    bool is_idempotent = c->method != HTTP_POST && c->method != HTTP_PATCH && c->method != HTTP_OTHER;
+    bool is_idempotent =
+        c->method != HTTP_POST && c->method != HTTP_PATCH && c->method != HTTP_OTHER;
 
     return c->link->is_kept && !c->link->got_byte && !c->has_retried && is_idempotent &&
            c->body == HTTP_BODY_NONE && !c->asked_upgrade;
@@ -384,8 +385,8 @@ void http_call_peer_ended(struct http_call *c, const struct adit_err *err)
         call_retry(c);
         return;
     }
-    if (!err && !c->is_raw &&
-        http_parser_eof(c->link->parser, &event, &parse_err) == ADIT_OK && event == HTTP_EV_END) {
+    if (!err && !c->is_raw && http_parser_eof(c->link->parser, &event, &parse_err) == ADIT_OK &&
+        event == HTTP_EV_END) {
         c->keeps_alive = false;
         call_done(c, 0);
         return;

@@ -22,7 +22,7 @@ struct http_pool {
  * @dial:     while it is being opened
  * @stream:   once it stands
  * @call:     who uses it; NULL while idle
- * @held:     bytes of the reply that came while the call was paused; reading is off while there are any
+ * @held:     bytes of the reply that came while the call was paused; then reading is off
  * @is_kept:  it served a call before
  * @got_byte: something of the present reply came
  * @is_dead:  closed; freed when nothing runs in it (@busy)

@@ -4,8 +4,8 @@
  *
  * Theory of operation
  *
- * What: an answer is a head and body bytes in one framing. The head is kept back until the first bytes
- * come (or the next loop turn), so that head and first bytes leave in one writev.
+ * What: an answer is a head and body bytes in one framing. The head is kept back until the first
+ * bytes come (or the next loop turn), so that head and first bytes leave in one writev.
  *
  *   NONE ──begin──> BEGUN ──bytes, turn, flush──> SENT ──end──> ENDED
  *     └───────────────────────reply────────────────────────────────^
@@ -14,9 +14,10 @@
  * lent by the server and goes back when the head is sent. The server's own headers (Date, framing,
  * Connection) are put before them.
  *
- * Failure: a write that fails marks the connection broken; it tells the handler at its next turn, never
- * inside the handler's own call. An answer that breaks its own promise (more or fewer bytes than
- * announced, a begin too many) resets the connection: the client must not take it for a clean end.
+ * Failure: a write that fails marks the connection broken; it tells the handler at its next turn,
+ * never inside the handler's own call. An answer that breaks its own promise (more or fewer bytes
+ * than announced, a begin too many) resets the connection: the client must not take it for a clean
+ * end.
  */
 #include "net/http_server_int.h"
 

@@ -4,18 +4,18 @@
  *
  * Theory of operation
  *
- * What: a connection ("link") is dialled for one call and, when that call is over in order, kept for
- * the next. The one used last is used first, so that a pool that needs fewer connections lets the
- * others grow old and closes them after idle_ms.
+ * What: a connection ("link") is dialled for one call and, when that call is over in order, kept
+ * for the next. The one used last is used first, so that a pool that needs fewer connections lets
+ * the others grow old and closes them after idle_ms.
  *
  *   dialling ──> running <──> idle ──EOF, bytes, age──> dead
  *       └────────────┴────────────────────────────────────^
  *
- * Ownership: the pool owns its links, a link borrows its call, a call knows its link. @busy fences a
- * link while its code runs; a dead link is freed when it leaves, and the pool with its last link.
+ * Ownership: the pool owns its links, a link borrows its call, a call knows its link. @busy fences
+ * a link while its code runs; a dead link is freed when it leaves, and the pool with its last link.
  *
- * Trust: the peer may be a guest. An idle link stays readable: an end or a byte nobody asked for closes
- * it. Nothing of a reply outlives its call.
+ * Trust: the peer may be a guest. An idle link stays readable: an end or a byte nobody asked for
+ * closes it. Nothing of a reply outlives its call.
  */
 #include "net/http_client_int.h"
 

@@ -12,16 +12,16 @@
  *   any ──error, timer, reset, end without keep-alive──> DEAD
  *
  * Input is parsed where it lies in the loop's scratch buffer. What cannot be taken now (the handler
- * paused, or a pipelined request came) is copied to @held and reading stops until it is used up; so a
- * connection holds at most one read of input, and an idle one holds none. Held input is taken at the
- * next loop turn, never inside the handler's call.
+ * paused, or a pipelined request came) is copied to @held and reading stops until it is used up; so
+ * a connection holds at most one read of input, and an idle one holds none. Held input is taken at
+ * the next loop turn, never inside the handler's call.
  *
- * Ownership: a connection is owned by its server, one exchange is embedded in it. @busy fences it: a
- * connection that dies while its code runs is freed when the outermost call leaves, and so are the
- * parser and the held bytes that views of the handler may point into.
+ * Ownership: a connection is owned by its server, one exchange is embedded in it. @busy fences it:
+ * a connection that dies while its code runs is freed when the outermost call leaves, and so are
+ * the parser and the held bytes that views of the handler may point into.
  *
- * Failure: the exchange hears on_abort once; whatever can still be answered is (conf.on_refuse), with a
- * lingering close so that the client can read it. After any error nothing more is read.
+ * Failure: the exchange hears on_abort once; whatever can still be answered is (conf.on_refuse),
+ * with a lingering close so that the client can read it. After any error nothing more is read.
  */
 #include "net/http_server_int.h"
 

@@ -5,35 +5,36 @@
  * Theory of operation
  *
  * A connection parses one request at a time (a pipelined next one waits, bounded) and gives it to
- * the server's handler as an *exchange*. The handler, inside on_request, looks at the head (which is
- * valid only there), sets ops and user data on the exchange, and answers now or later.
+ * the server's handler as an *exchange*. The handler, inside on_request, looks at the head (which
+ * is valid only there), sets ops and user data on the exchange, and answers now or later.
  *
  *   on_request → [on_body]* → on_end          the request's side
  *   reply, or begin → write* → end            the answer's side; may begin at any time
  *   on_abort                                  the client is gone or broke the protocol
  *
- * Exactly one of two things ends an exchange: the handler's http_exchange_end()/_reply()/_reset(), or
- * on_abort. After either the pointer is dead for the handler: it hears nothing more. (If the answer
- * ended before the request's body did, the rest is discarded and the connection closed after.) A
- * client that closes its sending side while an exchange runs counts as gone, as with most servers.
+ * Exactly one of two things ends an exchange: the handler's http_exchange_end()/_reply()/_reset(),
+ * or on_abort. After either the pointer is dead for the handler: it hears nothing more. (If the
+ * answer ended before the request's body did, the rest is discarded and the connection closed
+ * after.) A client that closes its sending side while an exchange runs counts as gone, as with most
+ * servers.
  *
- * Raw (HTTP_FRAMING_RAW) is the one exception: http_exchange_end() half-closes, and the exchange goes
- * on until the client has half-closed as well. The last call is then on_end if the client is the second
- * to close, http_exchange_end() if the handler is, or on_abort. on_end has come once before raw began,
- * unless raw began inside on_request: that was the end of the request's (empty) body.
+ * Raw (HTTP_FRAMING_RAW) is the one exception: http_exchange_end() half-closes, and the exchange
+ * goes on until the client has half-closed as well. The last call is then on_end if the client is
+ * the second to close, http_exchange_end() if the handler is, or on_abort. on_end has come once
+ * before raw began, unless raw began inside on_request: that was the end of the request's (empty)
+ * body.
  *
  * None of the functions below calls back the handler.
  *
  * Errors of parsing are answered by the server itself through conf.on_refuse (status, message).
- * "Expect: 100-continue" is answered by the server when the handler first resumes or keeps reading the
- * body (never when it already answered).
+ * "Expect: 100-continue" is answered by the server when the handler first resumes or keeps reading
+ * the body (never when it already answered).
  *
  * Timers: header_ms from the first byte of a head to its end (answered 408), and from accept to the
- * first byte (closed); body_ms without a body byte while we are willing to read (408); idle_ms between
- * requests (closed). While reading is off (paused, or a pipelined request waits) the client's going is
- * noticed within HTTP_SERVER_LOOK_MS.
- * Back-pressure: on_body's source is stopped by http_exchange_pause(); a writer checks
- * http_exchange_is_congested() and waits for on_drain.
+ * first byte (closed); body_ms without a body byte while we are willing to read (408); idle_ms
+ * between requests (closed). While reading is off (paused, or a pipelined request waits) the
+ * client's going is noticed within HTTP_SERVER_LOOK_MS. Back-pressure: on_body's source is stopped
+ * by http_exchange_pause(); a writer checks http_exchange_is_congested() and waits for on_drain.
  *
  * Keep-alive, Content-Length, Transfer-Encoding, Connection and Date are the server's business; the
  * handler never writes them. HEAD replies carry the headers and no body.
@@ -58,8 +59,8 @@ struct http_exchange_ops {
 
 struct http_server_conf {
     uint64_t header_ms, body_ms, idle_ms; /* 0: none */
-    size_t connections_max;               /* beyond it connections are accepted and closed; 0: none */
-    void *owner;                          /* for http_server_owner() */
+    size_t connections_max; /* beyond it connections are accepted and closed; 0: none */
+    void *owner;            /* for http_server_owner() */
     void (*on_request)(struct http_exchange *x, const struct http_head *head);
     /* Answer a request that could not be parsed: append headers and body bytes to @out_headers
      * ("Name: value\r\n" lines) and @out_body. NULL: text/plain with the message. */
@@ -80,14 +81,16 @@ void http_server_accept(void *server, int take_fd);
 size_t http_server_connection_cnt(const struct http_server *s);
 size_t http_server_exchange_cnt(const struct http_server *s);
 /* Orderly end: idle connections close, running exchanges get @grace_ms, then resets; on_drained is
- * called once (may be at once), after it the server is freed. */
+ * called once, at a later loop turn, and after it the server is freed. Close its listeners before.
+ */
 void http_server_drain(struct http_server *s, uint64_t grace_ms, void (*on_drained)(void *owner));
 
 /* ---- exchanges ---- */
 
-/* Called inside on_request, or whenever the exchange changes hands. @ops is kept by reference; NULL and
- * NULL members hear nothing. */
-void http_exchange_set_ops(struct http_exchange *x, const struct http_exchange_ops *ops, void *user);
+/* Called inside on_request, or whenever the exchange changes hands. @ops is kept by reference; NULL
+ * and NULL members hear nothing. */
+void http_exchange_set_ops(struct http_exchange *x, const struct http_exchange_ops *ops,
+                           void *user);
 void *http_exchange_user(const struct http_exchange *x);
 struct http_server *http_exchange_server(const struct http_exchange *x);
 struct net_stream *http_exchange_stream(const struct http_exchange *x);
@@ -102,16 +105,17 @@ ADIT_MUST_CHECK int http_exchange_header(struct http_exchange *x, struct adit_vi
 ADIT_MUST_CHECK int http_exchange_header_str(struct http_exchange *x, const char *name,
                                              const char *value);
 
-/* A whole answer in one write; ends the exchange. An answer that can no longer be sent is dropped. */
+/* A whole answer in one write; ends the exchange. An answer that can no longer be sent is dropped.
+ */
 void http_exchange_reply(struct http_exchange *x, unsigned status, struct adit_view body);
 
 enum http_framing {
     HTTP_FRAMING_LENGTH,  /* exactly @length bytes follow; one byte more or less resets */
     HTTP_FRAMING_CHUNKED, /* chunked to a 1.1 client, until close to a 1.0 client */
     HTTP_FRAMING_NONE,    /* a reply that has no body (204, 304, the answer to HEAD) */
-    HTTP_FRAMING_RAW,     /* 101: both directions become raw bytes: on_body/write carry them, on_end is
-                             the client's half-close, http_exchange_end half-closes ours and the exchange
-                             is over when both are closed */
+    HTTP_FRAMING_RAW, /* 101: both directions become raw bytes: on_body/write carry them, on_end is
+                         the client's half-close, http_exchange_end half-closes ours and the
+                         exchange is over when both are closed */
 };
 
 /* Begin a streamed answer. The head leaves with the first bytes, or at the next loop turn, or with
@@ -120,8 +124,8 @@ void http_exchange_begin(struct http_exchange *x, unsigned status, enum http_fra
                          uint64_t length);
 /* Send the head of a begun answer now. */
 void http_exchange_flush(struct http_exchange *x);
-/* Send body bytes; never copies what the socket takes at once. Errors: ADIT_ERR_CLOSED: on_abort will
- * come (or came); ADIT_ERR_LIMIT: back-pressure ignored. */
+/* Send body bytes; never copies what the socket takes at once. Errors: ADIT_ERR_CLOSED: on_abort
+ * will come (or came); ADIT_ERR_LIMIT: back-pressure ignored. */
 ADIT_MUST_CHECK int http_exchange_write(struct http_exchange *x, struct adit_view bytes);
 bool http_exchange_is_congested(const struct http_exchange *x);
 /* The answer is complete. Without a begin: a bug. */

@@ -4,15 +4,15 @@
  *
  * Theory of operation
  *
- * What: a listener watches its socket with uv_poll and accepts up to ACCEPT_BUDGET connections a turn.
- * TCP options are set on the listening socket; Linux hands them on to the accepted ones, so a
+ * What: a listener watches its socket with uv_poll and accepts up to ACCEPT_BUDGET connections a
+ * turn. TCP options are set on the listening socket; Linux hands them on to the accepted ones, so a
  * connection costs one accept4 and nothing more.
  *
- * Failure: out of descriptors (EMFILE, ENFILE), the pending connection would keep the socket readable
- * and the loop would spin. So one spare descriptor is kept: it is closed, the connection is accepted and
- * dropped, and the spare is opened again. Where even that fails (another thread took the place), or
- * memory is short, the socket is not watched for RETRY_MS. Errors that belong to the connection alone
- * are skipped.
+ * Failure: out of descriptors (EMFILE, ENFILE), the pending connection would keep the socket
+ * readable and the loop would spin. So one spare descriptor is kept: it is closed, the connection
+ * is accepted and dropped, and the spare is opened again. Where even that fails (another thread
+ * took the place), or memory is short, the socket is not watched for RETRY_MS. Errors that belong
+ * to the connection alone are skipped.
  *
  * Ownership: the listener owns its socket; the close callback of the poll handle frees it.
  */
@@ -243,7 +243,8 @@ static void on_retry(struct net_deadline *d)
     watch(ADIT_CONTAINER_OF(d, struct listener, retry));
 }
 
-/* Spend the spare descriptor to get rid of one pending connection. Return: false if it did not help. */
+/* Spend the spare descriptor to get rid of one pending connection. Return: false if it did not
+ * help. */
 static bool drop_one(struct listener *l)
 {
     bool is_gone;

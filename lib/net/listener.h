@@ -20,9 +20,9 @@ typedef void (*listener_accept_fn)(void *owner, int take_fd);
 
 /*
  * Make a bound, listening socket. @address: "127.0.0.1:3000", "[::1]:3000", ":3000" (all, dual
- * stack), "unix:/path", "vsock:<port>", "fd:<n>" (a listening socket that was inherited; taken over).
- * No name is resolved except "localhost". A Unix socket that nobody listens on any more is replaced.
- * Errors: BAD_INPUT with the text; EXISTS-like errno as IO ("address already in use").
+ * stack), "unix:/path", "vsock:<port>", "fd:<n>" (a listening socket that was inherited; taken
+ * over). No name is resolved except "localhost". A Unix socket that nobody listens on any more is
+ * replaced. Errors: BAD_INPUT with the text; EXISTS-like errno as IO ("address already in use").
  */
 ADIT_MUST_CHECK int listener_socket(const char *address, int *out_fd, struct adit_err *err);
 /* Port of a bound TCP socket (for ":0"), 0 for others. */

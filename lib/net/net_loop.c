@@ -4,10 +4,10 @@
  *
  * Theory of operation
  *
- * What: a hashed timer wheel. Slot t % NET_DEADLINE_SLOTS holds the deadlines of tick t and of every
- * later round; a tick visits the slots of the ticks that have passed and takes what is due. Arming,
- * re-arming and cancelling are list operations. One repeating uv_timer drives the wheel; it is
- * stopped at the first tick that finds nothing armed.
+ * What: a hashed timer wheel. Slot t % NET_DEADLINE_SLOTS holds the deadlines of tick t and of
+ * every later round; a tick visits the slots of the ticks that have passed and takes what is due.
+ * Arming, re-arming and cancelling are list operations. One repeating uv_timer drives the wheel; it
+ * is stopped at the first tick that finds nothing armed.
  *
  * Tasks are a list drained by a uv_idle handle that is active only while the list is not empty (an
  * active idle handle keeps the loop from waiting in the poller).

@@ -7,17 +7,19 @@
  *   client ── exchange ──on_body──> call ── guest       paused while the call is congested
  *   client <── exchange <──on_body── call ── guest      paused while the exchange is congested
  *
- * States: the request may still run when the reply begins, so the two directions know nothing of each
- * other; what matters is who still lives. @call is NULL once the call is over, @x once the exchange is
- * the owner's again or over; the relay is freed when both are gone.
+ * States: the request may still run when the reply begins, so the two directions know nothing of
+ * each other. The relay lives as long as both sides do; whichever ends first decides:
  *
+ *   reply complete:         the exchange is ended
  *   failure before on_head: the exchange goes back to the owner (on_fail)
  *   failure after it:       the exchange is reset
  *   client gone:            the call is cancelled
  *   raw (101):              each half-close is passed on; over when both directions are closed
  *
- * Trust: the reply comes from a guest. Its head is written anew from parsed fields: hop-by-hop headers,
- * Date and framing are left out (the server writes its own), Upgrade is kept for a 101.
+ * Ownership: the relay is freed together with its call, and never touches the exchange afterwards.
+ *
+ * Trust: the reply comes from a guest. Its head is written anew from parsed fields: hop-by-hop
+ * headers, Date and framing are left out (the server writes its own), Upgrade is kept for a 101.
  */
 #include "net/relay.h"
 
@@ -226,8 +228,8 @@ int relay_start(struct http_exchange *x, const struct http_head *request, struct
     r->ops = ops;
     r->owner = owner;
     r->method = request->method;
-    rc = http_call_start(pool, request->method, request->upgrade, head, body_of(request),
-                         &call_ops, r, &r->call, err);
+    rc = http_call_start(pool, request->method, request->upgrade, head, body_of(request), &call_ops,
+                         r, &r->call, err);
     if (rc != ADIT_OK) {
         free(r);
         return rc;

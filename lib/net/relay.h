@@ -6,10 +6,10 @@
  *
  * relay_start() begins the call with the head that the caller wrote, and from then on moves bytes:
  * request body exchange → call, reply head (written anew: status, end-to-end headers, framing) and
- * body call → exchange. Back-pressure both ways: a congested side pauses the other's source. A body of
- * known length keeps its Content-Length, a chunked one is chunked anew, 101 turns both raw. If the
- * client goes away the call is cancelled; if the guest breaks after the reply began, the client's
- * connection is reset (never a clean end); before that, on_fail lets the owner answer.
+ * body call → exchange. Back-pressure both ways: a congested side pauses the other's source. A body
+ * of known length keeps its Content-Length, a chunked one is chunked anew, 101 turns both raw. If
+ * the client goes away the call is cancelled; if the guest breaks after the reply began, the
+ * client's connection is reset (never a clean end); before that, on_fail lets the owner answer.
  */
 #ifndef ADIT_NET_RELAY_H
 #define ADIT_NET_RELAY_H

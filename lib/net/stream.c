@@ -4,11 +4,11 @@
  *
  * Theory of operation
  *
- * What: a libuv stream handle (uv_tcp_t for IP; uv_pipe_t for the rest, which serves any stream socket)
- * plus a bounded send queue. A write goes to the socket with uv_try_write; the rest is copied to
- * @waiting. One uv_write at a time is under way with the bytes of @sending; when it is done the two
- * buffers change places. So many small writes cost one copy each and no request object, and order is
- * kept because the socket is tried directly only while both are empty.
+ * What: a libuv stream handle (uv_tcp_t for IP; uv_pipe_t for the rest, which serves any stream
+ * socket) plus a bounded send queue. A write goes to the socket with uv_try_write; the rest is
+ * copied to the buffer "waiting". One uv_write at a time is under way with the bytes of "sending";
+ * when it is done the two buffers change places. So many small writes cost one copy each and no
+ * request object, and order is kept because the socket is tried directly only while both are empty.
  *
  *   open ──close_gracefully──> flushing ──queue empty, shutdown──> lingering ──EOF, time──> closed
  *    └────────close, reset──────────────────────────────────────────────────────────────────┘
@@ -16,12 +16,12 @@
  * Ownership: the handle's close callback frees the object; nothing else does. After close, ops are
  * those of nobody, so late events find nothing to call.
  *
- * Limits: @sending and @waiting together hold at most NET_STREAM_QUEUE_MAX bytes; an empty queue holds
- * no memory. A stream that is closed gracefully lives at most NET_STREAM_FLUSH_MS without progress,
- * then NET_STREAM_LINGER_MS.
+ * Limits: @sending and @waiting together hold at most NET_STREAM_QUEUE_MAX bytes; an empty queue
+ * holds no memory. A stream that is closed gracefully lives at most NET_STREAM_FLUSH_MS without
+ * progress, then NET_STREAM_LINGER_MS.
  *
- * Failure: a failed write ends writing only (see stream.h). If reading is off nobody would notice the
- * peer's end, so then on_end is called at once for a queued write that fails.
+ * Failure: a failed write ends writing only (see stream.h). If reading is off nobody would notice
+ * the peer's end, so then on_end is called at once for a queued write that fails.
  */
 #include "net/stream.h"
 

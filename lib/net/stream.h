@@ -5,20 +5,20 @@
  * Theory of operation
  *
  * Writing tries the socket at once (one writev); only what the socket did not take is copied to the
- * stream's own queue. Once more than NET_STREAM_HIGH bytes are queued net_stream_is_congested() is true
- * and the owner must stop its source; it stays true until the queue is down to NET_STREAM_LOW, which
- * on_drain tells. Reading uses the loop's scratch buffer: the bytes given to on_read are gone after it
- * returns, and on_read is never entered while another on_read of the loop runs.
+ * stream's own queue. Once more than NET_STREAM_HIGH bytes are queued net_stream_is_congested() is
+ * true and the owner must stop its source; it stays true until the queue is down to NET_STREAM_LOW,
+ * which on_drain tells. Reading uses the loop's scratch buffer: the bytes given to on_read are gone
+ * after it returns, and on_read is never entered while another on_read of the loop runs.
  *
  * Ownership: a stream is heap memory of its own. Its owner calls net_stream_close(), _reset() or
- * _close_gracefully() exactly once and hears nothing afterwards; the memory is freed by the last libuv
- * close callback. The owner may close it inside any callback. Ops may be swapped when a stream changes
- * hands.
+ * _close_gracefully() exactly once and hears nothing afterwards; the memory is freed by the last
+ * libuv close callback. The owner may close it inside any callback. Ops may be swapped when a
+ * stream changes hands.
  *
  * Failure: on_end with err NULL is the peer's half-close (it may be answered still); with an error
- * the stream is dead and only closing is left. After on_end no more on_read comes. A peer that takes no
- * more bytes may have sent its last words before: while reading is on, they are delivered first, and
- * on_end follows. SIGPIPE must be ignored by the process.
+ * the stream is dead and only closing is left. After on_end no more on_read comes. A peer that
+ * takes no more bytes may have sent its last words before: while reading is on, they are delivered
+ * first, and on_end follows. SIGPIPE must be ignored by the process.
  */
 #ifndef ADIT_NET_STREAM_H
 #define ADIT_NET_STREAM_H
@@ -38,7 +38,8 @@ struct net_stream_ops {
     void (*on_drain)(struct net_stream *s);
 };
 
-/* Take over a connected, non-blocking descriptor of any stream family. On failure @take_fd is closed. */
+/* Take over a connected, non-blocking descriptor of any stream family. On failure @take_fd is
+ * closed. */
 ADIT_MUST_CHECK int net_stream_open_fd(struct net_loop *l, int take_fd,
                                        const struct net_stream_ops *ops, void *owner,
                                        struct net_stream **out, struct adit_err *err);
@@ -52,8 +53,8 @@ void net_stream_read_stop(struct net_stream *s);
 /*
  * Send the concatenation of @views (cnt <= NET_STREAM_IOV_MAX). Bytes are taken or queued before it
  * returns. Errors: ADIT_ERR_CLOSED; ADIT_ERR_LIMIT above NET_STREAM_QUEUE_MAX (the caller ignored
- * back-pressure); ADIT_ERR_NO_MEMORY. After an error nothing more can be sent; while reading is on, what the peer
- * sent before still comes, then on_end. Never calls back.
+ * back-pressure); ADIT_ERR_NO_MEMORY. After an error nothing more can be sent; while reading is on,
+ * what the peer sent before still comes, then on_end. Never calls back.
  */
 ADIT_MUST_CHECK int net_stream_write(struct net_stream *s, const struct adit_view *views,
                                      size_t cnt);
@@ -62,9 +63,9 @@ bool net_stream_is_congested(const struct net_stream *s);
 
 /* Half-close for writing once the queue is sent. */
 void net_stream_shutdown(struct net_stream *s);
-/* Close after the queue is sent, then half-close and drain input for a short while so that the peer can
- * read our last bytes (lingering close, at most NET_STREAM_LINGER_MS). A queue that does not shrink for
- * NET_STREAM_FLUSH_MS is given up. */
+/* Close after the queue is sent, then half-close and drain input for a short while so that the peer
+ * can read our last bytes (lingering close, at most NET_STREAM_LINGER_MS). A queue that does not
+ * shrink for NET_STREAM_FLUSH_MS is given up. */
 #define NET_STREAM_LINGER_MS 2000
 #define NET_STREAM_FLUSH_MS 30000
 void net_stream_close_gracefully(struct net_stream *s);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A loop and raw peers for the tests of lib/net. A peer is the far end of a connection, driven by the
- * test with plain socket calls between turns of the loop; nothing sleeps, run_until() waits in the
- * poller. Every test ends with fixture_fini(), which demands an empty loop.
+ * A loop and raw peers for the tests of lib/net. A peer is the far end of a connection, driven by
+ * the test with plain socket calls between turns of the loop; nothing sleeps, run_until() waits in
+ * the poller. Every test ends with fixture_fini(), which demands an empty loop.
  */
 #ifndef ADIT_TESTS_NET_FIXTURE_H
 #define ADIT_TESTS_NET_FIXTURE_H

@@ -37,7 +37,8 @@ static void on_head(struct http_call *c, const struct http_head *head)
     ck_assert_ptr_eq(c, s->call);
     s->head_cnt++;
     s->status = head->status;
-    (void)snprintf(s->x_header, sizeof(s->x_header), "%.*s", ADIT_VIEW_ARG(http_head_get(head, "x")));
+    (void)snprintf(s->x_header, sizeof(s->x_header), "%.*s",
+                   ADIT_VIEW_ARG(http_head_get(head, "x")));
     if (s->cancel_in_head) {
         http_call_cancel(c);
         s->call = NULL;
@@ -92,8 +93,9 @@ static void on_fail(struct http_call *c, const struct adit_err *err)
     (void)snprintf(s->fail_msg, sizeof(s->fail_msg), "%s", err->msg);
     s->call = NULL;
     if (s->restart_in_fail)
-        ck_assert_int_eq(http_call_start(T.pool, HTTP_GET, false, adit_view_str("GET / HTTP/1.1\r\n\r\n"),
-                                         HTTP_BODY_NONE, NULL, NULL, &again, &again_err),
+        ck_assert_int_eq(http_call_start(T.pool, HTTP_GET, false,
+                                         adit_view_str("GET / HTTP/1.1\r\n\r\n"), HTTP_BODY_NONE,
+                                         NULL, NULL, &again, &again_err),
                          ADIT_ERR_CLOSED);
 }
 
@@ -131,7 +133,8 @@ static int try_call(size_t i, const char *method_text, enum http_method method, 
 {
     char head[512];
     struct seen *s = &T.c[i];
-    int n = snprintf(head, sizeof(head), "%s /%zu HTTP/1.1\r\nHost: a\r\n%s\r\n", method_text, i, extra);
+    int n = snprintf(head, sizeof(head), "%s /%zu HTTP/1.1\r\nHost: a\r\n%s\r\n", method_text, i,
+                     extra);
 
     return http_call_start(T.pool, method, upgrade, adit_view_mem(head, (size_t)n), body, &ops, s,
                            &s->call, err);
@@ -142,7 +145,8 @@ static struct seen *start_call(size_t i, const char *method_text, enum http_meth
 {
     struct adit_err err = ADIT_ERR_INIT;
 
-    ck_assert_msg(try_call(i, method_text, method, false, body, extra, &err) == ADIT_OK, "%s", err.msg);
+    ck_assert_msg(try_call(i, method_text, method, false, body, extra, &err) == ADIT_OK, "%s",
+                  err.msg);
     ck_assert_int_eq(T.c[i].fail_cnt + T.c[i].head_cnt, 0); /* no call back yet */
     return &T.c[i];
 }
@@ -254,7 +258,9 @@ START_TEST(http_client_reads_chunks_and_bodies_until_close)
     start();
     s = get(0);
     run_until(peer_has(guest(0), "\r\n\r\n"));
-    peer_send(guest(0), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    peer_send(
+        guest(0),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
     run_until(s->end_cnt == 1);
     ck_assert_str_eq(s->body, "abcde");
     ck_assert_uint_eq(http_pool_connection_cnt(T.pool), 1);
@@ -519,15 +525,18 @@ START_TEST(http_client_fails_a_broken_reply)
 {
     assert_reply_fails("SSH-2.0-OpenSSH\r\n\r\n", ADIT_ERR_PROTOCOL);
     assert_reply_fails("HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", ADIT_ERR_PROTOCOL);
-    assert_reply_fails("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", ADIT_ERR_PROTOCOL);
-    assert_reply_fails("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", ADIT_ERR_PROTOCOL);
+    assert_reply_fails("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+                       ADIT_ERR_PROTOCOL);
+    assert_reply_fails("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                       ADIT_ERR_PROTOCOL);
 }
 END_TEST
 
 START_TEST(http_client_fails_an_upgrade_nobody_asked_for)
 {
-    assert_reply_fails("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
-                       ADIT_ERR_PROTOCOL);
+    assert_reply_fails(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+        ADIT_ERR_PROTOCOL);
 }
 END_TEST
 
@@ -705,7 +714,9 @@ START_TEST(http_client_holds_chunks_and_the_end_while_paused)
     s = get(0);
     s->pause_in_body = true;
     run_until(peer_has(guest(0), "\r\n\r\n"));
-    peer_send(guest(0), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    peer_send(
+        guest(0),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
     run_until(s->body_len == 3);
     settle();
     ck_assert_uint_eq(s->body_len, 3);
@@ -781,7 +792,8 @@ START_TEST(http_client_upgrades_and_half_closes_both_ways)
                      ADIT_OK);
     g = guest(0);
     run_until(peer_has(g, "\r\n\r\n"));
-    peer_send(g, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nraw ");
+    peer_send(g,
+              "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nraw ");
     run_until(s->body_len == 4);
     ck_assert_uint_eq(s->status, 101);
     ck_assert_int_eq(http_call_write_body(s->call, adit_view_str("to the guest")), ADIT_OK);
@@ -869,7 +881,8 @@ START_TEST(http_client_asks_the_tunnel_for_a_port)
 }
 END_TEST
 
-static void assert_handshake_fails(uint16_t tcp_port, const char *first, const char *second, int code)
+static void assert_handshake_fails(uint16_t tcp_port, const char *first, const char *second,
+                                   int code)
 {
     struct seen *s;
     struct peer *g;
@@ -896,7 +909,8 @@ START_TEST(http_client_fails_a_wrong_handshake)
     assert_handshake_fails(0, "HELLO\n", NULL, ADIT_ERR_PROTOCOL);
     assert_handshake_fails(0, "OK\n", NULL, ADIT_ERR_PROTOCOL);
     assert_handshake_fails(0, "OK 1\r\n", NULL, ADIT_ERR_PROTOCOL);
-    assert_handshake_fails(0, "0123456789012345678901234567890123456789012345678901234567890123456789",
+    assert_handshake_fails(0,
+                           "0123456789012345678901234567890123456789012345678901234567890123456789",
                            NULL, ADIT_ERR_PROTOCOL);
     assert_handshake_fails(0, "OK 1\nHTTP/1.1 200 OK\r\n\r\n", NULL, ADIT_ERR_PROTOCOL);
     assert_handshake_fails(80, "OK 1\n", "ERR refused\n", ADIT_ERR_UNAVAILABLE);
@@ -1022,7 +1036,8 @@ START_TEST(http_client_refuses_an_address_that_is_none)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         (void)snprintf(conf.target.path, sizeof(conf.target.path), "%s", bad[i]);
         start_pool(&conf);
-        ck_assert_int_eq(try_call(0, "GET", HTTP_GET, false, HTTP_BODY_NONE, "", &err), ADIT_ERR_BAD_INPUT);
+        ck_assert_int_eq(try_call(0, "GET", HTTP_GET, false, HTTP_BODY_NONE, "", &err),
+                         ADIT_ERR_BAD_INPUT);
         finish();
     }
 }

@@ -27,7 +27,8 @@ static struct adit_view str(const char *s)
 
 static void on_body(struct http_exchange *x, struct adit_view bytes)
 {
-    size_t room = sizeof(T.body) - 1 - (T.body_len < sizeof(T.body) ? T.body_len : sizeof(T.body) - 1);
+    size_t room =
+        sizeof(T.body) - 1 - (T.body_len < sizeof(T.body) ? T.body_len : sizeof(T.body) - 1);
     size_t part = bytes.len < room ? bytes.len : room;
 
     ck_assert_ptr_eq(x, T.x);
@@ -101,8 +102,11 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
 
 static struct http_server_conf default_conf(void)
 {
-    struct http_server_conf conf = {
-        .header_ms = 30000, .body_ms = 30000, .idle_ms = 30000, .owner = &T, .on_request = on_request};
+    struct http_server_conf conf = {.header_ms = 30000,
+                                    .body_ms = 30000,
+                                    .idle_ms = 30000,
+                                    .owner = &T,
+                                    .on_request = on_request};
 
     return conf;
 }
@@ -203,7 +207,8 @@ END_TEST
 
 START_TEST(http_server_takes_a_head_byte_by_byte)
 {
-    static const char request[] = "POST /at-end HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    static const char request[] =
+        "POST /at-end HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
     struct peer *p = start();
 
     for (size_t i = 0; i < sizeof(request) - 1; i++) {
@@ -471,7 +476,8 @@ START_TEST(http_server_pause_bounds_what_is_read)
     size_t sent = 0, before;
 
     memset(block, 'x', sizeof(block));
-    (void)snprintf(head, sizeof(head), "POST /paused HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", LEN);
+    (void)snprintf(head, sizeof(head),
+                   "POST /paused HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", LEN);
     peer_send(p, head);
     for (int i = 0; i < 100; i++) {
         sent += peer_push(p, block, sizeof(block));
@@ -534,7 +540,8 @@ START_TEST(http_server_write_side_is_bounded_and_drains)
         sent += bytes.len;
         ck_assert_uint_lt(sent, 4 * 1024 * 1024);
     }
-    ck_assert_uint_le(net_stream_queued(http_exchange_stream(T.x)), NET_STREAM_HIGH + 2 * sizeof(block));
+    ck_assert_uint_le(net_stream_queued(http_exchange_stream(T.x)),
+                      NET_STREAM_HIGH + 2 * sizeof(block));
     settle();
     ck_assert_int_eq(T.drain_cnt, 0);
     p->is_deaf = false;
@@ -552,7 +559,8 @@ START_TEST(http_server_sends_100_continue_when_it_reads_on)
 {
     struct peer *p = start();
 
-    peer_send(p, "POST /at-end HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    peer_send(
+        p, "POST /at-end HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
     run_until(peer_has(p, "HTTP/1.1 100 Continue\r\n\r\n"));
     peer_send(p, "ab");
     run_until(peer_has(p, "whole"));
@@ -566,7 +574,8 @@ START_TEST(http_server_sends_100_continue_only_after_resume)
     struct peer *p = start();
     struct http_exchange *x;
 
-    peer_send(p, "POST /paused HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    peer_send(
+        p, "POST /paused HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
     run_until(T.request_cnt == 1);
     settle();
     ck_assert_uint_eq(p->len, 0);
@@ -585,7 +594,8 @@ START_TEST(http_server_sends_no_100_continue_when_it_answers_at_once)
 {
     struct peer *p = start();
 
-    peer_send(p, "POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    peer_send(p,
+              "POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
     run_until(p->ended);
     ck_assert(!peer_has(p, "100 Continue"));
     ck_assert(peer_has(p, "Connection: close\r\n"));
@@ -602,7 +612,8 @@ START_TEST(http_server_delivers_an_early_answer_to_a_client_that_still_sends)
     char head[128];
     size_t sent = 0;
 
-    (void)snprintf(head, sizeof(head), "POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", LEN);
+    (void)snprintf(head, sizeof(head),
+                   "POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", LEN);
     peer_send(p, head);
     while (!p->ended && sent < LEN) { /* the client reads nothing special, it just goes on */
         sent += peer_push(p, block, sizeof(block));
@@ -622,7 +633,8 @@ START_TEST(http_server_refuses_a_broken_head_with_400)
 {
     struct peer *p = start_tcp();
 
-    peer_send(p, "GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\nGET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+    peer_send(
+        p, "GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\nGET /now HTTP/1.1\r\nHost: a\r\n\r\n");
     run_until(p->ended);
     ck_assert(!p->was_reset);
     ck_assert(strncmp(p->bytes, "HTTP/1.1 400 Bad Request\r\n", 26) == 0);
@@ -651,9 +663,10 @@ static void refuse(struct http_server *s, unsigned status, const char *message,
                    struct adit_buf *out_headers, struct adit_buf *out_body)
 {
     ck_assert_ptr_eq(s, T.s);
-    ck_assert_int_eq(adit_buf_append_str(out_headers, "Content-Type: application/json\r\n"), ADIT_OK);
-    ck_assert_int_eq(adit_buf_appendf(out_body, "{\"code\":%u,\"message\":\"%s\"}", status, message),
+    ck_assert_int_eq(adit_buf_append_str(out_headers, "Content-Type: application/json\r\n"),
                      ADIT_OK);
+    ck_assert_int_eq(
+        adit_buf_appendf(out_body, "{\"code\":%u,\"message\":\"%s\"}", status, message), ADIT_OK);
 }
 
 START_TEST(http_server_refuses_in_the_owners_form)
@@ -677,7 +690,8 @@ START_TEST(http_server_tells_the_handler_of_a_broken_body_and_answers_400)
 {
     struct peer *p = start();
 
-    peer_send(p, "POST /later HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
+    peer_send(p,
+              "POST /later HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
     run_until(T.body_len == 2);
     peer_send(p, "zz\r\n");
     run_until(p->ended);
@@ -692,7 +706,8 @@ START_TEST(http_server_resets_when_a_body_breaks_after_the_answer_began)
 {
     struct peer *p = start_tcp();
 
-    peer_send(p, "POST /later HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
+    peer_send(p,
+              "POST /later HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
     run_until(T.body_len == 2);
     http_exchange_begin(T.x, 200, HTTP_FRAMING_CHUNKED, 0);
     ck_assert_int_eq(http_exchange_write(T.x, str("early")), ADIT_OK);
@@ -882,7 +897,8 @@ static struct peer *upgraded(void)
 {
     struct peer *p = start();
 
-    peer_send(p, "GET /echo-raw HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    peer_send(p,
+              "GET /echo-raw HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
     run_until(peer_has(p, "\r\n\r\n"));
     ck_assert(strncmp(p->bytes, "HTTP/1.1 101 Switching Protocols\r\n", 34) == 0);
     ck_assert(peer_has(p, "Connection: Upgrade\r\n"));
@@ -938,7 +954,9 @@ START_TEST(http_server_raw_takes_bytes_sent_behind_the_head)
     struct peer *p = start();
     struct http_exchange *x;
 
-    peer_send(p, "GET /echo-raw HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly");
+    peer_send(
+        p,
+        "GET /echo-raw HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly");
     run_until(peer_has(p, "\r\n\r\nearly"));
     take(&x);
     http_exchange_reset(x);

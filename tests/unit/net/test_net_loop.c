@@ -127,7 +127,7 @@ START_TEST(net_loop_timer_rests_while_nothing_is_armed)
     net_deadline_arm(&T.d[0], 50);
     net_deadline_cancel(&T.d[0]);
     ck_assert_int_eq(uv_run(&F.uv, UV_RUN_DEFAULT), 0); /* returns: nothing is active */
-    net_deadline_arm(&T.d[0], 50); /* and it wakes up again */
+    net_deadline_arm(&T.d[0], 50);                      /* and it wakes up again */
     run_until(T.fired[0]);
     fixture_fini();
 }

@@ -73,13 +73,17 @@ static void start_all(void)
 {
     struct http_pool_conf pool_conf = {
         .target = {.kind = HTTP_TARGET_UNIX}, .dial_ms = 30000, .idle_ms = 30000, .idle_max = 8};
-    struct http_server_conf conf = {
-        .header_ms = 30000, .body_ms = 30000, .idle_ms = 30000, .owner = &T, .on_request = on_request};
+    struct http_server_conf conf = {.header_ms = 30000,
+                                    .body_ms = 30000,
+                                    .idle_ms = 30000,
+                                    .owner = &T,
+                                    .on_request = on_request};
     struct adit_err err = ADIT_ERR_INIT;
 
     memset(&T, 0, sizeof(T));
     fixture_init();
-    (void)snprintf(pool_conf.target.path, sizeof(pool_conf.target.path), "%s", fixture_path("guest"));
+    (void)snprintf(pool_conf.target.path, sizeof(pool_conf.target.path), "%s",
+                   fixture_path("guest"));
     fixture_listen(fixture_path("guest"), 16);
     ck_assert_int_eq(http_pool_new(&F.net, &pool_conf, &T.pool, &err), ADIT_OK);
     ck_assert_int_eq(http_server_new(&F.net, &conf, &T.server, &err), ADIT_OK);
@@ -141,10 +145,12 @@ static void finish(void)
     fixture_fini();
 }
 
-static const char get_request[] = "GET /a?b HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nConnection: X-Two\r\n"
-                                  "X-Two: 2\r\nTE: trailers\r\n\r\n";
-static const char ok_reply[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
-                               "X-Reply: r\r\nConnection: X-Hop\r\nX-Hop: h\r\n\r\nok";
+static const char get_request[] =
+    "GET /a?b HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nConnection: X-Two\r\n"
+    "X-Two: 2\r\nTE: trailers\r\n\r\n";
+static const char ok_reply[] =
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+    "X-Reply: r\r\nConnection: X-Hop\r\nX-Hop: h\r\n\r\nok";
 
 START_TEST(relay_writes_both_heads_anew)
 {
@@ -190,12 +196,14 @@ START_TEST(relay_streams_chunks_both_ways)
 {
     struct peer *c = start(), *g;
 
-    peer_send(c, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n");
+    peer_send(c,
+              "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n");
     g = guest();
     run_until(peer_has(g, "3\r\nabc\r\n"));
     ck_assert(!peer_has(g, "ext"));
     peer_send(g, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n");
-    run_until(peer_has(c, "\r\n\r\n2\r\nde\r\n")); /* the reply flows while the request still does */
+    run_until(
+        peer_has(c, "\r\n\r\n2\r\nde\r\n")); /* the reply flows while the request still does */
     peer_send(c, "2\r\nfg\r\n0\r\nTrailer: dropped\r\n\r\n");
     run_until(peer_has(g, "2\r\nfg\r\n0\r\n\r\n"));
     peer_send(g, "1\r\nh\r\n0\r\n\r\n");
@@ -254,7 +262,8 @@ START_TEST(relay_ends_a_chunked_reply_to_a_1_0_client_by_closing)
     peer_send(c, "GET / HTTP/1.0\r\n\r\n");
     g = guest();
     run_until(peer_has(g, "HTTP/1.1\r\n\r\n"));
-    peer_send(g, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n");
+    peer_send(
+        g, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n");
     run_until(c->ended);
     ck_assert(peer_has(c, "\r\n\r\nabcd"));
     ck_assert(!peer_has(c, "chunked"));
@@ -505,7 +514,8 @@ START_TEST(relay_resets_the_client_on_bytes_behind_the_reply)
     peer_send(c, get_request);
     g = guest();
     run_until(peer_has(g, "\r\n\r\n"));
-    peer_send(g, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+    peer_send(g, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: "
+                 "4\r\n\r\nevil");
     run_until(c->ended);
     ck_assert(c->was_reset);
     ck_assert(!peer_has(c, "evil"));
@@ -537,10 +547,12 @@ static void assert_bad_gateway(const char *reply, int code)
 START_TEST(relay_lets_the_owner_answer_before_a_reply_began)
 {
     assert_bad_gateway(NULL, ADIT_ERR_CLOSED);
-    assert_bad_gateway("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
-                       ADIT_ERR_PROTOCOL);
+    assert_bad_gateway(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+        ADIT_ERR_PROTOCOL);
     assert_bad_gateway("220 smtp.example.org\r\n", ADIT_ERR_PROTOCOL);
-    assert_bad_gateway("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", ADIT_ERR_PROTOCOL);
+    assert_bad_gateway("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                       ADIT_ERR_PROTOCOL);
 }
 END_TEST
 
@@ -609,7 +621,8 @@ START_TEST(relay_ten_thousand_requests_do_not_grow)
     size_t before = 0;
 
     for (int i = 0; i < 10000; i++) {
-        peer_send(c, i % 2 ? "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" : get_request);
+        peer_send(c, i % 2 ? "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+                           : get_request);
         g = guest();
         run_until(peer_has(g, i % 2 ? "\r\n\r\nabc" : "\r\n\r\n"));
         peer_forget(g);

@@ -136,7 +136,8 @@ END_TEST
 START_TEST(stream_writes_several_views_as_one)
 {
     struct peer *p = open_pair();
-    struct adit_view views[] = {ADIT_VIEW("head "), {NULL, 0}, ADIT_VIEW("body "), ADIT_VIEW("tail")};
+    struct adit_view views[] = {
+        ADIT_VIEW("head "), {NULL, 0}, ADIT_VIEW("body "), ADIT_VIEW("tail")};
 
     ck_assert_int_eq(net_stream_write(T.s, views, 4), ADIT_OK);
     ck_assert_int_eq(net_stream_write(T.s, views + 1, 1), ADIT_OK);
@@ -156,7 +157,8 @@ START_TEST(stream_queues_what_the_socket_does_not_take_in_order)
 
     for (size_t at = 0; at < LEN; at += step) {
         step = step * 3 + 1 < LEN - at ? step * 3 + 1 : LEN - at;
-        struct adit_view views[] = {{bytes + at, step / 2}, {bytes + at + step / 2, step - step / 2}};
+        struct adit_view views[] = {{bytes + at, step / 2},
+                                    {bytes + at + step / 2, step - step / 2}};
         ck_assert_int_eq(net_stream_write(T.s, views, 2), ADIT_OK);
     }
     ck_assert(net_stream_is_congested(T.s));
