@@ -402,12 +402,8 @@ int main(int argc, char **argv)
         argv++;
     }
     int rc = broker_conf_load(argc, argv, &program.broker.conf, &rest, &info, &err);
-    if (rc == 0 && info == 'h') {
-        adit_conf_print_help(&broker_conf_spec, stdout);
-        return 0;
-    }
-    if (rc == 0 && info == 'v') {
-        (void)printf("broker %s\n", ADIT_VERSION);
+    if (rc == 0 && info) {
+        adit_conf_inform(&broker_conf_spec, info, ADIT_VERSION);
         return 0;
     }
     if (rc == 0 && !command[0] && rest < argc)

@@ -93,15 +93,6 @@ static int fail(const struct adit_err *err)
     return rpc_status_exit(err->code);
 }
 
-static int inform(int info)
-{
-    if (info == 'v')
-        printf("envd %s\n", ENVD_VERSION);
-    else
-        adit_conf_print_help(&spec, stdout);
-    return EXIT_SUCCESS;
-}
-
 int main(int argc, char **argv)
 {
     struct rlimit nofile;

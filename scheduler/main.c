@@ -149,12 +149,10 @@ int main(int argc, char **argv)
     (void)umask(0077);              /* records and socket are ours alone */
     if (configure(&p, argc, argv, &info, &err))
         return report(&err);
-    if (info == 'h')
-        adit_conf_print_help(&scheduler_conf_spec, stdout);
-    else if (info == 'v')
-        printf("scheduler %s\n", ADIT_VERSION);
-    if (info)
+    if (info) {
+        adit_conf_inform(&scheduler_conf_spec, info, ADIT_VERSION);
         return EXIT_SUCCESS;
+    }
     int rc = uv_loop_init(&p.uv);
     rc = rc ? adit_err_sys(&err, -rc, "loop") : serve(&p, &err);
     adit_conf_fini(&scheduler_conf_spec, &p.conf);

@@ -311,8 +311,8 @@ static int load_env(const struct adit_conf_spec *spec, void *target, struct adit
 
 /*
  * One flag of the command line.
- * @row:   what it sets; NULL for the three that every program has, which @own names by its letter:
- *         'c' config, 'h' help, 'v' version
+ * @row:   what it sets; NULL for those that every program has, which @own names by its letter:
+ *         'c' config, 'h' help, 'v' version, 'm' help for the man page
  * @words: how many words of argv it took
  */
 struct flag {
@@ -325,7 +325,10 @@ struct flag {
 static bool find_flag(const struct adit_conf_spec *spec, struct adit_view name, struct flag *f,
                       bool *negated)
 {
-    static const char *const own[] = {"config", "help", "version"};
+    static const struct {
+        const char *name;
+        char letter;
+    } own[] = {{"config", 'c'}, {"help", 'h'}, {"version", 'v'}, {"help-mdoc", 'm'}};
     *negated = false;
     f->own = 0;
     f->row = find_row(spec, name);
@@ -335,7 +338,7 @@ static bool find_flag(const struct adit_conf_spec *spec, struct adit_view name, 
         return f->row && f->row->type == ADIT_CONF_BOOL;
     }
     for (size_t i = 0; !f->row && !f->own && i < sizeof own / sizeof own[0]; i++)
-        f->own = adit_view_eq_str(name, own[i]) ? own[i][0] : 0;
+        f->own = adit_view_eq_str(name, own[i].name) ? own[i].letter : 0;
     return f->row || f->own;
 }
 
@@ -507,4 +510,14 @@ void adit_conf_print_mdoc(const struct adit_conf_spec *spec, FILE *out)
         }
     }
     fputs(".El\n", out);
+}
+
+void adit_conf_inform(const struct adit_conf_spec *spec, int info, const char *version)
+{
+    if (info == 'h')
+        adit_conf_print_help(spec, stdout);
+    else if (info == 'm')
+        adit_conf_print_mdoc(spec, stdout);
+    else
+        printf("%s %s\n", spec->program, version);
 }

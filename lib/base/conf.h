@@ -51,8 +51,9 @@ struct adit_conf_spec {
 
 /*
  * Read everything into @target (zeroed by this function first). argv[1..] flags are parsed until
- * the first word that is not a flag or "--"; *rest is the index of that word. --help and --version
- * are reported by *info = 'h' or 'v' (0 otherwise): the caller prints and exits 0.
+ * the first word that is not a flag or "--"; *rest is the index of that word. --help, --version and
+ * --help-mdoc (for the man pages) are reported by *info = 'h', 'v' or 'm' (0 otherwise): the caller
+ * calls adit_conf_inform() and exits 0.
  * Errors: ADIT_ERR_BAD_INPUT with the key's name. On failure nothing is owned by @target.
  */
 ADIT_MUST_CHECK int adit_conf_load(const struct adit_conf_spec *spec, int argc, char **argv,
@@ -69,5 +70,7 @@ void adit_conf_print_help(const struct adit_conf_spec *spec, FILE *out);
 void adit_conf_print_values(const struct adit_conf_spec *spec, const void *target, FILE *out);
 /* The options as a man page section (mdoc .Bl list). */
 void adit_conf_print_mdoc(const struct adit_conf_spec *spec, FILE *out);
+/* What *info asks for, on standard output. */
+void adit_conf_inform(const struct adit_conf_spec *spec, int info, const char *version);
 
 #endif
