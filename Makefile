@@ -13,7 +13,7 @@ CC := gcc
 endif
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
-	-Wcast-qual -Wvla -Wwrite-strings
+	-Wcast-qual -Wvla -Wwrite-strings -Werror=implicit-function-declaration
 ifneq ($(CI)$(WERROR),)
 WARN += -Werror
 endif

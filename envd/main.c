@@ -104,8 +104,10 @@ int main(int argc, char **argv)
                   1); /* the pool's threads allocate little; an arena each costs more */
     init_process(&nofile);
     int code = adit_conf_load(&spec, argc, argv, &conf, &rest, &info, &err);
-    if (code == ADIT_OK && info)
-        return inform(info);
+    if (code == ADIT_OK && info) {
+        adit_conf_inform(&spec, info, ENVD_VERSION);
+        return EXIT_SUCCESS;
+    }
     if (code == ADIT_OK && rest < argc)
         code = adit_err_set(&err, ADIT_ERR_BAD_INPUT, "unexpected argument '%s'", argv[rest]);
     if (code == ADIT_OK && (code = adit_log_level_parse(conf.log_level, &level)) != ADIT_OK)
