@@ -148,12 +148,14 @@ ifeq ($(MODE),fuzz)
 fuzz-run: $(FUZZ_NAMES:%=build/fuzz/bin/fuzz_%)
 	@tests/run-fuzz $(SECONDS_EACH) $(if $(F),$(F),$(FUZZ_NAMES))
 endif
-.PHONY: fuzz fuzz-one
+.PHONY: fuzz fuzz-one fuzz-smoke
 fuzz-one: ## one fuzz harness: F=http_request SECONDS_EACH=30
 	@$(MAKE) --no-print-directory MODE=fuzz build/fuzz/bin/fuzz_$(F)
 	@tests/run-fuzz $(SECONDS_EACH) $(F)
 fuzz: ## every fuzz harness, SECONDS_EACH (30) seconds each
 	@$(MAKE) --no-print-directory MODE=fuzz fuzz-run
+fuzz-smoke: ## every fuzz harness for its budget per change (tests/fuzz/budgets)
+	@$(MAKE) --no-print-directory MODE=fuzz SECONDS_EACH=budget fuzz-run
 
 BENCH_C := $(sort $(wildcard bench/bench_*.c))
 $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(LIBADIT)
