@@ -28,6 +28,10 @@ LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_fuzz := -fsanitize=address,undefined,fuzzer
 LDFLAGS := -pthread $(LDFLAGS_$(MODE))
 
+# One short line a step; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(patsubst build/%,%,$@))
+
 # A file belongs to the room it lies in, so each room is its folder's files.
 room = $(sort $(wildcard $(1)/*.c))
 objs = $(patsubst %.c,$(B)/%.o,$(1))
@@ -67,31 +71,38 @@ build: $(BINARIES) ## build all programs into build/$(MODE)/bin
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto
 	@mkdir -p $(GEN)
-	protoc-c --c_out=$(GEN) -Iproto -I/usr/include $<
+	$(call say,PROTO)
+	$(Q)protoc-c --c_out=$(GEN) -Iproto -I/usr/include $<
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: tests/proto/%.proto
 	@mkdir -p $(GEN)
-	protoc-c --c_out=$(GEN) -Itests/proto -I/usr/include $<
+	$(call say,PROTO)
+	$(Q)protoc-c --c_out=$(GEN) -Itests/proto -I/usr/include $<
 
 $(GEN)/google/protobuf/timestamp.pb-c.c $(GEN)/google/protobuf/timestamp.pb-c.h:
 	@mkdir -p $(GEN)
-	protoc-c --c_out=$(GEN) -I/usr/include /usr/include/google/protobuf/timestamp.proto
+	$(call say,PROTO)
+	$(Q)protoc-c --c_out=$(GEN) -I/usr/include /usr/include/google/protobuf/timestamp.proto
 
 $(B)/build/gen/%.o: build/gen/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(B)/third_party/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -DLLHTTP_STRICT_MODE=1 $(CFLAGS) -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) -DLLHTTP_STRICT_MODE=1 $(CFLAGS) -c -o $@ $<
 
 $(B)/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIBADIT): $(call objs,$(LIB_C)) $(GEN_O) $(LLHTTP_O)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR)
+	$(Q)ar rcs $@ $^
 
 # Each program as a library without its main, so that tests link what they test.
 $(B)/libenvd.a: $(call objs,$(filter-out envd/main.c,$(ENVD_C)))
@@ -100,15 +111,18 @@ $(B)/libscheduler.a: $(call objs,$(filter-out scheduler/main.c,$(SCHEDULER_C)))
 $(B)/librootfs-builder.a: $(call objs,$(filter-out rootfs-builder/main.c,$(BUILDER_C)))
 $(PROGRAMS:%=$(B)/lib%.a):
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR)
+	$(Q)ar rcs $@ $^
 
 $(B)/bin/envd: $(B)/envd/main.o $(B)/envd/no_resolver.o $(B)/libenvd.a $(LIBADIT)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(ENVD_LDFLAGS_$(MODE)) -o $@ $^ $(ENVD_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(ENVD_LDFLAGS_$(MODE)) -o $@ $^ $(ENVD_LIBS)
 
 $(B)/bin/%: $(B)/%/main.o $(B)/lib%.a $(LIBADIT)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # ---- unit tests, fuzzing, benchmarks -----------------------------------------------------------
 # make unit T=test_http_guard runs one; make fuzz-one F=http_request SECONDS_EACH=30 runs one.
@@ -129,7 +143,8 @@ $(B)/tests/unit/scheduler/%: LINK := $(B)/libscheduler.a $(LIBADIT)
 $(B)/tests/unit/rootfs-builder/%: LINK := $(B)/librootfs-builder.a $(LIBADIT)
 .SECONDEXPANSION:
 $(UNIT_BIN): $(B)/%: $(B)/%.o $$(LINK)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LINK) $(CHECK_LIBS) $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LINK) $(CHECK_LIBS) $(LIBS)
 
 .PHONY: unit
 unit: $(if $(T),$(filter %/$(T),$(UNIT_BIN)),$(UNIT_BIN)) ## unit tests (MODE=asan for sanitizers)
@@ -139,10 +154,12 @@ FUZZ_C := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_C))
 build/fuzz/bin/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/liball.a
 	@mkdir -p $(@D)
-	clang-14 $(CFLAGS) $(LDFLAGS_fuzz) -o $@ $< build/fuzz/liball.a $(LIBS)
+	$(call say,LD)
+	$(Q)clang-14 $(CFLAGS) $(LDFLAGS_fuzz) -o $@ $< build/fuzz/liball.a $(LIBS)
 build/fuzz/liball.a: $(filter-out %/main.o,$(patsubst %.c,build/fuzz/%.o,$(LIB_C) $(ENVD_C) $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C))) $(patsubst %.c,build/fuzz/%.o,$(GEN_C)) $(LLHTTP_O:$(B)/%=build/fuzz/%)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR)
+	$(Q)ar rcs $@ $^
 ifeq ($(MODE),fuzz)
 .PHONY: fuzz-run
 fuzz-run: $(FUZZ_NAMES:%=build/fuzz/bin/fuzz_%)
@@ -159,7 +176,8 @@ fuzz-smoke: ## every fuzz harness for its budget per change (tests/fuzz/budgets)
 
 BENCH_C := $(sort $(wildcard bench/bench_*.c))
 $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(LIBADIT)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # ---- set-up and running --------------------------------------------------------------------------
 
