@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /init documents and what they change. */
+#include "scratch.h"
+
+#include "base/clock.h"
+#include "envd/state.h"
+
+static struct envd e;
+static struct adit_err err;
+
+static void setup_envd(void)
+{
+    memset(&e, 0, sizeof e);
+    e.run_dir = scratch_dir;
+    ck_assert_int_eq(unsetenv("E2B_SANDBOX_ID") | setenv("E2B_TEMPLATE_ID", "base", 1), 0);
+    ck_assert_int_eq(state_setup(&e, &err), 0);
+}
+
+static void teardown_envd(void)
+{
+    state_fini(&e);
+}
+
+static int apply(const char *json)
+{
+    return state_apply(&e, adit_view_str(json), &err);
+}
+
+static const char *var(const char *name)
+{
+    const struct envd_env_var *v = adit_map_get(&e.env, adit_view_str(name));
+    return v ? v->value : "(none)";
+}
+
+START_TEST(state_begins_open_as_root_and_marked)
+{
+    ck_assert_str_eq(e.default_user, "root");
+    ck_assert_str_eq(e.access_token, "");
+    ck_assert_str_eq(var("E2B_SANDBOX"), "true");
+    ck_assert_str_eq(var("E2B_TEMPLATE_ID"), "base");
+    ck_assert(scratch_is(".E2B_SANDBOX", "true", 4));
+    ck_assert(scratch_is(".E2B_TEMPLATE_ID", "base", 4));
+}
+END_TEST
+
+START_TEST(state_replaces_variables_but_not_its_own)
+{
+    ck_assert_int_eq(apply("{\"envVars\":{\"A\":\"1\",\"B\":\"2\",\"E2B_SANDBOX\":\"no\"}}"), 0);
+    ck_assert_str_eq(var("A"), "1");
+    ck_assert_str_eq(var("E2B_SANDBOX"), "true");
+    ck_assert_int_eq(apply("{\"envVars\":{\"A\":\"3\"}}"), 0);
+    ck_assert_str_eq(var("A"), "3");
+    ck_assert_str_eq(var("B"), "(none)");
+    ck_assert_int_eq(apply("{}"), 0);
+    ck_assert_int_eq(apply("{\"envVars\":null}"), 0);
+    ck_assert_str_eq(var("A"), "3"); /* absent: unchanged */
+    ck_assert_int_eq(apply("{\"envVars\":{}}"), 0);
+    ck_assert_str_eq(var("A"), "(none)");
+    ck_assert_str_eq(var("E2B_SANDBOX"), "true");
+}
+END_TEST
+
+START_TEST(state_takes_identity_and_defaults)
+{
+    ck_assert_int_eq(
+        apply("{\"sandboxID\":\"i1\",\"defaultUser\":\"user\",\"defaultWorkdir\":\"/w\","
+              "\"envVars\":{\"E2B_SANDBOX_ID\":\"forged\"},\"unknown\":[1]}"),
+        0);
+    ck_assert_str_eq(var("E2B_SANDBOX_ID"), "i1");
+    ck_assert(scratch_is(".E2B_SANDBOX_ID", "i1", 2));
+    ck_assert_str_eq(e.default_user, "user");
+    ck_assert_str_eq(e.default_workdir, "/w");
+    ck_assert_int_eq(apply("{\"defaultUser\":\"\",\"defaultWorkdir\":null}"), 0);
+    ck_assert_str_eq(e.default_user, "user");
+    ck_assert_str_eq(e.default_workdir, "/w");
+}
+END_TEST
+
+START_TEST(state_token_once_set_must_be_shown)
+{
+    ck_assert_int_eq(apply("{\"accessToken\":\"secret\"}"), 0);
+    ck_assert_str_eq(e.access_token, "secret");
+    static const char *const wrong[] = {
+        "{}",
+        "",
+        "{\"accessToken\":\"\"}",
+        "{\"accessToken\":null}",
+        "{\"accessToken\":\"secre\"}",
+        "{\"accessToken\":\"secret2\",\"envVars\":{\"A\":\"1\"}}",
+        "{\"timestamp\":\"2000-01-01T00:00:00Z\"}",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        ck_assert_int_eq(apply(wrong[i]), ADIT_ERR_UNAUTHENTICATED);
+    ck_assert_str_eq(var("A"), "(none)");
+    ck_assert_int_eq(apply("{\"accessToken\":\"secret\",\"envVars\":{\"A\":\"1\"}}"), 0);
+    ck_assert_str_eq(var("A"), "1");
+}
+END_TEST
+
+START_TEST(state_old_documents_change_nothing)
+{
+    char json[256], now[ADIT_CLOCK_RFC3339_CAP];
+    int64_t wall = adit_clock_wall_ns(); /* within the tolerance: the clock stays */
+    adit_clock_format_rfc3339(wall, now);
+    (void)snprintf(json, sizeof json, "{\"timestamp\":\"%s\",\"envVars\":{\"A\":\"1\"}}", now);
+    ck_assert_int_eq(apply(json), 0);
+    ck_assert_str_eq(var("A"), "1");
+    ck_assert_int_eq(e.init_wall_ns, wall);
+    (void)snprintf(json, sizeof json, "{\"timestamp\":\"%s\",\"envVars\":{\"A\":\"2\"}}", now);
+    ck_assert_int_eq(apply(json), 0); /* not newer */
+    ck_assert_str_eq(var("A"), "1");
+    ck_assert_int_eq(apply("{\"timestamp\":\"1999-01-01T00:00:00+01:00\",\"envVars\":{}}"), 0);
+    ck_assert_str_eq(var("A"), "1");
+}
+END_TEST
+
+START_TEST(state_refuses_bad_documents_whole)
+{
+    static const char *const bad[] = {
+        "[]",
+        "{",
+        "null",
+        "{\"accessToken\":1}",
+        "{\"envVars\":[]}",
+        "{\"envVars\":{\"A\":1}}",
+        "{\"envVars\":{\"A=B\":\"1\"}}",
+        "{\"envVars\":{\"\":\"1\"}}",
+        "{\"timestamp\":\"soon\"}",
+        "{\"defaultUser\":\"u\",\"defaultUser\":\"v\"}",
+        "{\"envVars\":{\"A\":\"x\\u0000y\"}}",
+        "{\"volumeMounts\":[{\"path\":\"/x\"}]}",
+        "{\"caBundle\":\"PEM\"}",
+        "{\"hyperloopIP\":\"10.0.0.1\"}",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        ck_assert_msg(apply(bad[i]) == ADIT_ERR_BAD_INPUT, "%s", bad[i]);
+    ck_assert_str_eq(e.default_user, "root");
+    char *json = malloc(4096);
+    (void)snprintf(json, 4096, "{\"accessToken\":\"%0300d\"}", 1);
+    ck_assert_int_eq(apply(json), ADIT_ERR_BAD_INPUT);
+    free(json);
+    ck_assert_str_eq(e.access_token, "");
+}
+END_TEST
+
+START_TEST(state_bounds_the_variables)
+{
+    struct adit_buf b;
+    adit_buf_init(&b, STATE_INIT_MAX);
+    ck_assert_int_eq(adit_buf_append_str(&b, "{\"envVars\":{"), 0);
+    for (int i = 0; i <= ENVD_ENV_VARS_MAX; i++)
+        ck_assert_int_eq(adit_buf_appendf(&b, "%s\"V%d\":\"\"", i ? "," : "", i), 0);
+    ck_assert_int_eq(adit_buf_append_str(&b, "}}"), 0);
+    ck_assert_int_eq(state_apply(&e, adit_buf_view(&b), &err), ADIT_ERR_BAD_INPUT);
+    ck_assert_str_eq(var("V0"), "(none)");
+    adit_buf_clear(&b);
+    ck_assert_int_eq(
+        adit_buf_appendf(&b, "{\"envVars\":{\"A\":\"%0*d\"}}", (int)ENVD_ENV_BYTES_MAX, 1), 0);
+    ck_assert_int_eq(state_apply(&e, adit_buf_view(&b), &err), ADIT_ERR_BAD_INPUT);
+    adit_buf_fini(&b);
+}
+END_TEST
+
+START_TEST(state_metrics_are_figures_of_this_machine)
+{
+    struct adit_buf b;
+    unsigned long long ts, cpus, total_mib, used_mib, total, used, cache, disk_used, disk_total;
+    double pct;
+    adit_buf_init(&b, 4096);
+    ck_assert_int_eq(state_append_metrics(&e, &b), 0);
+    ck_assert_int_eq(adit_buf_append_char(&b, '\0'), 0);
+    ck_assert_int_eq(
+        sscanf(b.data + b.off,
+               "{\"ts\":%llu,\"cpu_count\":%llu,\"cpu_used_pct\":%lf,\"mem_total_mib\":%llu,"
+               "\"mem_used_mib\":%llu,\"mem_total\":%llu,\"mem_used\":%llu,\"mem_cache\":%llu,"
+               "\"disk_used\":%llu,\"disk_total\":%llu}",
+               &ts, &cpus, &pct, &total_mib, &used_mib, &total, &used, &cache, &disk_used,
+               &disk_total),
+        10);
+    ck_assert_uint_ge(cpus, 1);
+    ck_assert(pct >= 0 && pct <= 100);
+    ck_assert_uint_eq(total / (1024 * 1024), total_mib);
+    ck_assert(used > 0 && used < total);
+    ck_assert(disk_used > 0 && disk_used <= disk_total);
+    adit_buf_fini(&b);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("envd/state");
+    TCase *tc = tcase_create("state");
+    tcase_add_checked_fixture(tc, scratch_setup, scratch_teardown);
+    tcase_add_checked_fixture(tc, setup_envd, teardown_envd);
+    tcase_add_test(tc, state_begins_open_as_root_and_marked);
+    tcase_add_test(tc, state_replaces_variables_but_not_its_own);
+    tcase_add_test(tc, state_takes_identity_and_defaults);
+    tcase_add_test(tc, state_token_once_set_must_be_shown);
+    tcase_add_test(tc, state_old_documents_change_nothing);
+    tcase_add_test(tc, state_refuses_bad_documents_whole);
+    tcase_add_test(tc, state_bounds_the_variables);
+    tcase_add_test(tc, state_metrics_are_figures_of_this_machine);
+    suite_add_tcase(s, tc);
+    SRunner *sr = srunner_create(s);
+    srunner_run_all(sr, CK_NORMAL);
+    int failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    return failed ? 1 : 0;
+}
