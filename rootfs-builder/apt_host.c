@@ -52,6 +52,17 @@ bool apt_host_names_suite(struct adit_view text, const char *suite)
     return false;
 }
 
+/* What says which indices this host wants and where its discs are is of no use elsewhere. */
+static bool is_local(struct adit_view line)
+{
+    static const char *const prefixes[] = {"Acquire::Languages", "Acquire::Changelogs",
+                                           "Acquire::IndexTargets", "Acquire::cdrom"};
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+        if (adit_view_has_prefix(line, prefixes[i]))
+            return true;
+    return false;
+}
+
 int apt_host_filter(struct adit_view dump, struct adit_buf *out, struct adit_err *err)
 {
     struct adit_view line, rest = dump;
@@ -60,9 +71,7 @@ int apt_host_filter(struct adit_view dump, struct adit_buf *out, struct adit_err
         more = adit_view_split(rest, '\n', &line, &rest);
         /* Nested names come with an empty value of their parent first, which is no setting. */
         bool is_empty = line.len >= 4 && memcmp(line.ptr + line.len - 4, " \"\";", 4) == 0;
-        if (!adit_view_has_prefix(line, "Acquire::") || is_empty ||
-            adit_view_has_prefix(line, "Acquire::Languages") ||
-            adit_view_has_prefix(line, "Acquire::Changelogs"))
+        if (!adit_view_has_prefix(line, "Acquire::") || is_empty || is_local(line))
             continue;
         rc = adit_buf_append_view(out, line);
         if (!rc)

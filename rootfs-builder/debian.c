@@ -20,6 +20,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -151,6 +152,18 @@ static int run(char *const argv[], struct adit_err *err)
                         WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
+/* Device nodes are made by the runtime; those of the image would only lie on the host's disk. */
+static int empty_dev(const char *root, struct adit_err *err)
+{
+    ADIT_CLEANUP_CLOSE int root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root_fd < 0)
+        return adit_err_sys(err, errno, "open %s", root);
+    int rc = adit_file_remove_tree(root_fd, "dev", err);
+    if (!rc && mkdirat(root_fd, "dev", 0755))
+        rc = adit_err_sys(err, errno, "make %s/dev", root);
+    return rc;
+}
+
 /* The file /.e2b, by which programs inside see what they run in. */
 static int write_marker(const struct template_out *t, const char *root, struct adit_err *err)
 {
@@ -174,7 +187,7 @@ int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
                             include,
                             apt_option,
                             hook};
-    size_t argc = 9;
+    size_t argc = 8;
 
     if (geteuid() != 0)
         return adit_err_set(err, ADIT_ERR_PRECONDITION, "building a template needs root");
@@ -200,5 +213,7 @@ int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
         rc = run(argv, err);
     if (!rc && (unlink(settings) || unlink(script)))
         rc = adit_err_sys(err, errno, "remove %s", settings);
+    if (!rc)
+        rc = empty_dev(root, err);
     return rc ? rc : write_marker(t, root, err);
 }

@@ -463,7 +463,7 @@ static int run_runtime(const struct launch_host *h, const struct launch_request 
     ADIT_CLEANUP_CLOSE int log_fd = open("log", O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_fd < 0)
         return adit_err_sys(err, errno, "open the runtime's log");
-    pid_t runtime = fork();
+    pid_t runtime = _Fork();
     if (runtime < 0)
         return adit_err_sys(err, errno, "fork");
     if (runtime == 0)

@@ -160,7 +160,7 @@ static int work(struct launcher *l, const struct launch_request *r)
 static bool start_worker(struct launcher *l, struct job *job, bool is_undo)
 {
     pid_t launcher = getpid();
-    pid_t pid = fork();
+    pid_t pid = _Fork();
     if (pid == 0) {
         sigset_t none;
         int status = 0;
@@ -423,7 +423,7 @@ static _Noreturn void run_keeper(const struct launcher_conf *conf, int socket_fd
     adit_limit_init(&restarts, RESTART_BURST, 1, adit_clock_mono_ns());
     for (;;) {
         pid_t keeper = getpid();
-        pid_t pid = fork();
+        pid_t pid = _Fork();
         if (pid == 0)
             run_launcher(&host, keeper);
         if (pid < 0 || waitpid(pid, &status, 0) != pid)
@@ -451,7 +451,7 @@ int launcher_start(const struct launcher_conf *conf, int *out_fd, pid_t *out_pid
     launch_container_close(&probe);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
         return adit_err_sys(err, errno, "socket pair");
-    pid_t pid = fork();
+    pid_t pid = _Fork();
     if (pid == 0)
         run_keeper(conf, ends[1]);
     (void)close(ends[1]); /* the keeper has it */

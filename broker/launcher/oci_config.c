@@ -14,7 +14,10 @@
  */
 #include "broker/launcher/oci_config.h"
 
+#include <errno.h>
 #include <jansson.h>
+#include <sched.h>
+#include <stdio.h>
 
 #include "broker/launcher/oci_seccomp.h"
 
@@ -92,27 +95,37 @@ static json_t *namespace_list(void)
     return list;
 }
 
-/* One rule "this call with argument @index equal to @value (under @mask, if any) is allowed". */
-static json_t *allow_if(const char *call, unsigned mask, unsigned value)
+/* A rule about the first argument of one call: @op "EQ" or "GT" @value; "MASKED_EQ": its bits of
+ * @value are @masked. @error 0: allowed. */
+static json_t *rule(const char *call, const char *op, unsigned value, unsigned masked, int error)
 {
-    if (mask)
-        return json_pack("{s:[s], s:s, s:[{s:i, s:I, s:I, s:s}]}", "names", call, "action",
-                         "SCMP_ACT_ALLOW", "args", "index", 0, "value", (json_int_t)mask,
-                         "valueTwo", (json_int_t)value, "op", "SCMP_CMP_MASKED_EQ");
-    return json_pack("{s:[s], s:s, s:[{s:i, s:I, s:s}]}", "names", call, "action", "SCMP_ACT_ALLOW",
-                     "args", "index", 0, "value", (json_int_t)value, "op", "SCMP_CMP_EQ");
+    json_t *r = json_pack("{s:[s], s:s, s:[{s:i, s:I, s:I, s:s+}]}", "names", call, "action",
+                          error ? "SCMP_ACT_ERRNO" : "SCMP_ACT_ALLOW", "args", "index", 0, "value",
+                          (json_int_t)value, "valueTwo", (json_int_t)masked, "op", "SCMP_CMP_", op);
+    if (r && error && json_object_set_new(r, "errnoRet", json_integer(error))) {
+        json_decref(r);
+        r = NULL;
+    }
+    return r;
 }
 
 /* Return: false when a rule is missing for want of memory. */
 static bool append_conditions(json_t *rules)
 {
-    for (size_t i = 0; i < COUNT(oci_seccomp_families); i++)
-        if (json_array_append_new(rules, allow_if("socket", 0, oci_seccomp_families[i])))
+    size_t last = COUNT(oci_seccomp_families) - 1;
+    for (size_t i = 0; i <= last; i++)
+        if (json_array_append_new(rules, rule("socket", "EQ", oci_seccomp_families[i], 0, 0)))
             return false;
     for (size_t i = 0; i < COUNT(oci_seccomp_personalities); i++)
-        if (json_array_append_new(rules, allow_if("personality", 0, oci_seccomp_personalities[i])))
+        if (json_array_append_new(rules,
+                                  rule("personality", "EQ", oci_seccomp_personalities[i], 0, 0)))
             return false;
-    return json_array_append_new(rules, allow_if("clone", OCI_SECCOMP_CLONE_NEW, 0)) == 0;
+    return json_array_append_new(
+               rules, rule("socket", "GT", oci_seccomp_families[last], 0, EAFNOSUPPORT)) == 0 &&
+           json_array_append_new(rules, rule("clone", "MASKED_EQ", OCI_SECCOMP_CLONE_NEW, 0, 0)) ==
+               0 &&
+           json_array_append_new(
+               rules, rule("clone", "MASKED_EQ", CLONE_NEWUSER, CLONE_NEWUSER, EPERM)) == 0;
 }
 
 static json_t *seccomp(void)
@@ -126,8 +139,8 @@ static json_t *seccomp(void)
         json_decref(rules);
         rules = NULL;
     }
-    return json_pack("{s:s, s:i, s:o}", "defaultAction", "SCMP_ACT_ERRNO", "defaultErrnoRet", 38,
-                     "syscalls", rules);
+    return json_pack("{s:s, s:i, s:o}", "defaultAction", "SCMP_ACT_ERRNO", "defaultErrnoRet",
+                     ENOSYS, "syscalls", rules);
 }
 
 static json_t *linux_part(const struct oci_config *c)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stands in for envd in test_container: a static program that, from inside a container, tries what a
- * container must and must not be able to do, and says what happened.
+ * Stands in for envd in test_container: a static program that, from inside a container, tries what
+ * a container must and must not be able to do, and says what happened.
  *
  * On each connection to descriptor 3 it reads one line and answers:
  *   CONNECT <port>  "OK 1"
@@ -50,9 +50,21 @@ static long open_device(void)
     return open("/planted", O_RDONLY);
 }
 
+/* Descriptors that came with the start, apart from 0 to 3. Called first. */
+static void count_leaks(FILE *out)
+{
+    int leaks = 0;
+    for (int fd = 4; fd < 1024; fd++) {
+        int flags = fcntl(fd, F_GETFD);
+        leaks += flags >= 0 && !(flags & FD_CLOEXEC);
+    }
+    fprintf(out, "leaks %d\n", leaks);
+}
+
 static void probe(FILE *out)
 {
     struct stat st;
+    count_leaks(out);
     fprintf(out, "pid %d\nuid %d\n", (int)getpid(), (int)getuid());
     say(out, "write", write_file("/etc/written"));
     say(out, "write_tmp", write_file("/tmp/written"));
@@ -74,9 +86,6 @@ static void probe(FILE *out)
     say(out, "mknod", mknod("/tmp/disk", S_IFBLK | 0600, makedev(8, 0)));
     say(out, "planted_device", open_device());
     say(out, "sysctl", write_file("/proc/sys/kernel/hostname"));
-    for (int fd = 4; fd < 64; fd++)
-        if (fd != fileno(out) && fcntl(fd, F_GETFD) >= 0 && fcntl(fd, F_GETFD) == 0)
-            fprintf(out, "leaked %d\n", fd);
     fprintf(out, "end\n");
 }
 
@@ -94,22 +103,23 @@ int main(void)
     char line[64];
     signal(SIGCHLD, SIG_DFL);
     for (;;) {
-        int fd = accept(3, NULL, NULL);
-        FILE *stream = fd < 0 ? NULL : fdopen(fd, "r+");
-        if (!stream)
+        int fd = accept4(3, NULL, NULL, SOCK_CLOEXEC);
+        FILE *in = fd < 0 ? NULL : fdopen(fd, "r");
+        FILE *out = fd < 0 ? NULL : fdopen(fcntl(fd, F_DUPFD_CLOEXEC, 0), "w");
+        if (!in || !out)
             return 99;
-        while (fgets(line, sizeof(line), stream)) {
-            fseek(stream, 0, SEEK_CUR);
+        while (fgets(line, sizeof(line), in)) {
             if (strncmp(line, "CONNECT ", 8) == 0)
-                fprintf(stream, "OK 1\n");
+                fprintf(out, "OK 1\n");
             else if (strcmp(line, "probe\n") == 0)
-                probe(stream);
+                probe(out);
             else if (strncmp(line, "exit ", 5) == 0)
                 exit(atoi(line + 5));
             else if (strcmp(line, "hog\n") == 0)
                 hog();
-            fflush(stream);
+            fflush(out);
         }
-        fclose(stream);
+        fclose(in);
+        fclose(out);
     }
 }
