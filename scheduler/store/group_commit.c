@@ -271,7 +271,8 @@ int group_commit_open(uv_loop_t *uv, const char *path, const struct store_owner 
     if (rc) {
         sqlite_close(g->db);
         free(g);
-        return adit_err_wrap(err, "%s", path);
+        (void)adit_err_wrap(err, "%s", path); /* the code is rc */
+        return rc;
     }
     rc = start(g, uv, err);
     if (rc == 0)

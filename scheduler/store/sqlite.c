@@ -28,8 +28,7 @@ static const char *const statement_texts[STATEMENT_CNT] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
-    [PUT] = "INSERT INTO record(kind, id, value) VALUES(?1, ?2, ?3)"
-            " ON CONFLICT(kind, id) DO UPDATE SET value = excluded.value",
+    [PUT] = "REPLACE INTO record(kind, id, value) VALUES(?1, ?2, ?3)",
     [DELETE] = "DELETE FROM record WHERE kind = ?1 AND id = ?2",
 };
 
@@ -154,7 +153,8 @@ int sqlite_open(const char *path, struct sqlite_db **out, struct adit_err *err)
     int rc = open_file(db, path, err);
     if (rc) {
         sqlite_close(db);
-        return adit_err_wrap(err, "%s", path);
+        (void)adit_err_wrap(err, "%s", path); /* the code is rc */
+        return rc;
     }
     *out = db;
     return 0;
@@ -178,7 +178,10 @@ static int tell_row(sqlite3_stmt *stmt, store_apply_fn apply, void *owner, struc
     if (!c.value.ptr)
         c.value.ptr = ""; /* an empty blob, not a deletion */
     int rc = apply(owner, &c, err);
-    return rc ? adit_err_wrap(err, "record %d/%.*s", (int)c.table, ADIT_VIEW_ARG(c.id)) : 0;
+    if (rc)
+        (void)adit_err_wrap(err, "record %d/%.*s", (int)c.table,
+                            ADIT_VIEW_ARG(c.id)); /* the code is rc */
+    return rc;
 }
 
 int sqlite_load(struct sqlite_db *db, store_apply_fn apply, void *owner, struct adit_err *err)

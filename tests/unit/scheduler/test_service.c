@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The whole scheduler over a Unix socket: what brokers ask, what they are told, what survives. */
+#include "tests/unit/base/suite.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/sha256.h"
+#include "rpc/pbjson.h"
+#include "rpc/rpc_client.h"
+#include "rpc/status.h"
+#include "scheduler/message.h"
+#include "scheduler/scheduler.h"
+
+#define ANSWER_CAP (1024 * 1024)
+
+static char dir[64], socket_address[80], data_dir[128], level[] = "info";
+static struct scheduler_conf conf;
+static uv_loop_t uv;
+static struct net_loop client_net;
+static struct http_pool *pool;
+static struct scheduler *scheduler;
+static struct adit_buf answer;
+static uint64_t clock_offset_ns;
+
+static uint64_t shifted_mono_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec + clock_offset_ns;
+}
+
+static void start(void)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct http_pool_conf pool_conf = {
+        .target = {.kind = HTTP_TARGET_UNIX},
+        .dial_ms = 2000,
+        .idle_ms = 60000,
+        .idle_max = 64,
+    };
+    snprintf(pool_conf.target.path, sizeof(pool_conf.target.path), "%s", socket_address + 5);
+    ck_assert_int_eq(uv_loop_init(&uv), 0);
+    ck_assert_int_eq(net_loop_init(&client_net, &uv, NULL), 0);
+    ck_assert_msg(scheduler_new(&uv, &conf, &scheduler, &err) == 0, "%s", err.msg);
+    ck_assert_int_eq(http_pool_new(&client_net, &pool_conf, &pool, NULL), 0);
+}
+
+static void stop(void)
+{
+    http_pool_close(pool);
+    net_loop_close(&client_net);
+    scheduler_stop(scheduler);
+    uv_run(&uv, UV_RUN_DEFAULT);
+    ck_assert_int_eq(scheduler->state, SCHEDULER_ENDED);
+    ck_assert_int_eq(uv_loop_close(&uv), 0);
+    scheduler_free(scheduler);
+}
+
+static void set_up(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/adit-scheduler-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(socket_address, sizeof(socket_address), "unix:%s/s.sock", dir);
+    snprintf(data_dir, sizeof(data_dir), "%s/data", dir);
+    adit_log_init("scheduler", ADIT_LOG_ERROR, false);
+    adit_clock_set(shifted_mono_ns, NULL);
+    conf = (struct scheduler_conf){socket_address, data_dir, level, 2000, 30000, 0, false};
+    adit_buf_init(&answer, ANSWER_CAP);
+    start();
+}
+
+static void tear_down(void)
+{
+    stop();
+    adit_buf_fini(&answer);
+    int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_eq(adit_file_remove_tree(tmp, dir + 5, NULL), 0);
+    close(tmp);
+}
+
+/* ---- asking ---- */
+
+static unsigned waiting;
+
+/* The answer as JSON, or "code: message". */
+static void on_done(void *user, const ProtobufCMessage *m, const struct adit_err *err)
+{
+    int rc;
+    (void)user;
+    waiting--;
+    adit_buf_clear(&answer);
+    if (err)
+        rc = adit_buf_appendf(&answer, "%s: %s", rpc_status_connect(err->code), err->msg);
+    else
+        rc = pbjson_encode(m, &answer);
+    ck_assert_int_eq(rc, 0);
+    ck_assert_int_eq(adit_buf_append_char(&answer, '\0'), 0);
+}
+
+static void send_message(const char *method, const ProtobufCMessage *request)
+{
+    char path[128];
+    const ProtobufCMethodDescriptor *m =
+        protobuf_c_service_descriptor_get_method_by_name(&scheduler__scheduler__descriptor, method);
+    snprintf(path, sizeof(path), "/scheduler.Scheduler/%s", method);
+    ck_assert_ptr_nonnull(m);
+    ck_assert_int_eq(
+        rpc_client_start(pool, path, request, m->output, 5000, on_done, NULL, NULL, NULL), 0);
+    waiting++;
+}
+
+static void send_json(const char *method, const char *json)
+{
+    ProtobufCMessage *request = NULL;
+    struct adit_err err = ADIT_ERR_INIT;
+    const ProtobufCMethodDescriptor *m =
+        protobuf_c_service_descriptor_get_method_by_name(&scheduler__scheduler__descriptor, method);
+    ck_assert_msg(pbjson_decode(m->input, adit_view_str(json), &request, &err) == 0, "%s: %s", json,
+                  err.msg);
+    send_message(method, request);
+    message_free(request);
+}
+
+static const char *await(void)
+{
+    while (waiting)
+        uv_run(&uv, UV_RUN_ONCE);
+    return adit_buf_view(&answer).ptr;
+}
+
+static const char *ask(const char *method, const char *json)
+{
+    send_json(method, json);
+    return await();
+}
+
+#define NODE(incarnation, more)                                                                    \
+    "{\"node\":{\"nodeId\":\"n1\",\"incarnation\":\"" incarnation                                  \
+    "\",\"state\":\"NODE_STATE_READY\",\"address\":\"10.0.0.1:1\",\"capacity\":{\"cpuCount\":8,"   \
+    "\"memoryMb\":4096},\"sandboxMax\":4,\"isolations\":[\"container\"]}" more "}"
+#define RUNNING(id)                                                                                \
+    "{\"sandboxId\":\"" id "\",\"teamId\":\"team\",\"templateId\":\"base1\","                      \
+    "\"resources\":{\"cpuCount\":2,\"memoryMb\":512}}"
+#define TEMPLATE(id, aliases)                                                                      \
+    "{\"template\":{\"templateId\":\"" id "\",\"buildId\":\"b-1\",\"aliases\":[" aliases           \
+    "],\"resources\":{\"cpuCount\":2,\"memoryMb\":\"512\",\"diskMb\":\"100\"},"                    \
+    "\"createdAt\":\"2026-01-01T00:00:00Z\"}}"
+#define PLACE(id) "{\"sandboxId\":\"" id "\",\"teamId\":\"team\",\"templateRef\":\"base\"}"
+#define CONFIRM(id) "{\"sandboxId\":\"" id "\",\"nodeId\":\"n1\"}"
+#define ID(id) "{\"sandboxId\":\"" id "\"}"
+
+static void register_all(void)
+{
+    ck_assert_str_eq(ask("RegisterNode", NODE("a", "")), "{\"heartbeatMs\":2000}");
+    ck_assert_str_eq(ask("PutTemplate", TEMPLATE("base1", "\"base\"")), "{}");
+}
+
+static void says(const char *text, const char *part)
+{
+    ck_assert_msg(strstr(text, part) != NULL, "'%s' is not in '%s'", part, text);
+}
+
+/* ---- tests ---- */
+
+START_TEST(service_places_confirms_locates_and_releases)
+{
+    register_all();
+    const char *placed = ask("Place", PLACE("i1"));
+    says(placed, "\"nodeId\":\"n1\",\"incarnation\":\"a\",\"address\":\"10.0.0.1:1\"");
+    says(placed, "\"templateId\":\"base1\"");
+    ck_assert_str_eq(ask("ConfirmSandbox", CONFIRM("i1")), "{}");
+    ck_assert_str_eq(ask("ConfirmSandbox", CONFIRM("i1")), "{}");
+    ck_assert_str_eq(ask("LocateSandbox", ID("i1")),
+                     "{\"nodeId\":\"n1\",\"address\":\"10.0.0.1:1\",\"teamId\":\"team\"}");
+    says(ask("Status", "{}"), "\"sandboxCnt\":1,\"placedTotal\":\"1\"");
+    ck_assert_str_eq(ask("ReleaseSandbox", ID("i1")), "{}");
+    ck_assert_str_eq(ask("ReleaseSandbox", ID("i1")), "{}");
+    ck_assert_str_eq(ask("LocateSandbox", ID("i1")), "not_found: sandbox 'i1' not found");
+    ck_assert_str_eq(ask("ConfirmSandbox", CONFIRM("i1")), "not_found: sandbox 'i1' has no claim");
+}
+END_TEST
+
+START_TEST(service_places_a_claim_again_but_no_running_sandbox)
+{
+    register_all();
+    says(ask("Place", PLACE("i1")), "\"nodeId\":\"n1\"");
+    says(ask("Place", PLACE("i1")), "\"nodeId\":\"n1\"");
+    says(ask("Place", "{\"sandboxId\":\"i1\",\"teamId\":\"other\",\"templateRef\":\"base\"}"),
+         "already_exists: ");
+    says(ask("Place", "{\"sandboxId\":\"i1\",\"teamId\":\"team\",\"templateRef\":\"base\","
+                      "\"excludedNodeIds\":[\"n1\"]}"),
+         "unavailable: no node is available: of 1, 1 full (n1: refused this sandbox itself)");
+    ck_assert_str_eq(ask("ConfirmSandbox", CONFIRM("i1")), "{}");
+    ck_assert_str_eq(ask("Place", PLACE("i1")), "already_exists: sandbox 'i1' exists already");
+    says(ask("ConfirmSandbox", "{\"sandboxId\":\"i1\",\"nodeId\":\"n2\"}"), "aborted: ");
+}
+END_TEST
+
+START_TEST(service_explains_refusals_and_counts_them)
+{
+    ck_assert_str_eq(ask("PutTemplate", TEMPLATE("base1", "\"base\"")), "{}");
+    ck_assert_str_eq(ask("Place", PLACE("i1")),
+                     "unavailable: no node is available: none is registered");
+    register_all();
+    ck_assert_str_eq(
+        ask("Place", "{\"sandboxId\":\"i1\",\"teamId\":\"t\",\"templateRef\":\"x:v1\"}"),
+        "not_found: template 'x' not found");
+    ck_assert_str_eq(
+        ask("Place", "{\"sandboxId\":\"i1\",\"teamId\":\"t\",\"templateRef\":\"base:v1\"}"),
+        "not_found: tag 'v1' does not exist for template 'base'");
+    says(ask("Place", "{\"sandboxId\":\"i1\",\"teamId\":\"t\",\"templateRef\":\"a b\"}"),
+         "invalid_argument: Invalid template reference: ");
+    says(ask("Place", "{\"sandboxId\":\"i1\",\"teamId\":\"t\",\"templateRef\":\"base\","
+                      "\"isolation\":\"vm\"}"),
+         "1 incompatible (n1: no isolation 'vm')");
+    clock_offset_ns += UINT64_C(7000000000);
+    says(ask("Place", PLACE("i1")), "1 unreachable (n1: not heard of for 7 s)");
+    ck_assert_str_eq(ask("Heartbeat", NODE("a", "")), "{}");
+    says(ask("Place", PLACE("i1")), "\"nodeId\":\"n1\"");
+    const char *status = ask("Status", "{}");
+    says(status, "\"placedTotal\":\"1\",\"refusedUnreachableTotal\":\"1\"");
+    says(status, "\"refusedIncompatibleTotal\":\"1\"");
+}
+END_TEST
+
+START_TEST(service_counts_claims_that_come_together)
+{
+    register_all();
+    /* Four fit by CPUs and count; all are decided before the first is committed. */
+    for (int i = 0; i < 20; i++) {
+        char json[128];
+        snprintf(json, sizeof(json),
+                 "{\"sandboxId\":\"i%d\",\"teamId\":\"t\",\"templateRef\":\"base\"}", i);
+        send_json("Place", json);
+    }
+    (void)await();
+    const char *status = ask("Status", "{}");
+    says(status, "\"sandboxCnt\":4,\"placedTotal\":\"4\",\"refusedFullTotal\":\"16\"");
+    says(status, "\"allocated\":{\"cpuCount\":8,\"memoryMb\":\"2048\",\"diskMb\":\"400\"}");
+}
+END_TEST
+
+START_TEST(service_drops_claims_that_nobody_confirms)
+{
+    register_all();
+    (void)ask("Place", PLACE("i1"));
+    (void)ask("Place", PLACE("i2"));
+    ck_assert_str_eq(ask("ConfirmSandbox", CONFIRM("i2")), "{}");
+    clock_offset_ns += UINT64_C(29000000000);
+    (void)ask("Place", PLACE("i3")); /* unreachable: only time passes */
+    says(ask("LocateSandbox", ID("i1")), "\"nodeId\":\"n1\"");
+    clock_offset_ns += UINT64_C(2000000000);
+    do { /* the sweep is due within a second */
+        uv_run(&uv, UV_RUN_ONCE);
+    } while (strstr(ask("LocateSandbox", ID("i1")), "nodeId"));
+    says(ask("LocateSandbox", ID("i2")), "\"nodeId\":\"n1\"");
+    ck_assert_str_eq(ask("ConfirmSandbox", CONFIRM("i1")), "not_found: sandbox 'i1' has no claim");
+}
+END_TEST
+
+START_TEST(service_brings_records_in_line_with_a_new_incarnation)
+{
+    register_all();
+    (void)ask("Place", PLACE("claimed"));
+    (void)ask("Place", PLACE("gone"));
+    (void)ask("Place", PLACE("kept"));
+    (void)ask("ConfirmSandbox", CONFIRM("gone"));
+    (void)ask("ConfirmSandbox", CONFIRM("kept"));
+    ck_assert_str_eq(
+        ask("RegisterNode", NODE("b", ",\"sandboxes\":[" RUNNING("kept") "," RUNNING("new") "]")),
+        "{\"heartbeatMs\":2000}");
+    says(ask("LocateSandbox", ID("kept")), "\"nodeId\":\"n1\"");
+    says(ask("LocateSandbox", ID("new")), "\"teamId\":\"team\"");
+    says(ask("LocateSandbox", ID("gone")), "not_found");
+    says(ask("LocateSandbox", ID("claimed")), "not_found");
+    ck_assert_str_eq(ask("Heartbeat", NODE("a", "")), "not_found: node 'n1' is not registered");
+    ck_assert_str_eq(ask("Heartbeat", NODE("b", "")), "{}");
+    says(ask("Status", "{}"), "],\"sandboxCnt\":2,");
+}
+END_TEST
+
+START_TEST(service_leaves_claims_of_the_same_incarnation)
+{
+    register_all();
+    (void)ask("Place", PLACE("claimed"));
+    (void)ask("Place", PLACE("gone"));
+    (void)ask("ConfirmSandbox", CONFIRM("gone"));
+    ck_assert_str_eq(ask("RegisterNode", NODE("a", "")), "{\"heartbeatMs\":2000}");
+    says(ask("LocateSandbox", ID("claimed")), "\"nodeId\":\"n1\"");
+    says(ask("LocateSandbox", ID("gone")), "not_found");
+    ck_assert_str_eq(ask("ConfirmSandbox", CONFIRM("claimed")), "{}");
+}
+END_TEST
+
+START_TEST(service_keeps_everything_over_a_restart)
+{
+    register_all();
+    (void)ask("Place", PLACE("i1"));
+    (void)ask("Place", PLACE("i2"));
+    (void)ask("ConfirmSandbox", CONFIRM("i1"));
+    says(ask("CreateKey", "{\"name\":\"one\"}"), "\"secret\":\"e2b_");
+    char keys[512];
+    snprintf(keys, sizeof(keys), "%s", ask("ListKeys", "{}"));
+    stop();
+    start();
+    ck_assert_str_eq(ask("ListKeys", "{}"), keys);
+    says(ask("LocateSandbox", ID("i1")), "\"nodeId\":\"n1\"");
+    ck_assert_str_eq(ask("ConfirmSandbox", CONFIRM("i2")), "{}");
+    ck_assert_str_eq(ask("Heartbeat", NODE("a", "")), "{}");
+    says(ask("Place", PLACE("i3")), "\"nodeId\":\"n1\""); /* at once: the node is known */
+    says(ask("Status", "{}"), "\"allocated\":{\"cpuCount\":6");
+}
+END_TEST
+
+START_TEST(service_moves_an_alias_to_the_template_that_was_put_last)
+{
+    register_all();
+    ck_assert_str_eq(ask("PutTemplate", TEMPLATE("aaa", "\"base\",\"ns/new\"")), "{}");
+    says(ask("ResolveTemplate", "{\"templateRef\":\"BASE:default\"}"), "\"templateId\":\"aaa\"");
+    stop();
+    start(); /* "aaa" comes before "base1" in the store: the order must not matter */
+    says(ask("ResolveTemplate", "{\"templateRef\":\"base\"}"), "\"templateId\":\"aaa\"");
+    says(ask("ResolveTemplate", "{\"templateRef\":\"ns/new\"}"), "\"templateId\":\"aaa\"");
+    const char *all = ask("ListTemplates", "{}");
+    says(all, "\"templateId\":\"base1\",\"buildId\":\"b-1\",\"resources\"");
+    says(all, "\"aliases\":[\"base\",\"ns/new\"]");
+}
+END_TEST
+
+/* The SHA-256 of the secret in the last answer, as a request to Authenticate. */
+static void authenticate(const char *secret)
+{
+    Scheduler__AuthenticateRequest request;
+    uint8_t sha256[ADIT_SHA256_LEN];
+    ck_assert_int_eq(keys_hash(adit_view_mem(secret, KEYS_SECRET_CAP - 1), sha256), 0);
+    scheduler__authenticate_request__init(&request);
+    request.key_sha256 = (ProtobufCBinaryData){sizeof(sha256), sha256};
+    send_message("Authenticate", &request.base);
+}
+
+START_TEST(service_makes_lists_and_revokes_keys)
+{
+    char secret[KEYS_SECRET_CAP], id[37], request[128];
+    const char *created = ask("CreateKey", "{\"name\":\"mine\",\"teamId\":\"team-b\"}");
+    says(created, "\"name\":\"mine\",\"teamId\":\"team-b\",\"masked\":\"e2b_");
+    snprintf(secret, sizeof(secret), "%s", strstr(created, "\"secret\":\"") + 10);
+    snprintf(id, sizeof(id), "%s", strstr(created, "\"keyId\":\"") + 9);
+    ck_assert_ptr_null(strstr(ask("ListKeys", "{}"), secret));
+    authenticate(secret);
+    says(await(), "\"teamId\":\"team-b\"");
+    snprintf(request, sizeof(request), "{\"keyId\":\"%.8s\"}", id);
+    says(ask("RevokeKey", request), "\"revoked\":true");
+    authenticate(secret);
+    ck_assert_str_eq(await(), "not_found: no such key");
+    says(ask("ListKeys", "{}"), "\"revoked\":true");
+    says(ask("RevokeKey", "{\"keyId\":\"zz\"}"), "not_found");
+    says(ask("CreateKey", "{}"), "\"teamId\":\""); /* the default team's */
+}
+END_TEST
+
+static const struct {
+    const char *method, *json, *error;
+} refusals[] = {
+    {"RegisterNode", "{}", "node: missing"},
+    {"RegisterNode", "{\"node\":{}}", "node_id: not 1 to 64"},
+    {"RegisterNode", "{\"node\":{\"nodeId\":\"../x\"}}", "node_id: not 1 to 64"},
+    {"RegisterNode", "{\"node\":{\"nodeId\":\"a/b\"}}", "node_id: not 1 to 64"},
+    {"RegisterNode", "{\"node\":{\"nodeId\":\"n\",\"incarnation\":\"a\"}}", "capacity: missing"},
+    {"RegisterNode", "{\"node\":{\"nodeId\":\"n\",\"incarnation\":\"a\",\"capacity\":{}}}",
+     "state: neither"},
+    {"RegisterNode",
+     "{\"node\":{\"nodeId\":\"n\",\"incarnation\":\"a\",\"capacity\":{\"cpuCount\":65537}}}",
+     "capacity: out of range"},
+    {"RegisterNode", NODE("a", ",\"sandboxes\":[{}]"), "sandbox_id: not 1 to 64"},
+    {"RegisterNode", NODE("a", ",\"sandboxes\":[{\"sandboxId\":\"I1\"}]"),
+     "sandbox_id: not 1 to 64"},
+    {"RegisterNode", NODE("a", ",\"sandboxes\":[" RUNNING("x") "," RUNNING("x") "]"),
+     "sandboxes: one is listed twice"},
+    {"RegisterNode",
+     NODE("a", ",\"sandboxes\":[{\"sandboxId\":\"x\",\"teamId\":\"t\",\"templateId\":\"b\"}]"),
+     "resources: missing"},
+    {"Heartbeat", "{}", "node: missing"},
+    {"Place", "{}", "sandbox_id: not"},
+    {"Place", "{\"sandboxId\":\"i1\"}", "team_id: not"},
+    {"Place", "{\"sandboxId\":\"i1\",\"teamId\":\"t\"}", "Invalid template reference: it is"},
+    {"Place", "{\"sandboxId\":\"i1\",\"teamId\":\"t\",\"isolation\":\"a b\"}", "isolation: not"},
+    {"Place", "{\"sandboxId\":\"i1\",\"teamId\":\"t\",\"excludedNodeIds\":[\"\"]}",
+     "excluded_node_ids: not"},
+    {"ConfirmSandbox", "{}", "sandbox_id: not"},
+    {"ConfirmSandbox", "{\"sandboxId\":\"i1\"}", "node_id: not"},
+    {"ReleaseSandbox", "{\"sandboxId\":\"i/1\"}", "sandbox_id: not"},
+    {"ReleaseSandbox", "{\"sandboxId\":\"i1\",\"reason\":\"a\\nb\"}", "reason: control"},
+    {"LocateSandbox", "{}", "sandbox_id: not"},
+    {"PutTemplate", "{}", "template: missing"},
+    {"PutTemplate", "{\"template\":{\"templateId\":\"a-b\"}}", "template_id: not"},
+    {"PutTemplate", "{\"template\":{\"templateId\":\"ab\",\"buildId\":\"b\"}}",
+     "resources: missing"},
+    {"PutTemplate", TEMPLATE("t", "\"Base\""), "aliases: not a lower-case"},
+    {"PutTemplate", TEMPLATE("t", "\"a:b\""), "aliases: not a lower-case"},
+    {"PutTemplate", TEMPLATE("t", "\"\""), "aliases: not a lower-case"},
+    {"ResolveTemplate", "{}", "Invalid template reference: it is empty"},
+    {"Authenticate", "{}", "key_sha256: not 32"},
+    {"Authenticate", "{\"keySha256\":\"AAAA\"}", "key_sha256: not 32"},
+    {"CreateKey", "{\"name\":\"\\u0007\"}", "name: control"},
+    {"CreateKey", "{\"teamId\":\"a b\"}", "team_id: not"},
+    {"RevokeKey", "{}", "key_id: not"},
+};
+
+START_TEST(service_refuses_bad_requests_by_field)
+{
+    char expected[160];
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        snprintf(expected, sizeof(expected), "invalid_argument: %s", refusals[i].error);
+        const char *said = ask(refusals[i].method, refusals[i].json);
+        ck_assert_msg(strncmp(said, expected, strlen(expected)) == 0, "%s %s: %s",
+                      refusals[i].method, refusals[i].json, said);
+    }
+    ck_assert_str_eq(ask("Status", "{}"), "{}"); /* nothing came of it */
+}
+END_TEST
+
+START_TEST(service_refuses_an_unknown_method)
+{
+    Scheduler__StatusRequest request = SCHEDULER__STATUS_REQUEST__INIT;
+    ck_assert_int_eq(rpc_client_start(pool, "/scheduler.Scheduler/Nope", &request.base,
+                                      &scheduler__status_response__descriptor, 5000, on_done, NULL,
+                                      NULL, NULL),
+                     0);
+    waiting++;
+    ck_assert_str_eq(await(), "unimplemented: no such method");
+}
+END_TEST
+
+static void on_ended(void *user, const ProtobufCMessage *m, const struct adit_err *err)
+{
+    (void)m;
+    (void)err;
+    *(bool *)user = true;
+}
+
+/* They leave before the request is read, while it is written, and behind its end. */
+START_TEST(service_lives_on_when_callers_leave)
+{
+    Scheduler__CreateKeyRequest request;
+    unsigned left = 0;
+    scheduler__create_key_request__init(&request);
+    for (int i = 0; i < 60; i++) {
+        struct rpc_client_call *call = NULL;
+        bool has_ended = false;
+        ck_assert_int_eq(rpc_client_start(pool, "/scheduler.Scheduler/CreateKey", &request.base,
+                                          &scheduler__create_key_response__descriptor, 5000,
+                                          on_ended, &has_ended, &call, NULL),
+                         0);
+        for (int turns = 0; turns < i % 12; turns++)
+            uv_run(&uv, UV_RUN_NOWAIT);
+        if (!has_ended)
+            rpc_client_cancel(call);
+        left += !has_ended;
+    }
+    ck_assert_uint_gt(left, 10);
+    says(ask("CreateKey", "{\"name\":\"last\"}"), "\"name\":\"last\"");
+    says(ask("ListKeys", "{}"), "\"name\":\"last\"");
+}
+END_TEST
+
+START_TEST(scheduler_serves_the_loopback_but_no_other_address)
+{
+    static const char *const refused[] = {":3001", "0.0.0.0:3001", "10.0.0.1:3001", "vsock:1",
+                                          "fd:3"};
+    uv_loop_t other;
+    struct scheduler *second = NULL;
+    struct adit_err err = ADIT_ERR_INIT;
+    char own_dir[160], address[32];
+    struct scheduler_conf c = conf;
+    snprintf(own_dir, sizeof(own_dir), "%s/data2", dir);
+    c.data_dir = own_dir;
+    c.listen = address;
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        snprintf(address, sizeof(address), "%s", refused[i]);
+        ck_assert_int_eq(uv_loop_init(&other), 0);
+        ck_assert_int_eq(scheduler_new(&other, &c, &second, &err), ADIT_ERR_BAD_INPUT);
+        ck_assert_int_eq(uv_loop_close(&other), 0);
+    }
+    snprintf(address, sizeof(address), "127.0.0.1:0");
+    ck_assert_int_eq(uv_loop_init(&other), 0);
+    ck_assert_int_eq(scheduler_new(&other, &c, &second, &err), 0);
+    scheduler_stop(second);
+    scheduler_stop(second);
+    uv_run(&other, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&other), 0);
+    scheduler_free(second);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        service_places_confirms_locates_and_releases,
+        service_places_a_claim_again_but_no_running_sandbox,
+        service_explains_refusals_and_counts_them,
+        service_counts_claims_that_come_together,
+        service_drops_claims_that_nobody_confirms,
+        service_brings_records_in_line_with_a_new_incarnation,
+        service_leaves_claims_of_the_same_incarnation,
+        service_keeps_everything_over_a_restart,
+        service_moves_an_alias_to_the_template_that_was_put_last,
+        service_makes_lists_and_revokes_keys,
+        service_refuses_bad_requests_by_field,
+        service_refuses_an_unknown_method,
+        service_lives_on_when_callers_leave,
+        scheduler_serves_the_loopback_but_no_other_address,
+    };
+    Suite *suite = suite_create("service");
+    TCase *tcase = tcase_create("service");
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_set_timeout(tcase, 30);
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+        tcase_add_test(tcase, tests[i]);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
