@@ -95,12 +95,14 @@ static inline struct live_conn start(struct live_shell *s, const char *headers, 
     return c;
 }
 
-/* Run tests, each with an envd of its own. Return: the exit status of the program. */
-static inline int live_run_tests(const char *name, const TTest *const *tests, size_t cnt)
+/* Run tests, each with an envd of its own that @start_envd makes. Return: the exit status of the
+ * program. */
+static inline int live_run_tests(const char *name, void (*start_envd)(void),
+                                 const TTest *const *tests, size_t cnt)
 {
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, start_envd, teardown);
     for (size_t i = 0; i < cnt; i++)
         tcase_add_test(tcase, tests[i]);
     tcase_set_timeout(tcase, 60);

@@ -66,6 +66,8 @@ static size_t rss_kib(void)
 START_TEST(process_single_slow_reader_holds_the_process_back_in_little_memory)
 {
     struct live_shell s;
+    struct live_run r;
+    live_sh("head -c 60000 /dev/zero", "", &r);
     size_t before = rss_kib();
     live_shell_init(&s, counting);
     struct live_conn c = live_shell_start(&s, "");
@@ -411,5 +413,5 @@ int main(void)
         process_terminal_takes_input_and_refuses_stdin,
         process_without_terminal_cannot_be_resized,
     };
-    return live_run_tests("process_io", tests, sizeof tests / sizeof tests[0]);
+    return live_run_tests("process_io", setup, tests, sizeof tests / sizeof tests[0]);
 }

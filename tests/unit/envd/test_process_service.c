@@ -453,5 +453,5 @@ int main(void)
         process_orphans_are_reaped,
         process_streams_end_when_envd_is_told_to_stop,
     };
-    return live_run_tests("process_service", tests, sizeof tests / sizeof tests[0]);
+    return live_run_tests("process_service", setup, tests, sizeof tests / sizeof tests[0]);
 }
