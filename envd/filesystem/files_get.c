@@ -334,7 +334,7 @@ static void answer(struct download *d)
 static void on_opened(uv_work_t *work, int status)
 {
     struct download *d = work->data;
-    (void)status; /* never cancelled */
+    (void)status; /* cancelled only without an exchange */
     d->is_busy = false;
     if (!d->x)
         finish(d);
@@ -347,7 +347,7 @@ static void on_opened(uv_work_t *work, int status)
 static void on_filled(uv_work_t *work, int status)
 {
     struct download *d = work->data;
-    (void)status; /* never cancelled */
+    (void)status; /* cancelled only without an exchange */
     d->is_busy = false;
     if (!d->x)
         finish(d);
@@ -402,7 +402,9 @@ static void on_abort(struct http_exchange *x, const struct adit_err *err)
     struct download *d = http_exchange_user(x);
     (void)err; /* a client may leave */
     d->x = NULL;
-    if (!d->is_busy)
+    if (d->is_busy)
+        (void)uv_cancel((uv_req_t *)&d->work); /* a job that runs already goes on */
+    else
         finish(d);
 }
 

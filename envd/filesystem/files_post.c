@@ -98,7 +98,7 @@ static void start_job(struct post *p);
 static void on_worked(uv_work_t *work, int status)
 {
     struct post *p = work->data;
-    (void)status; /* never cancelled */
+    (void)status; /* cancelled only without an exchange */
     p->is_busy = false;
     if (p->x && (p->rc || p->is_last))
         reply(p);
@@ -162,7 +162,9 @@ static void on_abort(struct http_exchange *x, const struct adit_err *err)
     struct post *p = http_exchange_user(x);
     (void)err; /* a client may leave; nothing was put in place */
     p->x = NULL;
-    if (!p->is_busy)
+    if (p->is_busy)
+        (void)uv_cancel((uv_req_t *)&p->work); /* a job that runs already goes on */
+    else
         finish(p);
 }
 

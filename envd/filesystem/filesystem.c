@@ -210,7 +210,7 @@ static void on_work(uv_work_t *work)
 static void on_worked(uv_work_t *work, int status)
 {
     struct fs_call *f = work->data;
-    (void)status; /* never cancelled */
+    (void)status; /* cancelled only without a call */
     if (f->call && f->rc)
         rpc_call_finish(f->call, &f->err);
     else if (f->call)
@@ -293,7 +293,9 @@ static void on_cancel(struct rpc_call *c, int code)
     struct fs_call *f = rpc_call_user(c);
     (void)code; /* nothing is undone */
     f->call = NULL;
-    if (!f->is_busy)
+    if (f->is_busy)
+        (void)uv_cancel((uv_req_t *)&f->work); /* a job that runs already goes on */
+    else
         fs_call_free(f);
 }
 
