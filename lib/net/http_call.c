@@ -32,7 +32,8 @@
  * @out:         head (and body bytes) not sent yet; the head for a second try
  * @is_sent:     @out was given to the stream
  * @out_ended:   http_call_end_body() was called, or there is no body
- * @write_failed: the peer takes no more bytes
+ * @write_failed: nothing more can be sent
+ * @failure:     why the call fails at the next turn; 0: it does not
  * @is_interim:  in a 1xx reply
  * @has_replied: on_head was called
  * @keeps_alive: the peer will keep the connection
@@ -48,6 +49,7 @@ struct http_call {
     struct adit_buf out;
     struct net_task turn;
     unsigned interim_cnt;
+    int failure;
     bool asked_upgrade, is_sent, out_ended, write_failed, has_retried;
     bool is_paused, is_interim, has_replied, is_raw, keeps_alive;
 };
@@ -115,17 +117,28 @@ static void call_done(struct http_call *c, size_t left)
 
 /* ---- sending ---- */
 
+/* Some bytes of the request are lost for our own reason, which reading would not tell. */
+static int fail_later(struct http_call *c, int rc)
+{
+    c->failure = rc;
+    net_task_post(&c->turn);
+    return rc;
+}
+
 /* Send what waits in @out, then the parts. */
-static void send_out(struct http_call *c, struct adit_view head, struct adit_view bytes,
-                     struct adit_view tail)
+static int send_out(struct http_call *c, struct adit_view head, struct adit_view bytes,
+                    struct adit_view tail)
 {
     struct adit_view views[] = {c->is_sent ? nothing : adit_buf_view(&c->out), head, bytes, tail};
+    int rc = net_stream_write(c->link->stream, views, 4);
 
     c->is_sent = true;
-    if (net_stream_write(c->link->stream, views, 4) != ADIT_OK)
-        c->write_failed = true;
     if (c->body != HTTP_BODY_NONE)
         adit_buf_fini(&c->out);
+    if (rc == ADIT_OK)
+        return rc;
+    c->write_failed = true;
+    return rc == ADIT_ERR_CLOSED ? rc : fail_later(c, rc);
 }
 
 /* Queue the parts before the connection stands. */
@@ -138,18 +151,19 @@ static int queue_out(struct http_call *c, struct adit_view head, struct adit_vie
         rc = adit_buf_append_view(&c->out, head);
     if (rc == ADIT_OK)
         rc = adit_buf_append_view(&c->out, bytes);
-    return rc == ADIT_OK ? adit_buf_append_view(&c->out, tail) : rc;
+    if (rc == ADIT_OK)
+        rc = adit_buf_append_view(&c->out, tail);
+    return rc == ADIT_OK ? rc : fail_later(c, rc);
 }
 
 static int send_body(struct http_call *c, struct adit_view head, struct adit_view bytes,
                      struct adit_view tail)
 {
+    if (c->write_failed || c->failure)
+        return ADIT_ERR_CLOSED;
     if (!c->link->stream)
         return queue_out(c, head, bytes, tail);
-    if (c->write_failed)
-        return ADIT_ERR_CLOSED;
-    send_out(c, head, bytes, tail);
-    return c->write_failed ? ADIT_ERR_CLOSED : ADIT_OK;
+    return send_out(c, head, bytes, tail);
 }
 
 int http_call_write_body(struct http_call *c, struct adit_view bytes)
@@ -173,9 +187,9 @@ void http_call_end_body(struct http_call *c)
         return;
     }
     if (c->body == HTTP_BODY_CHUNKED)
-        (void)send_body(c, nothing, nothing, last_chunk); /* reading tells */
+        (void)send_body(c, nothing, nothing, last_chunk); /* a failure is told later */
     else if (c->link->stream && !c->is_sent)
-        send_out(c, nothing, nothing, nothing);
+        (void)send_out(c, nothing, nothing, nothing); /* a failure is told later */
 }
 
 bool http_call_is_congested(const struct http_call *c)
@@ -190,7 +204,7 @@ void http_call_connected(struct http_call *c)
     http_parser_set_request_method(c->link->parser, c->method);
     if (c->is_paused)
         net_stream_read_stop(c->link->stream);
-    send_out(c, nothing, nothing, nothing);
+    (void)send_out(c, nothing, nothing, nothing); /* a failure is told later */
     if (has_body && !http_call_is_congested(c) && c->ops->on_drain)
         c->ops->on_drain(c);
 }
@@ -325,11 +339,11 @@ static void on_turn(struct net_task *t)
 {
     struct http_call *c = ADIT_CONTAINER_OF(t, struct http_call, turn);
 
-    if (!c->link->stream)
-        return; /* sent when the connection stands */
-    if (!c->is_sent)
-        send_out(c, nothing, nothing, nothing);
-    if (!c->is_paused)
+    if (!c->failure && c->link->stream && !c->is_sent)
+        (void)send_out(c, nothing, nothing, nothing); /* a failure is told here */
+    if (c->failure)
+        call_broken(c, c->failure, "the request could not be sent");
+    else if (c->link->stream && !c->is_paused)
         take_held(c);
 }
 
@@ -426,7 +440,7 @@ int http_call_start(struct http_pool *p, enum http_method method, bool upgrade,
     if (c->link->stream) {
         http_parser_set_request_method(c->link->parser, method);
         if (body == HTTP_BODY_NONE)
-            send_out(c, nothing, nothing, nothing);
+            (void)send_out(c, nothing, nothing, nothing); /* a failure is told later */
         else
             net_task_post(&c->turn);
     }

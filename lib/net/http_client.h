@@ -77,8 +77,8 @@ ADIT_MUST_CHECK int http_call_start(struct http_pool *p, enum http_method method
                                     struct http_call **out, struct adit_err *err);
 void *http_call_user(const struct http_call *c);
 /* Request body. Until the connection stands the call is congested, and at most NET_STREAM_HIGH
- * bytes are queued; on_drain comes when it stands. Errors: CLOSED (on_fail follows, or the reply
- * that the peer sent before it closed), LIMIT, NO_MEMORY (cancel the call). */
+ * bytes are queued; on_drain comes when it stands. Errors: CLOSED, LIMIT, NO_MEMORY; on_fail
+ * follows, or the reply that the peer sent before it closed. */
 ADIT_MUST_CHECK int http_call_write_body(struct http_call *c, struct adit_view bytes);
 void http_call_end_body(struct http_call *c);
 bool http_call_is_congested(const struct http_call *c);

@@ -57,15 +57,9 @@ static void raw_over(struct relay *r)
 static void on_request_body(struct http_exchange *x, struct adit_view bytes)
 {
     struct relay *r = http_exchange_user(x);
-    int rc = http_call_write_body(r->call, bytes);
 
-    if (rc == ADIT_ERR_LIMIT || rc == ADIT_ERR_NO_MEMORY) {
-        http_call_cancel(r->call);
-        http_exchange_reset(x);
-        relay_done(r);
-        return;
-    }
-    if (http_call_is_congested(r->call)) /* CLOSED: on_fail or the reply will come */
+    (void)http_call_write_body(r->call, bytes); /* after a failure on_fail or the reply comes */
+    if (http_call_is_congested(r->call))
         http_exchange_pause(x);
 }
 

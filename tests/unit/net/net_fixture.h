@@ -27,7 +27,9 @@
 #define RUN_LIMIT_MS 10000
 #define PEERS_MAX 8
 
+#ifndef UNUSED
 #define UNUSED __attribute__((unused))
+#endif
 
 struct peer {
     int fd;
@@ -70,12 +72,13 @@ static UNUSED void fixture_init(void)
 
 static UNUSED struct peer *peer_of_fd(int fd)
 {
-    struct peer *p = &F.peers[F.peer_cnt++];
+    static char stores[PEERS_MAX][PEER_CAP + 1];
+    struct peer *p = &F.peers[F.peer_cnt];
 
-    ck_assert_uint_le(F.peer_cnt, PEERS_MAX);
+    ck_assert_uint_lt(F.peer_cnt, PEERS_MAX);
     ck_assert_int_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);
-    *p = (struct peer){.fd = fd, .bytes = calloc(1, PEER_CAP + 1)};
-    ck_assert_ptr_nonnull(p->bytes);
+    *p = (struct peer){.fd = fd, .bytes = stores[F.peer_cnt++]};
+    p->bytes[0] = '\0';
     return p;
 }
 
@@ -228,10 +231,8 @@ static UNUSED void fixture_fini(void)
 {
     char command[128];
 
-    for (size_t i = 0; i < F.peer_cnt; i++) {
+    for (size_t i = 0; i < F.peer_cnt; i++)
         peer_close(&F.peers[i]);
-        free(F.peers[i].bytes);
-    }
     if (F.listen_fd >= 0)
         ck_assert_int_eq(close(F.listen_fd), 0);
     net_loop_close(&F.net);
