@@ -290,4 +290,4 @@ clean: ## remove everything made, running sandboxes of make run included
 
 # Keep what pattern chains make on the way.
 .SECONDARY:
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find build -path build/run -prune -o -type f -name '*.d' -print 2>/dev/null)
