@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* Counts up when a template that is built from the same options comes out differently. */
-#define BUILDER_FORMAT 1
+#define BUILDER_FORMAT 2
 
 /* Filled from the options' table in main.c; strings are owned by it. */
 struct builder_conf {

@@ -182,12 +182,11 @@ int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
                             (char[]){"--mode=root"},
                             (char[]){"--variant=minbase"},
                             (char[]){"--format=directory"},
-                            (char[]){"--skip=output/dev"},
                             (char[]){"--aptopt=Acquire::Languages \"none\""},
                             include,
                             apt_option,
                             hook};
-    size_t argc = 8;
+    size_t argc = 0;
 
     if (geteuid() != 0)
         return adit_err_set(err, ADIT_ERR_PRECONDITION, "building a template needs root");
@@ -198,6 +197,8 @@ int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
     (void)snprintf(apt_option, sizeof(apt_option), "--aptopt=%s", settings);
     (void)snprintf(script, sizeof(script), "%s/setup", work_dir);
     (void)snprintf(hook, sizeof(hook), "--customize-hook=%s", script);
+    while (argv[argc])
+        argc++;
     for (size_t i = 0; i < sizeof(dpkg_options) / sizeof(dpkg_options[0]); i++)
         argv[argc++] = strdupa(dpkg_options[i]);
     argv[argc++] = conf->suite;

@@ -123,7 +123,7 @@ int launch_container_open(struct launch_host *h, const struct launcher_conf *con
                           struct adit_err *err)
 {
     *h = (struct launch_host){
-        .conf = conf, .templates_fd = -1, .sandboxes_fd = -1, .envd_fd = -1, .runtime_fd = -1};
+        .conf = conf, .templates_fd = -1, .sandboxes_fd = -1, .runtime_fd = -1};
     int rc = cgroup_open(&h->cgroups, conf->cgroup_parent, err);
     if (!rc && is_private)
         rc = enter_namespace(h, err);
@@ -131,11 +131,8 @@ int launch_container_open(struct launch_host *h, const struct launcher_conf *con
         rc = open_dir(conf->templates_dir, &h->templates_fd, err);
     if (!rc)
         rc = open_dir(conf->sandboxes_dir, &h->sandboxes_fd, err);
-    if (!rc) {
-        h->envd_fd = open(conf->envd, O_PATH | O_CLOEXEC);
-        if (h->envd_fd < 0)
-            rc = adit_err_sys(err, errno, "open %s", conf->envd);
-    }
+    if (!rc && access(conf->envd, X_OK))
+        rc = adit_err_sys(err, errno, "the agent %s", conf->envd);
     if (!rc)
         rc = seal_runtime(conf->runtime, &h->runtime_fd, err);
     if (rc)
@@ -145,7 +142,7 @@ int launch_container_open(struct launch_host *h, const struct launcher_conf *con
 
 void launch_container_close(struct launch_host *h)
 {
-    int *fds[] = {&h->templates_fd, &h->sandboxes_fd, &h->envd_fd, &h->runtime_fd};
+    int *fds[] = {&h->templates_fd, &h->sandboxes_fd, &h->runtime_fd};
     cgroup_close(&h->cgroups);
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (*fds[i] >= 0)
@@ -501,6 +498,7 @@ static int open_inputs(const struct launch_host *h, const struct launch_request 
 {
     char root[LAUNCH_TEMPLATE_DIR_CAP + 8];
     ADIT_CLEANUP_CLOSE int template = -1;
+    ADIT_CLEANUP_CLOSE int agent = -1;
     (void)snprintf(root, sizeof(root), "%s/root", r->template_dir);
     int rc = open_beneath(h->sandboxes_fd, h->conf->sandboxes_dir, r->sandbox_dir,
                           O_RDONLY | O_DIRECTORY, &in->sandbox_fd, err);
@@ -511,7 +509,13 @@ static int open_inputs(const struct launch_host *h, const struct launch_request 
         rc = check_template_root(template, err);
     if (!rc)
         rc = clone_mount(template, "the template", &in->template_tree, err);
-    return rc ? rc : clone_mount(h->envd_fd, "the agent", &in->envd_tree, err);
+    /* By its path each time: an upgrade replaces the file, and a deleted one cannot be attached. */
+    if (!rc) {
+        agent = open(h->conf->envd, O_PATH | O_CLOEXEC);
+        if (agent < 0)
+            rc = adit_err_sys(err, errno, "open %s", h->conf->envd);
+    }
+    return rc ? rc : clone_mount(agent, "the agent", &in->envd_tree, err);
 }
 
 static void close_inputs(struct inputs *in)

@@ -13,7 +13,7 @@
 struct launch_host {
     const struct launcher_conf *conf;
     struct cgroup_host cgroups;
-    int templates_fd, sandboxes_fd, envd_fd, runtime_fd;
+    int templates_fd, sandboxes_fd, runtime_fd;
 };
 
 /*
