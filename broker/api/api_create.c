@@ -45,9 +45,28 @@ static void fail(struct creation *c, const char *error_code, const struct adit_e
     api_reply_err(leave(c), error_code, err);
 }
 
+/* What went wrong on the host is no answer about the request: a file that is missing there is no
+ * 404, one that may not be opened no 403. */
+static bool is_hosts_own(int code)
+{
+    switch (code) {
+    case ADIT_ERR_UNAVAILABLE:
+    case ADIT_ERR_TIMEOUT:
+    case ADIT_ERR_NO_SPACE:
+    case ADIT_ERR_NO_MEMORY:
+        return false;
+    default:
+        return true;
+    }
+}
+
 static void on_created(void *user, struct sandbox *s, const struct adit_err *err)
 {
     struct creation *c = user;
+    if (err && is_hosts_own(err->code)) {
+        api_reply_error(leave(c), 500, "sandbox_create_failed", "%s", err->msg);
+        return;
+    }
     if (err) {
         fail(c, err->code == ADIT_ERR_UNAVAILABLE ? NULL : "sandbox_create_failed", err);
         return;
