@@ -20,6 +20,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -34,6 +35,7 @@
 /* Longer than a broker keeps an idle connection. */
 #define IDLE_MS 650000
 #define PATH_CAP 4200
+#define UNIX_PREFIX "unix:"
 
 uint64_t scheduler_now_ms(void)
 {
@@ -218,7 +220,7 @@ static int open_store(struct scheduler *s, uv_loop_t *uv, struct adit_err *err)
 /* Calls carry no credential: a socket that only our user can open, or the loopback. */
 static int check_listen(const char *address, struct adit_err *err)
 {
-    static const char *const allowed[] = {"unix:", "127.0.0.1:", "[::1]:", "localhost:"};
+    static const char *const allowed[] = {UNIX_PREFIX, "127.0.0.1:", "[::1]:", "localhost:"};
     for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
         if (adit_view_has_prefix(adit_view_str(address), allowed[i]))
             return 0;
@@ -259,13 +261,22 @@ static void on_drained(void *owner)
     net_loop_close(&s->net);
 }
 
+/* No other scheduler can have made the socket anew: we still hold the store. */
+static void stop_listening(struct scheduler *s)
+{
+    listener_close(s->listener);
+    s->listener = NULL;
+    if (adit_view_has_prefix(adit_view_str(s->conf->listen), UNIX_PREFIX))
+        (void)unlink(s->conf->listen + sizeof(UNIX_PREFIX) - 1); /* an operator may have */
+}
+
 void scheduler_stop(struct scheduler *s)
 {
     if (s->state != SCHEDULER_SERVING)
         return;
     s->state = SCHEDULER_STOPPING;
     if (s->listener)
-        listener_close(s->listener);
+        stop_listening(s);
     if (s->http)
         http_server_drain(s->http, SCHEDULER_DRAIN_MS, on_drained);
     else

@@ -12,7 +12,7 @@
  * on_done
  *
  * Ownership: a write belongs to the list it is in. The database belongs to the thread from open to
- * join. Under @lock: both lists, is_closing, has_ended.
+ * join. Under @lock: both lists, is_closing (written by the loop only), has_ended.
  * Limits: STORE_WRITES_MAX writes and STORE_BYTES_MAX bytes from store_write() to on_done.
  * Failure: when a group cannot be committed, all of its writes fail and nothing of it is kept.
  */
@@ -206,6 +206,8 @@ static int group_commit_write(struct store *s, const struct store_change *change
             return adit_err_set(err, ADIT_ERR_BAD_INPUT, "the record is too large");
         bytes += changes[i].id.len + changes[i].value.len;
     }
+    if (g->is_closing)
+        return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "the store is closed");
     if (g->write_cnt >= STORE_WRITES_MAX || bytes > STORE_BYTES_MAX - g->byte_cnt)
         return adit_err_set(err, ADIT_ERR_LIMIT, "too many writes are waiting for the disk");
     struct write *w = write_new(changes, cnt, bytes);

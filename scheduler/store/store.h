@@ -68,7 +68,8 @@ struct store {
 
 /*
  * Changes are copied. Never calls back before it returns. Errors (then no callback comes): LIMIT,
- * BAD_INPUT (id or value too long), NO_MEMORY. To the callback: NO_SPACE, IO, NO_MEMORY.
+ * BAD_INPUT (id or value too long), NO_MEMORY, UNAVAILABLE (closed). To the callback: NO_SPACE, IO,
+ * NO_MEMORY.
  */
 ADIT_MUST_CHECK static inline int store_write(struct store *s, const struct store_change *changes,
                                               size_t cnt, store_done_fn on_done, void *user,

@@ -58,6 +58,7 @@ static void stop(void)
     scheduler_stop(scheduler);
     uv_run(&uv, UV_RUN_DEFAULT);
     ck_assert_int_eq(scheduler->state, SCHEDULER_ENDED);
+    ck_assert_int_ne(access(socket_address + 5, F_OK), 0);
     ck_assert_int_eq(uv_loop_close(&uv), 0);
     scheduler_free(scheduler);
 }

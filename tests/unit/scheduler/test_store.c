@@ -137,7 +137,10 @@ START_TEST(store_answers_all_writes_before_it_closes)
     ck_assert_int_eq(group_commit_open(&uv, path, &owner, &s, NULL), 0);
     for (int i = 0; i < 1000; i++)
         ck_assert_int_eq(write_one(s, STORE_SANDBOX, i, "x"), 0);
-    close_all(&uv, s);
+    store_close(s);
+    ck_assert_int_eq(write_one(s, STORE_SANDBOX, 1, "late"), ADIT_ERR_UNAVAILABLE);
+    uv_run(&uv, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&uv), 0);
     ck_assert_uint_eq(copy.done, 1000);
     ck_assert_uint_eq(copy.applied, 1000);
     ck_assert_uint_eq(copy.failed, 0);
