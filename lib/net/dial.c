@@ -54,8 +54,8 @@ struct dial {
     union address address;
     socklen_t address_len;
     int fd;         /* while CONNECTING */
-    uv_poll_t poll; /* open if @is_polling */
-    bool is_polling;
+    uv_poll_t poll; /* open or closing if @is_polling */
+    bool is_polling, is_freed;
     struct net_stream *stream; /* once connected */
     struct channel_line line;
     struct net_deadline deadline;
@@ -68,18 +68,28 @@ struct dial {
 
 static void on_poll_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct dial *d = handle->data;
+
+    d->is_polling = false;
+    if (d->is_freed)
+        free(d);
+}
+
+/* Before anything else uses the descriptor: closing the handle takes it out of the poller. */
+static void close_poll(struct dial *d)
+{
+    if (d->is_polling && !uv_is_closing((uv_handle_t *)&d->poll))
+        uv_close((uv_handle_t *)&d->poll, on_poll_closed);
 }
 
 static void dial_free(struct dial *d)
 {
-    d->state = DIAL_OVER;
+    d->is_freed = true;
     net_deadline_cancel(&d->deadline);
     net_task_cancel(&d->task);
     if (d->stream)
         net_stream_close(d->stream);
-    if (d->is_polling)
-        uv_close((uv_handle_t *)&d->poll, on_poll_closed);
+    close_poll(d);
     if (d->fd >= 0)
         (void)close(d->fd);
     if (!d->is_polling)
@@ -221,17 +231,10 @@ static int connected(struct dial *d)
     if (rc != ADIT_OK)
         return rc;
     net_stream_read_start(d->stream);
-    switch (d->target.kind) {
-    case HTTP_TARGET_CHANNEL:
+    if (d->target.kind == HTTP_TARGET_CHANNEL)
         return send_connect(d);
-    case HTTP_TARGET_VSOCK:
-        if (d->target.tcp_port)
-            return send_tunnel(d);
-        break;
-    case HTTP_TARGET_UNIX:
-    case HTTP_TARGET_TCP:
-        break;
-    }
+    if (d->target.tcp_port)
+        return send_tunnel(d);
     d->state = DIAL_OVER;
     return ADIT_OK;
 }
@@ -250,7 +253,7 @@ static void on_writable(uv_poll_t *poll, int status, int events)
     if (status < 0 && !sys_errno)
         sys_errno =
             -status; /* libuv's own word for a failed connect is EBADF: the socket knows better */
-    (void)uv_poll_stop(poll); /* always 0; lets the stream have the descriptor */
+    close_poll(d);
     if (sys_errno)
         set_sys_error(d, sys_errno);
     if (sys_errno || connected(d) != ADIT_OK)

@@ -270,6 +270,7 @@ int http_exchange_write(struct http_exchange *x, struct adit_view bytes)
         return break_promise(c);
     if (x->no_body)
         return ADIT_OK;
+    c->has_moved = true;
     if (x->framing == HTTP_FRAMING_CHUNKED && x->minor > 0)
         return send_parts(x, true, bytes, crlf);
     if (x->answer == HTTP_ANSWER_SENT && x->framing != HTTP_FRAMING_LENGTH)

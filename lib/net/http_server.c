@@ -207,6 +207,7 @@ static bool conn_step(struct http_conn *c, struct adit_view *in)
     if (c->state == HTTP_CONN_RAW) {
         body = *in;
         *in = adit_view_mem(NULL, 0);
+        c->has_moved = true;
         if (body.len)
             give_body(c, body);
         return false;
@@ -320,7 +321,8 @@ static enum http_conn_wait what_wait(const struct http_conn *c)
     case HTTP_CONN_BODY:
         return x->is_live && x->is_paused ? HTTP_WAIT_STALLED : HTTP_WAIT_BODY;
     case HTTP_CONN_RAW:
-        return x->answer == HTTP_ANSWER_ENDED ? HTTP_WAIT_RAW_END : HTTP_WAIT_NOTHING;
+        return c->peer_ended || x->answer == HTTP_ANSWER_ENDED ? HTTP_WAIT_RAW_END
+                                                               : HTTP_WAIT_NOTHING;
     case HTTP_CONN_ANSWER:
         return c->held.len ? HTTP_WAIT_STALLED : HTTP_WAIT_NOTHING;
     case HTTP_CONN_DEAD:
@@ -354,7 +356,7 @@ static void update_deadline(struct http_conn *c)
     enum http_conn_wait wait = what_wait(c);
     uint64_t ms;
 
-    if (wait == c->wait && wait != HTTP_WAIT_BODY && wait != HTTP_WAIT_RAW_END)
+    if (wait == c->wait && wait != HTTP_WAIT_BODY)
         return; /* a head that drips in does not get more time */
     c->wait = wait;
     ms = wait_ms(&c->server->conf, wait);
@@ -394,6 +396,19 @@ static void look_for_client(struct http_conn *c)
     conn_fail(c, &err);
 }
 
+static void end_half_closed(struct http_conn *c)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+
+    if (c->has_moved) {
+        c->has_moved = false;
+        net_deadline_arm(&c->deadline, c->server->conf.idle_ms);
+        return;
+    }
+    (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the other side does not close"); /* only told */
+    conn_fail(c, &err);
+}
+
 static void on_due(struct net_deadline *d)
 {
     struct http_conn *c = ADIT_CONTAINER_OF(d, struct http_conn, deadline);
@@ -409,8 +424,7 @@ static void on_due(struct net_deadline *d)
         conn_refuse(c, 408, &err);
         break;
     case HTTP_WAIT_RAW_END:
-        (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the client does not close"); /* only told */
-        conn_fail(c, &err);
+        end_half_closed(c);
         break;
     case HTTP_WAIT_STALLED:
         look_for_client(c);

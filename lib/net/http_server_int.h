@@ -81,6 +81,7 @@ enum http_conn_wait {
  * @busy:       depth of calls that run in it
  * @is_broken:  it cannot be written to any more, the handler is told at the next turn
  * @is_reset:   broken by us: close with RST
+ * @has_moved:  raw bytes went either way since the deadline was armed
  */
 struct http_conn {
     struct adit_list node;
@@ -93,7 +94,7 @@ struct http_conn {
     enum http_conn_state state;
     enum http_conn_wait wait;
     unsigned busy;
-    bool has_body, has_served, peer_ended, is_broken, is_reset;
+    bool has_body, has_served, peer_ended, is_broken, is_reset, has_moved;
     struct http_exchange exchange;
 };
 

@@ -1026,6 +1026,35 @@ START_TEST(http_client_dials_tcp_and_tells_refusal)
 }
 END_TEST
 
+START_TEST(http_client_shakes_hands_after_a_connect_that_took_time)
+{
+    struct http_pool_conf conf = default_conf();
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    socklen_t len = sizeof(a);
+    struct seen *s;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    ck_assert_int_eq(listen(fd, 8), 0);
+    conf.target.kind = HTTP_TARGET_TCP;
+    conf.target.tcp_port = 8080;
+    (void)snprintf(conf.target.path, sizeof(conf.target.path), "127.0.0.1:%u", ntohs(a.sin_port));
+    start_pool(&conf);
+    F.listen_fd = fd;
+    s = get(0);
+    run_until(peer_has(guest(0), "TCP 8080\n"));
+    settle();
+    peer_send(guest(0), "OK\n");
+    run_until(peer_has(guest(0), "GET /0"));
+    settle();
+    peer_send(guest(0), ok_reply);
+    run_until(s->end_cnt == 1);
+    finish();
+}
+END_TEST
+
 START_TEST(http_client_refuses_an_address_that_is_none)
 {
     static const char *const bad[] = {"", "127.0.0.1", "127.0.0.1:", "host:80", "[::1:80", ":80"};
@@ -1111,6 +1140,7 @@ int main(void)
     tcase_add_test(tc, http_client_tells_that_nothing_listens);
     tcase_add_test(tc, http_client_waits_for_a_listener_whose_backlog_is_full);
     tcase_add_test(tc, http_client_dials_tcp_and_tells_refusal);
+    tcase_add_test(tc, http_client_shakes_hands_after_a_connect_that_took_time);
     tcase_add_test(tc, http_client_refuses_an_address_that_is_none);
     tcase_add_test(tc, http_client_ten_thousand_calls_do_not_grow);
     suite_add_tcase(suite, tc);

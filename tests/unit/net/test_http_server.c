@@ -949,6 +949,34 @@ START_TEST(http_server_raw_goes_on_reading_after_our_half_close)
 }
 END_TEST
 
+START_TEST(http_server_raw_does_not_stay_half_closed_without_a_byte)
+{
+    struct http_server_conf conf = default_conf();
+    uint64_t begin, last = 0;
+    struct peer *p;
+
+    conf.idle_ms = 200;
+    start_server(&conf);
+    p = connect_client();
+    peer_send(p,
+              "GET /echo-raw HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    run_until(peer_has(p, "\r\n\r\n"));
+    ck_assert_int_eq(shutdown(p->fd, SHUT_WR), 0);
+    run_until(T.end_cnt == 1);
+    begin = now_ms();
+    while (now_ms() < begin + 600) { /* not while bytes go the other way */
+        if (now_ms() > last + 50) {
+            ck_assert_int_eq(http_exchange_write(T.x, str("x")), ADIT_OK);
+            last = now_ms();
+        }
+        turn();
+    }
+    run_until(T.abort_cnt == 1);
+    ck_assert_int_eq(T.abort_code, ADIT_ERR_TIMEOUT);
+    finish();
+}
+END_TEST
+
 START_TEST(http_server_raw_takes_bytes_sent_behind_the_head)
 {
     struct peer *p = start();
@@ -1121,6 +1149,7 @@ int main(void)
     tcase_add_test(tc, http_server_notices_a_gone_client_while_paused);
     tcase_add_test(tc, http_server_raw_carries_bytes_and_the_clients_half_close_first);
     tcase_add_test(tc, http_server_raw_goes_on_reading_after_our_half_close);
+    tcase_add_test(tc, http_server_raw_does_not_stay_half_closed_without_a_byte);
     tcase_add_test(tc, http_server_raw_takes_bytes_sent_behind_the_head);
     tcase_add_test(tc, http_server_refuses_raw_nobody_asked_for);
     tcase_add_test(tc, http_server_adopts_a_stream_with_bytes_already_read);
