@@ -229,7 +229,7 @@ MAN_PAGES := adit-broker.8 adit-scheduler.8 adit-rootfs-builder.8 adit-envd.8
 build/man/%.8: docs/man/%.8.in build
 	@mkdir -p $(@D)
 	@$(B)/bin/$(patsubst adit-%,%,$*) --help-mdoc >$@.options
-	@sed -e '/^@OPTIONS@$$/{r $@.options' -e 'd}' -e 's/@VERSION@/$(VERSION)/' $< >$@
+	@sed -e '/^@OPTIONS@$$/{r $@.options' -e 'd}' $< >$@
 	@rm $@.options
 
 .PHONY: man install uninstall

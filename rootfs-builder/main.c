@@ -142,10 +142,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "rootfs-builder: %s\n", err.msg);
         return 2;
     }
-    if (info == 'h') {
-        adit_conf_print_help(&spec, stdout);
-    } else if (info == 'v') {
-        printf("rootfs-builder %s\n", ADIT_VERSION);
+    if (info) {
+        adit_conf_inform(&spec, info, ADIT_VERSION);
     } else if (!is_debian || rest < argc - skip) {
         fprintf(stderr, "%s", spec.usage);
         rc = 2;
