@@ -138,12 +138,13 @@ class Broker:
 def leftovers(broker):
     """What of this broker's sandboxes still exists on the machine."""
     state = str(broker.state)
+    ours = set(re.findall(r"sandbox=(i[a-z0-9]{20})\b", broker.log()))
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         if state in line:
             found.append("mount " + line.split(" ")[4])
     for root in Path("/sys/fs/cgroup").glob("**/adit*/i*"):
-        if root.is_dir() and re.fullmatch(r"i[a-z0-9]{20}", root.name):
+        if root.is_dir() and root.name in ours:
             found.append(f"cgroup {root}")
     sandboxes = broker.state / "state/sandboxes"
     if sandboxes.exists():
@@ -157,6 +158,22 @@ def leftovers(broker):
             if state in cmd and int(entry.name) != os.getpid():
                 found.append(f"process {entry.name} {cmd[:120]!r}")
     return found
+
+
+def kill_everything(broker):
+    """End what a failed test left, so that only its failure is reported."""
+    if broker.process.poll() is not None:
+        broker.start()
+    export(broker)
+    from e2b import Sandbox
+
+    killed = []
+    pages = Sandbox.list()
+    while pages.has_next:
+        killed += [s.sandbox_id for s in pages.next_items()]
+    for sandbox_id in killed:
+        Sandbox.kill(sandbox_id)
+    return killed
 
 
 def need_everything():
@@ -193,14 +210,7 @@ def broker(scratch):
     b = Broker(scratch / "main").start()
     export(b)
     yield b
-    from e2b import Sandbox
-
-    pages = Sandbox.list()
-    left = []
-    while pages.has_next:
-        left += [s.sandbox_id for s in pages.next_items()]
-    for sandbox_id in left:
-        Sandbox.kill(sandbox_id)
+    left = kill_everything(b)
     b.stop()
     # stderr, because an assertion in a fixture's end names no test
     remains = leftovers(b)
@@ -223,12 +233,13 @@ def own_broker(scratch, request):
         return b
 
     yield make
-    os.environ.clear()
-    os.environ.update(shared)
     for b in started:
+        kill_everything(b)
         b.stop()
         remains = leftovers(b)
         assert not remains, f"resources left behind: {remains}\n{b.log()[-3000:]}"
+    os.environ.clear()
+    os.environ.update(shared)
 
 
 @pytest.fixture

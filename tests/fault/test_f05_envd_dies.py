@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """F5: envd, PID 1 of the sandbox, dies: streams break (never a clean end), the sandbox is gone in 5 s."""
 
+import json
 import os
 import signal
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from e2b import Sandbox, SandboxException
@@ -13,33 +12,17 @@ from e2b import Sandbox, SandboxException
 from conftest import wait_for
 
 
-def envd_pid(sandbox_id):
-    """The host's pid of a sandbox's first process: it has the sandbox's id as its host name."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            cmdline = (entry / "cmdline").read_bytes().split(b"\0")
-            status = (entry / "status").read_text()
-        except OSError:
-            continue
-        if cmdline[0].endswith(b"envd") and "\t1\n" in [
-            line[-3:] for line in status.splitlines(True) if line.startswith("NSpid")
-        ]:
-            name = subprocess.run(
-                ["nsenter", "-t", entry.name, "-u", "hostname"], capture_output=True, text=True
-            ).stdout.strip()
-            if name and sandbox_id.startswith(name):
-                return int(entry.name)
-    return None
+def envd_pid(broker, sandbox_id):
+    """The host's pid of a sandbox's first process, from the sandbox's record."""
+    record = json.loads((broker.state / f"state/sandboxes/{sandbox_id}/record.json").read_text())
+    return record["instance"]["pid"]
 
 
 def test_streams_break_and_the_sandbox_ends(own_broker):
     broker = own_broker()
     sandbox = Sandbox.create(timeout=300)
     bystander = Sandbox.create(timeout=300)
-    pid = envd_pid(sandbox.sandbox_id)
-    assert pid, "cannot find envd of the sandbox"
+    pid = envd_pid(broker, sandbox.sandbox_id)
     handle = sandbox.commands.run("sleep 1000", background=True)
     other = bystander.commands.run("sleep 1000", background=True)
     os.kill(pid, signal.SIGKILL)

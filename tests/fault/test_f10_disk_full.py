@@ -17,8 +17,7 @@ from test_f05_envd_dies import envd_pid
 @pytest.fixture
 def small_disk(broker):
     sandbox = Sandbox.create(timeout=300)
-    pid = envd_pid(sandbox.sandbox_id)
-    assert pid
+    pid = envd_pid(broker, sandbox.sandbox_id)
     sandbox.commands.run("mkdir -p /home/user/small")
     subprocess.run(
         ["nsenter", "-t", str(pid), "-m", "mount", "-t", "tmpfs", "-o", "size=2m,mode=777",
