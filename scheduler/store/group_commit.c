@@ -12,7 +12,7 @@
  * on_done
  *
  * Ownership: a write belongs to the list it is in. The database belongs to the thread from open to
- * join. Under @lock: both lists, is_closing (written by the loop only), has_ended.
+ * join. Under @lock: @queued and @finished, is_closing (written by the loop only), has_ended.
  * Limits: STORE_WRITES_MAX writes and STORE_BYTES_MAX bytes from store_write() to on_done.
  * Failure: when a group cannot be committed, all of its writes fail and nothing of it is kept.
  */
@@ -34,7 +34,10 @@ struct write {
 };
 
 /*
+ * @turn_end:             runs before the loop waits, when something was gathered
+ * @gathered:             written in this turn; the loop's
  * @write_cnt, @byte_cnt: not answered yet; the loop's
+ * @open_handles:         libuv handles not closed yet; the last one frees
  */
 struct group_commit {
     struct store store; /* first */
@@ -44,8 +47,10 @@ struct group_commit {
     uv_mutex_t lock;
     uv_cond_t wake;
     uv_async_t finished_async;
-    struct adit_list queued, finished;
+    uv_prepare_t turn_end;
+    struct adit_list gathered, queued, finished;
     size_t write_cnt, byte_cnt;
+    unsigned open_handles;
     bool is_closing, has_ended, is_broken;
 };
 
@@ -117,9 +122,11 @@ static void run_thread(void *arg)
 
 /* ---- the loop ---- */
 
-static void on_async_closed(uv_handle_t *h)
+static void on_handle_closed(uv_handle_t *h)
 {
-    free(h->data);
+    struct group_commit *g = h->data;
+    if (--g->open_handles == 0)
+        free(g);
 }
 
 static void release(struct group_commit *g)
@@ -127,7 +134,9 @@ static void release(struct group_commit *g)
     sqlite_close(g->db);
     uv_cond_destroy(&g->wake);
     uv_mutex_destroy(&g->lock);
-    uv_close((uv_handle_t *)&g->finished_async, on_async_closed);
+    g->open_handles = 2;
+    uv_close((uv_handle_t *)&g->finished_async, on_handle_closed);
+    uv_close((uv_handle_t *)&g->turn_end, on_handle_closed);
 }
 
 static void apply(struct group_commit *g, const struct write *w)
@@ -167,6 +176,20 @@ static void on_finished(uv_async_t *async)
         return;
     (void)uv_thread_join(&g->thread); /* it has left its loop */
     release(g);
+}
+
+static void hand_over(struct group_commit *g)
+{
+    (void)uv_prepare_stop(&g->turn_end); /* cannot fail */
+    uv_mutex_lock(&g->lock);
+    move_all(&g->gathered, &g->queued, STORE_WRITES_MAX);
+    uv_cond_signal(&g->wake);
+    uv_mutex_unlock(&g->lock);
+}
+
+static void on_turn_end(uv_prepare_t *turn_end)
+{
+    hand_over(turn_end->data);
 }
 
 static char *copy(char *to, struct adit_view *v)
@@ -217,16 +240,15 @@ static int group_commit_write(struct store *s, const struct store_change *change
     w->user = user;
     g->write_cnt++;
     g->byte_cnt += bytes;
-    uv_mutex_lock(&g->lock);
-    adit_list_push(&g->queued, &w->node);
-    uv_cond_signal(&g->wake);
-    uv_mutex_unlock(&g->lock);
+    adit_list_push(&g->gathered, &w->node);
+    (void)uv_prepare_start(&g->turn_end, on_turn_end); /* cannot fail: the callback is not NULL */
     return 0;
 }
 
 static void group_commit_close(struct store *s)
 {
     struct group_commit *g = (struct group_commit *)s;
+    hand_over(g);
     uv_mutex_lock(&g->lock);
     g->is_closing = true;
     uv_cond_signal(&g->wake);
@@ -244,7 +266,8 @@ static int start(struct group_commit *g, uv_loop_t *uv, struct adit_err *err)
         free(g);
         return adit_err_sys(err, -rc, "wake-up descriptor");
     }
-    g->finished_async.data = g;
+    (void)uv_prepare_init(uv, &g->turn_end); /* cannot fail */
+    g->finished_async.data = g->turn_end.data = g;
     uv_mutex_init(&g->lock);
     uv_cond_init(&g->wake);
     rc = uv_thread_create(&g->thread, run_thread, g);
@@ -262,6 +285,7 @@ int group_commit_open(uv_loop_t *uv, const char *path, const struct store_owner 
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     g->store.ops = &ops;
     g->owner = *owner;
+    adit_list_init(&g->gathered);
     adit_list_init(&g->queued);
     adit_list_init(&g->finished);
     int rc = sqlite_open(path, &g->db, err);
