@@ -438,6 +438,27 @@ START_TEST(relay_raw_is_bounded_both_ways)
 }
 END_TEST
 
+static bool has_unread(const struct peer *p)
+{
+    char byte;
+
+    return recv(p->fd, &byte, 1, MSG_PEEK) == 1;
+}
+
+START_TEST(relay_raw_resets_the_client_when_the_guest_breaks)
+{
+    struct peer *c = start_tcp(), *g = upgrade(c);
+
+    g->is_deaf = true; /* unread input makes the close of a Unix socket a reset */
+    peer_send(c, "unread");
+    run_until(has_unread(g));
+    peer_close(g);
+    run_until(c->ended);
+    ck_assert(c->was_reset);
+    finish();
+}
+END_TEST
+
 START_TEST(relay_raw_resets_the_client_when_the_sandbox_is_killed)
 {
     struct peer *c = start_tcp(), *g = upgrade(c);
@@ -656,6 +677,7 @@ int main(void)
     tcase_add_test(tc, relay_raw_passes_the_clients_half_close_on);
     tcase_add_test(tc, relay_raw_passes_the_guests_half_close_on);
     tcase_add_test(tc, relay_raw_is_bounded_both_ways);
+    tcase_add_test(tc, relay_raw_resets_the_client_when_the_guest_breaks);
     tcase_add_test(tc, relay_raw_resets_the_client_when_the_sandbox_is_killed);
     tcase_add_test(tc, relay_cancels_when_the_client_is_gone);
     tcase_add_test(tc, relay_cancels_when_the_client_goes_in_mid_reply);
