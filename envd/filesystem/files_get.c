@@ -36,6 +36,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "envd/failure.h"
 #include "envd/filesystem/files_int.h"
 #include "envd/filesystem/negotiate.h"
@@ -43,7 +44,7 @@
 #include "envd/rest.h"
 #include "net/gzip.h"
 
-#define DOWNLOAD_BUFFER_LEN (64u * 1024)
+#define DOWNLOAD_BUFFER_LEN (128u * 1024)
 #define DOWNLOAD_BUFFER_CNT 2
 
 struct buffer {
@@ -359,15 +360,25 @@ static void on_filled(uv_work_t *work, int status)
     }
 }
 
-/* Read on into a free buffer, if there is one and anything is left. */
+/* Read on into a free buffer, if there is one, anything is left, and the socket may take it. */
 static void start_fill(struct download *d)
 {
-    if (d->is_busy || d->is_end || d->ready == DOWNLOAD_BUFFER_CNT)
+    if (d->is_busy || d->is_end || d->ready == DOWNLOAD_BUFFER_CNT || d->is_broken ||
+        http_exchange_is_congested(d->x))
         return;
     d->is_busy = true;
     d->filling = &d->buffers[(d->out + d->ready) % DOWNLOAD_BUFFER_CNT];
     (void)uv_queue_work(d->uv, &d->work, on_work_fill,
                         on_filled); /* fails without a callback only */
+}
+
+/* Give back what is empty while the socket is congested. */
+static void release_buffers(struct download *d)
+{
+    if (d->is_busy || d->is_broken || !http_exchange_is_congested(d->x))
+        return;
+    for (unsigned i = d->ready; i < DOWNLOAD_BUFFER_CNT; i++)
+        free(adit_steal(&d->buffers[(d->out + i) % DOWNLOAD_BUFFER_CNT].data));
 }
 
 /* Keep the pool reading and the socket full. The download dies at most in its last call. */
@@ -382,7 +393,8 @@ static void pump(struct download *d)
         d->ready--;
     }
     start_fill(d);
-    if (d->ready || d->is_busy || d->is_broken) /* broken: on_abort comes */
+    release_buffers(d);
+    if (d->ready || d->is_busy || !d->is_end || d->is_broken) /* broken: on_abort comes */
         return;
     struct http_exchange *x = d->x;
     d->x = NULL;
