@@ -130,7 +130,8 @@ static void on_grace_due(struct net_deadline *d)
 static void on_idle(void *owner)
 {
     struct init *i = owner;
-    net_deadline_arm(&i->grace, 1); /* not inside the table's own call */
+    if (net_deadline_is_armed(&i->grace)) /* else what ends now was killed by close_all() */
+        net_deadline_arm(&i->grace, 1);   /* not inside the table's own call */
 }
 
 static void on_stop_signal(uv_signal_t *h, int number)

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,6 +41,8 @@ static inline int live_serve(int listen_fd, const char *token)
     struct adit_err err = ADIT_ERR_INIT;
     adit_log_init("envd", ADIT_LOG_WARN, false);
     init_process(&nofile);
+    if (getpid() == 1)
+        init_sandbox();
     if (uv_loop_init(&envd.uv) != 0 || net_loop_init(&envd.net, &envd.uv, &err) != ADIT_OK ||
         state_setup(&envd, &err) != ADIT_OK ||
         process_table_new(&envd, &nofile, &envd.processes, &err) != ADIT_OK ||
@@ -55,7 +58,8 @@ static inline int live_serve(int listen_fd, const char *token)
     return uv_loop_close(&envd.uv) == 0 ? 0 : 3;
 }
 
-static inline void live_start_with_token(const char *token)
+/* @namespaces: CLONE_NEW… flags; with CLONE_NEWPID envd is PID 1. */
+static inline void live_start_in(int namespaces, const char *token)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     (void)snprintf(live_path, sizeof live_path, "/tmp/live-envd-%d", (int)getpid());
@@ -65,7 +69,8 @@ static inline void live_start_with_token(const char *token)
     ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
     ck_assert_int_eq(listen(fd, 512), 0);
     (void)signal(SIGPIPE, SIG_IGN);
-    live_pid = fork();
+    (void)fflush(NULL);
+    live_pid = (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, 0, 0, 0, 0);
     ck_assert_int_ge(live_pid, 0);
     if (live_pid == 0)
         exit(live_serve(fd, token));
@@ -74,7 +79,7 @@ static inline void live_start_with_token(const char *token)
 
 static inline void live_start(void)
 {
-    live_start_with_token("");
+    live_start_in(0, "");
 }
 
 static inline void live_stop(void)

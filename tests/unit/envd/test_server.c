@@ -306,7 +306,7 @@ END_TEST
 
 static void setup_secured(void)
 {
-    live_start_with_token(TOKEN);
+    live_start_in(0, TOKEN);
 }
 
 int main(void)
