@@ -227,6 +227,59 @@ START_TEST(files_upload_whose_client_leaves_changes_nothing)
 }
 END_TEST
 
+static void kill_envd(void)
+{
+    ck_assert_int_eq(kill(live_pid, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(live_pid, NULL, 0), live_pid);
+    live_hang_up(&conn);
+    (void)unlink(live_path);
+    setup();
+}
+
+/* Send the head and @sent of @len bytes. */
+static void begin_upload(const char *name, const char *bytes, size_t sent, size_t len)
+{
+    char head[512];
+    (void)snprintf(head, sizeof head,
+                   "POST %s HTTP/1.1\r\nHost: x\r\n" OCTETS "Content-Length: %zu\r\n\r\n",
+                   target(name), len);
+    live_send(&conn, head, strlen(head));
+    live_send(&conn, bytes, sent);
+}
+
+START_TEST(files_killed_envd_leaves_no_half_upload)
+{
+    char *bytes = scratch_bytes(LARGE);
+    scratch_write("f", "old", 3);
+    for (int i = 0; i < 4; i++) {
+        begin_upload(i % 2 ? "f" : "new", bytes, i < 2 ? 1000 : LARGE - 1, LARGE);
+        kill_envd();
+        ck_assert(scratch_is("f", "old", 3));
+        ck_assert_int_eq(scratch_count(scratch_dir), 1);
+    }
+    free(bytes);
+}
+END_TEST
+
+/* The kill comes at another moment of the commit in each round. */
+START_TEST(files_killed_envd_leaves_new_files_whole_or_absent)
+{
+    enum { LEN = 300 * 1024, ROUNDS = 40 };
+    char *bytes = scratch_bytes(LEN);
+    for (int i = 0; i < ROUNDS; i++) {
+        begin_upload("new", bytes, LEN, LEN);
+        uint64_t until = adit_clock_mono_ns() + (uint64_t)i * 25000;
+        while (adit_clock_mono_ns() < until)
+            continue;
+        kill_envd();
+        int cnt = scratch_count(scratch_dir);
+        ck_assert(cnt == 0 || (cnt == 1 && scratch_is("new", bytes, LEN)));
+        (void)unlink(scratch("new"));
+    }
+    free(bytes);
+}
+END_TEST
+
 /* Descriptors of envd. */
 static int descriptors(void)
 {
@@ -442,6 +495,8 @@ int main(void)
     tcase_add_test(tc, files_large_bodies_both_ways);
     tcase_add_test(tc, files_chunked_upload_is_taken);
     tcase_add_test(tc, files_upload_whose_client_leaves_changes_nothing);
+    tcase_add_test(tc, files_killed_envd_leaves_no_half_upload);
+    tcase_add_test(tc, files_killed_envd_leaves_new_files_whole_or_absent);
     tcase_add_test(tc, files_download_whose_client_leaves_frees_everything);
     tcase_add_test(tc, files_that_shrink_while_they_are_sent_break_the_connection);
     tcase_add_test(tc, files_slow_readers_cost_bounded_memory);

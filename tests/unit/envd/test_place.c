@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <sys/inotify.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 #include "envd/filesystem/place.h"
@@ -295,6 +296,35 @@ START_TEST(place_syncs_when_asked)
 }
 END_TEST
 
+/* In a root of its own: exit status 0 when only what a killed envd leaves was removed. */
+static int clean_in_chroot(void)
+{
+    static const char *const kept[] = {"/.envd-upload-", "/.envd-upload-0123456789abcdef.txt",
+                                       "/envd-upload-0123456789abcdef"};
+    if (chroot(scratch_dir) || chdir("/"))
+        return 1;
+    for (size_t i = 0; i < 3; i++)
+        (void)close(open(kept[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    (void)close(open("/.envd-upload-0123456789abcdef", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    place_clean();
+    for (size_t i = 0; i < 3; i++) {
+        if (access(kept[i], F_OK))
+            return 2;
+    }
+    return access("/.envd-upload-0123456789abcdef", F_OK) ? 0 : 3;
+}
+
+START_TEST(place_clean_removes_what_a_killed_envd_left)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(clean_in_chroot());
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 /* ---- a full disk ---- */
 
 /* Fill the file system but for about @left bytes. */
@@ -403,6 +433,7 @@ int main(void)
     tcase_add_test(tc, place_spilled_small_content_still_replaces_in_place);
     tcase_add_test(tc, place_copies_into_a_mount_point);
     tcase_add_test(tc, place_syncs_when_asked);
+    tcase_add_test(tc, place_clean_removes_what_a_killed_envd_left);
     tcase_add_test(tc, place_full_disk_leaves_old_and_new_as_they_were);
     tcase_add_test(tc, place_no_inodes_is_named);
     tcase_add_test(tc, place_replaces_the_whole_metadata_set);
