@@ -33,7 +33,7 @@ def test_streams_break_and_the_sandbox_ends(own_broker):
           f"{type(broken.value).__name__}")
     assert time.monotonic() - killed_at < 5
     wait_for(lambda: not sandbox.is_running(), 5, "is_running false")
-    wait_for(lambda: "sandbox_failed" in broker.log(), 5, "state failed on record")
+    wait_for(lambda: f"sandbox={sandbox.sandbox_id} state=failed" in broker.log(), 5, "state failed on record")
     with pytest.raises(SandboxException):
         sandbox.get_info()
     assert bystander.commands.run("echo fine").stdout == "fine\n"
