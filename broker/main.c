@@ -31,6 +31,7 @@
 #include "broker/client_env.h"
 #include "broker/key_command.h"
 #include "broker/launcher/launcher.h"
+#include "broker/launcher/launch_msg.h"
 #include "broker/launcher/launcher_client.h"
 #include "broker/vmm/container.h"
 #include "rpc/status.h"
@@ -132,7 +133,11 @@ static int start_launcher(const struct broker_conf *c, int *fd, struct adit_err 
     int rc = find_runtime(c->runtime, runtime, sizeof(runtime), err);
     if (rc)
         return rc;
-    (void)snprintf(sandboxes, sizeof(sandboxes), "%s/sandboxes", c->state_dir);
+    int len = snprintf(sandboxes, sizeof(sandboxes), "%s/sandboxes", c->state_dir);
+    if (len + 1 + SANDBOX_ID_LEN >= LAUNCH_SANDBOX_DIR_CAP)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT,
+                            "state-dir: %s is too long for the sockets in it, by %d characters",
+                            c->state_dir, len + 2 + SANDBOX_ID_LEN - LAUNCH_SANDBOX_DIR_CAP);
     if ((rc = adit_file_mkdirs(sandboxes, 0700, err)) ||
         (rc = adit_file_mkdirs(c->templates_dir, 0755, err)))
         return rc;

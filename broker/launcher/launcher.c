@@ -19,11 +19,11 @@
  * Reaping: the launcher is the subreaper of what workers leave behind, so it learns how a sandbox's
  *          first process ended and can tell (EXPLAIN). Sandboxes started by an earlier launcher are
  *          init's children: how they ended is not known then.
- * Limits:  LAUNCHER_JOBS_MAX requests at once; while all are in use the socket is not read.
- * Trust:   requests are hostile (launch_msg.h). The socket pair is the only way in.
- * Failure: when the broker's end closes, the launcher finishes what it has in hand and exits; a
- * worker that cannot answer undoes its container. A launcher that dies takes its workers with it;
- *          what they had begun is removed by the DESTROY that the broker sends for it. A keeper
+ * Limits:  LAUNCHER_JOBS_MAX requests at hand, WORKERS_PER_CPU of them in work; while all are in
+ * use the socket is not read. Trust:   requests are hostile (launch_msg.h). The socket pair is the
+ * only way in. Failure: when the broker's end closes, the launcher finishes what it has in hand and
+ * exits; a worker that cannot answer undoes its container. A launcher that dies takes its workers
+ * with it; what they had begun is removed by the DESTROY that the broker sends for it. A keeper
  * that dies takes the launcher with it, and the broker sees its socket closed. Signals: a
  * terminal's do not reach this session; the socket says when to end.
  */
@@ -58,6 +58,8 @@
 #define RESTART_BURST 5
 /* How often to look for jobs that are late. */
 #define TICK_MS 1000
+/* Starting a container is computing, so more at once would only make all of them late. */
+#define WORKERS_PER_CPU 2
 
 enum job_state { JOB_FREE, JOB_WAITING, JOB_RUNNING, JOB_UNDOING };
 
@@ -84,6 +86,7 @@ struct launcher {
     struct launch_host host;
     int signal_fd;
     bool is_closing;
+    size_t workers_max;
     uint64_t arrivals;
     struct job jobs[LAUNCHER_JOBS_MAX];
     struct ended ended[LAUNCHER_EXITS_MAX];
@@ -182,44 +185,51 @@ static bool start_worker(struct launcher *l, struct job *job, bool is_undo)
     return pid > 0;
 }
 
-static struct job *oldest_waiting(struct launcher *l, const char *sandbox_id)
+static bool is_at_work(const struct job *j)
 {
-    struct job *oldest = NULL;
-    for (struct job *j = l->jobs; j < l->jobs + LAUNCHER_JOBS_MAX; j++)
-        if (j->state == JOB_WAITING && strcmp(j->request.sandbox_id, sandbox_id) == 0 &&
-            (!oldest || j->arrival < oldest->arrival))
-            oldest = j;
-    return oldest;
+    return j->state == JOB_RUNNING || j->state == JOB_UNDOING;
 }
 
 static bool is_busy(const struct launcher *l, const char *sandbox_id)
 {
     for (const struct job *j = l->jobs; j < l->jobs + LAUNCHER_JOBS_MAX; j++)
-        if ((j->state == JOB_RUNNING || j->state == JOB_UNDOING) &&
-            strcmp(j->request.sandbox_id, sandbox_id) == 0)
+        if (is_at_work(j) && strcmp(j->request.sandbox_id, sandbox_id) == 0)
             return true;
     return false;
 }
 
-/* Start the next job of this sandbox. Jobs that cannot start are answered, and the one after is
- * tried. */
-static void run_next(struct launcher *l, const char *sandbox_id)
+/* The oldest job that may start. An older one of the same sandbox that waits comes first by itself.
+ */
+static struct job *next_job(struct launcher *l)
+{
+    struct job *next = NULL;
+    for (struct job *j = l->jobs; j < l->jobs + LAUNCHER_JOBS_MAX; j++)
+        if (j->state == JOB_WAITING && (!next || j->arrival < next->arrival) &&
+            !is_busy(l, j->request.sandbox_id))
+            next = j;
+    return next;
+}
+
+static size_t count_at_work(const struct launcher *l)
+{
+    size_t cnt = 0;
+    for (const struct job *j = l->jobs; j < l->jobs + LAUNCHER_JOBS_MAX; j++)
+        cnt += is_at_work(j);
+    return cnt;
+}
+
+/* Start what may start. A job that cannot is answered. */
+static void run_jobs(struct launcher *l)
 {
     struct job *job;
-    while ((job = oldest_waiting(l, sandbox_id)) != NULL && !start_worker(l, job, false)) {
+    while (count_at_work(l) < l->workers_max && (job = next_job(l)) != NULL) {
+        if (start_worker(l, job, false))
+            continue;
         struct adit_err err;
         (void)adit_err_sys(&err, errno, "fork a worker");
         (void)answer(job->request.id, &err, ""); /* a broker that is gone asks no more */
         job->state = JOB_FREE;
     }
-}
-
-static void finish(struct launcher *l, struct job *job)
-{
-    char sandbox_id[LAUNCH_ID_CAP];
-    memcpy(sandbox_id, job->request.sandbox_id, sizeof(sandbox_id));
-    job->state = JOB_FREE;
-    run_next(l, sandbox_id);
 }
 
 /* A worker ended without having answered: it was killed, is broken, or the broker is gone. */
@@ -232,16 +242,16 @@ static void undo(struct launcher *l, struct job *job, int status)
         start_worker(l, job, true))
         return;
     (void)answer(job->request.id, &job->error, ""); /* a broker that is gone asks no more */
-    finish(l, job);
+    job->state = JOB_FREE;
 }
 
 static void on_child(struct launcher *l, pid_t pid, int status)
 {
     for (struct job *j = l->jobs; j < l->jobs + LAUNCHER_JOBS_MAX; j++) {
-        if ((j->state != JOB_RUNNING && j->state != JOB_UNDOING) || j->worker != pid)
+        if (!is_at_work(j) || j->worker != pid)
             continue;
         if (j->state == JOB_RUNNING && status == 0)
-            finish(l, j);
+            j->state = JOB_FREE;
         else
             undo(l, j, status);
         return;
@@ -265,7 +275,7 @@ static void kill_late(struct launcher *l)
 {
     uint64_t now = adit_clock_mono_ns();
     for (struct job *j = l->jobs; j < l->jobs + LAUNCHER_JOBS_MAX; j++) {
-        if ((j->state != JOB_RUNNING && j->state != JOB_UNDOING) || now < j->due_ns)
+        if (!is_at_work(j) || now < j->due_ns)
             continue;
         (void)adit_err_set(&j->error, ADIT_ERR_TIMEOUT, "launcher's worker took too long");
         (void)kill(j->worker, SIGKILL); /* our child, not reaped yet */
@@ -320,8 +330,6 @@ static void on_request(struct launcher *l, struct job *job, struct adit_view dat
         explain(l, &job->request);
     } else {
         job->state = JOB_WAITING;
-        if (!is_busy(l, job->request.sandbox_id))
-            run_next(l, job->request.sandbox_id);
     }
 }
 
@@ -366,6 +374,7 @@ static void loop(struct launcher *l)
         if (fds[1].revents)
             read_requests(l);
         kill_late(l);
+        run_jobs(l);
     }
 }
 
@@ -386,9 +395,12 @@ static _Noreturn void run_launcher(const struct launch_host *host, pid_t keeper)
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
         _exit(1);
     l->host = *host;
+    l->workers_max = (size_t)sysconf(_SC_NPROCESSORS_ONLN) * WORKERS_PER_CPU;
     l->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (l->signal_fd < 0 || !send_reply(&hello, -1))
+    if (l->signal_fd < 0)
         _exit(1);
+    if (!send_reply(&hello, -1))
+        _exit(errno == EPIPE ? 0 : 1); /* the broker ended before we began */
     loop(l);
     _exit(0);
 }
