@@ -28,7 +28,7 @@
 
 struct main_conf {
     uint64_t channel_fd;
-    bool vsock, log_json;
+    bool vsock, log_json, fsync_uploads;
     char *log_level;
 };
 
@@ -41,6 +41,8 @@ static const struct adit_conf_row rows[] = {
      "debug, info, warn or error"},
     {"log-json", ADIT_CONF_BOOL, offsetof(struct main_conf, log_json), "false", 0, 0,
      "write log lines as JSON objects"},
+    {"fsync-uploads", ADIT_CONF_BOOL, offsetof(struct main_conf, fsync_uploads), "false", 0, 0,
+     "answer an upload only when the disk has it"},
     {0},
 };
 
@@ -118,6 +120,7 @@ int main(int argc, char **argv)
     if (getpid() == 1)
         init_sandbox();
     envd.run_dir = STATE_RUN_DIR;
+    envd.fsync_uploads = conf.fsync_uploads;
     if (start(&conf, &nofile, &err) != ADIT_OK)
         return fail(&err);
     adit_log(ADIT_LOG_INFO, "listening", LOG_S("version", ENVD_VERSION), LOG_D("pid", getpid()));
