@@ -13,7 +13,7 @@
 
 #include "base/view.h"
 
-/* Requests in work at once; more wait in the socket. */
+/* Requests at hand at once, in work or waiting for it; more wait in the socket. */
 #define LAUNCHER_JOBS_MAX 32
 /* A request that takes longer is killed and undone. */
 #define LAUNCHER_JOB_MS 20000
