@@ -203,8 +203,9 @@ static json_t *init_document(const struct guest_conf *conf)
 {
     char now[ADIT_CLOCK_RFC3339_CAP];
     adit_clock_format_rfc3339(adit_clock_wall_ns(), now);
-    json_t *doc = json_pack("{s:s, s:s, s:s}", "timestamp", now, "defaultUser", conf->default_user,
-                            "defaultWorkdir", conf->default_workdir);
+    json_t *doc = json_pack("{s:s, s:s, s:s, s:s, s:s}", "timestamp", now, "defaultUser",
+                            conf->default_user, "defaultWorkdir", conf->default_workdir,
+                            "sandboxID", conf->sandbox_id, "templateID", conf->template_id);
     int bad = !doc;
     if (doc && conf->token[0])
         bad |= json_object_set_new(doc, "accessToken", json_string(conf->token));

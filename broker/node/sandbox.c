@@ -211,6 +211,8 @@ static int wake_guest(struct sandbox *s, struct adit_err *err)
     struct guest_conf conf = {
         .loop = s->node->conf.loop,
         .target = s->record.instance.target,
+        .sandbox_id = s->record.sandbox_id,
+        .template_id = s->record.template_id,
         .env_vars = s->env_vars,
         .token = token,
         .default_user = s->default_user,
@@ -242,6 +244,7 @@ static int save_running(struct sandbox *s)
     s->started_mono_ns = adit_clock_mono_ns();
     s->record.started_ns = adit_clock_wall_ns();
     sandbox_set_end(s, s->timeout_ms);
+    s->record.end_ns = s->record.started_ns + (int64_t)(s->timeout_ms * NS_PER_MS);
     int rc = set_state(s, SANDBOX_RUNNING, "");
     if (rc)
         return rc;

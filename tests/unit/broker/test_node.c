@@ -1,0 +1,758 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of sandboxes on a node: creating, running, ending, failing, and being taken up again.
+ *
+ * The driver here is a fake (this test only): it makes a listening Unix socket with the channel
+ * handshake and a small HTTP server behind it, so that waking a guest is the real thing. Edge and
+ * scheduler are counted calls.
+ */
+#include "broker/node/node.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "net/channel.h"
+#include "net/http_server.h"
+#include "net/listener.h"
+
+/* ---- a guest ---- */
+
+struct world;
+
+struct vmm {
+    struct world *world;
+    struct listener *listener;
+    struct http_server *http;
+    char socket_path[108];
+    unsigned init_status; /* what the guest answers to /init */
+    bool is_failing;      /* create fails */
+    bool is_drained;
+    bool is_lost;           /* adopt finds nothing */
+    unsigned destroy_fails; /* so many times */
+    unsigned created, destroyed, adopted, inits;
+};
+
+/*
+ * @published, @withdrawn, @confirmed, @released: calls that came
+ * @is_scheduler_down: confirm and release fail
+ */
+struct world {
+    uv_loop_t uv;
+    struct net_loop net;
+    struct vmm vmm;
+    struct node *node;
+    struct tokens tokens;
+    char dir[64];
+    unsigned published, withdrawn, confirmed, released;
+    bool is_scheduler_down;
+    uv_timer_t guard;
+    /* results */
+    unsigned created_cnt, failed_cnt, ended_cnt, saved_cnt;
+    struct adit_err last;
+    char last_id[SANDBOX_ID_CAP];
+};
+
+static void on_request(struct http_exchange *x, const struct http_head *head)
+{
+    struct vmm *v = http_server_owner(http_exchange_server(x));
+    bool is_init = adit_view_eq_str(head->target, "/init");
+    v->inits += is_init;
+    http_exchange_reply(x, is_init ? v->init_status : 204, (struct adit_view){NULL, 0});
+}
+
+static void on_guest_read(struct net_stream *s, struct adit_view bytes)
+{
+    struct vmm *v = net_stream_owner(s);
+    struct channel_line line;
+    char ok[CHANNEL_LINE_CAP];
+    bool done = false;
+    uint32_t port = 0;
+    channel_line_init(&line);
+    ck_assert_int_eq(channel_line_feed(&line, &bytes, &done, NULL), 0);
+    ck_assert(done); /* one small write arrives whole here */
+    ck_assert_int_eq(channel_parse_connect(channel_line_view(&line), &port, NULL), 0);
+    ck_assert_uint_eq(port, CHANNEL_PORT_ENVD);
+    struct adit_view answer = {ok, channel_format_ok(ok, 1)};
+    if (net_stream_write(s, &answer, 1))
+        net_stream_close(s); /* the node was stopped meanwhile */
+    else
+        http_server_adopt(v->http, s, bytes);
+}
+
+static void on_guest_end(struct net_stream *s, const struct adit_err *err)
+{
+    (void)err;
+    net_stream_close(s);
+}
+
+static const struct net_stream_ops guest_ops = {.on_read = on_guest_read, .on_end = on_guest_end};
+
+static void on_guest_accept(void *owner, int fd)
+{
+    struct vmm *v = owner;
+    struct net_stream *s;
+    ck_assert_int_eq(net_stream_open_fd(&v->world->net, fd, &guest_ops, v, &s, NULL), 0);
+    net_stream_read_start(s);
+}
+
+static void open_guest(struct world *w)
+{
+    struct http_server_conf conf = {.owner = &w->vmm, .on_request = on_request};
+    char address[120];
+    int fd;
+    w->vmm.world = w;
+    w->vmm.init_status = 204;
+    (void)snprintf(w->vmm.socket_path, sizeof(w->vmm.socket_path), "%s/guest", w->dir);
+    (void)snprintf(address, sizeof(address), "unix:%s", w->vmm.socket_path);
+    ck_assert_int_eq(http_server_new(&w->net, &conf, &w->vmm.http, NULL), 0);
+    ck_assert_int_eq(listener_socket(address, &fd, NULL), 0);
+    ck_assert_int_eq(listener_open(&w->net, fd, on_guest_accept, &w->vmm, &w->vmm.listener, NULL),
+                     0);
+}
+
+/* ---- the fake driver: answers at the next turn of the loop ---- */
+
+struct later {
+    uv_timer_t timer;
+    struct vmm *vmm;
+    vmm_created_fn created;
+    vmm_done_fn done;
+    void *user;
+    bool fails;
+};
+
+static void free_later(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+static void on_later(uv_timer_t *t)
+{
+    struct later l = *(struct later *)t->data;
+    struct adit_err err = ADIT_ERR_INIT;
+    struct vmm_instance instance = {.driver = "fake", .pid = 7, .pid_start = 8, .slot = 9};
+    uv_close((uv_handle_t *)t, free_later);
+    instance.target.kind = HTTP_TARGET_CHANNEL;
+    memcpy(instance.target.path, l.vmm->socket_path, sizeof(instance.target.path));
+    if (l.fails)
+        (void)adit_err_set(&err, ADIT_ERR_IO, "the fake driver fails");
+    if (l.created)
+        l.created(l.user, l.fails ? NULL : &instance, l.fails ? &err : NULL);
+    else
+        l.done(l.user, l.fails ? &err : NULL);
+}
+
+static void answer_later(struct vmm *v, vmm_created_fn created, vmm_done_fn done, void *user,
+                         bool fails)
+{
+    struct later *l = calloc(1, sizeof(*l));
+    ck_assert_ptr_nonnull(l);
+    l->vmm = v;
+    l->created = created;
+    l->done = done;
+    l->user = user;
+    l->fails = fails;
+    uv_timer_init(&v->world->uv, &l->timer);
+    l->timer.data = l;
+    uv_timer_start(&l->timer, on_later, 0, 0);
+}
+
+static int fake_create(struct vmm *v, const struct vmm_spec *spec, vmm_created_fn done, void *user,
+                       struct adit_err *err)
+{
+    char record[300];
+    (void)err;
+    v->created++;
+    /* R1: the record is on disk before anything outside happens. */
+    (void)snprintf(record, sizeof(record), "%s/record.json", spec->sandbox_dir);
+    ck_assert_int_eq(access(record, R_OK), 0);
+    answer_later(v, done, NULL, user, v->is_failing);
+    return 0;
+}
+
+static int fake_destroy(struct vmm *v, const char *id, const char *dir,
+                        const struct vmm_instance *instance, vmm_done_fn done, void *user,
+                        struct adit_err *err)
+{
+    bool fails = v->destroy_fails > 0;
+    (void)id;
+    (void)dir;
+    (void)instance;
+    (void)err;
+    v->destroy_fails -= fails;
+    v->destroyed++;
+    answer_later(v, NULL, done, user, fails);
+    return 0;
+}
+
+static int fake_adopt(struct vmm *v, const char *id, const struct vmm_instance *instance,
+                      struct adit_err *err)
+{
+    (void)id;
+    v->adopted++;
+    ck_assert_int_eq(instance->pid, 7);
+    ck_assert_str_eq(instance->target.path, v->socket_path);
+    return v->is_lost ? adit_err_set(err, ADIT_ERR_NOT_FOUND, "it no longer runs") : 0;
+}
+
+static const struct vmm_driver driver = {"fake", "container", fake_create, fake_destroy,
+                                         fake_adopt};
+
+/* ---- the rest of the broker, counted ---- */
+
+static int publish(void *owner, const struct edge_route *route, struct adit_err *err)
+{
+    struct world *w = owner;
+    (void)err;
+    ck_assert_int_eq(route->target.kind, HTTP_TARGET_CHANNEL);
+    w->published++;
+    return 0;
+}
+
+static void withdraw(void *owner, const char *id, void (*done)(void *user), void *user)
+{
+    struct world *w = owner;
+    (void)id;
+    w->withdrawn++;
+    done(user);
+}
+
+static int confirm(void *owner, const char *id, node_done_fn done, void *user, struct adit_err *err)
+{
+    struct world *w = owner;
+    (void)id;
+    w->confirmed++;
+    if (w->is_scheduler_down)
+        return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "nobody there");
+    answer_later(&w->vmm, NULL, done, user, false);
+    return 0;
+}
+
+static int release(void *owner, const char *id, const char *reason, node_done_fn done, void *user,
+                   struct adit_err *err)
+{
+    struct world *w = owner;
+    (void)id;
+    ck_assert(reason[0] != '\0');
+    w->released++;
+    if (w->is_scheduler_down)
+        return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "nobody there");
+    answer_later(&w->vmm, NULL, done, user, false);
+    return 0;
+}
+
+static const struct node_ops ops = {publish, withdraw, confirm, release};
+
+/* ---- the world ---- */
+
+static uint64_t skipped_ns; /* how far the tests' clocks are ahead */
+
+static uint64_t mono(void)
+{
+    return uv_hrtime() + skipped_ns;
+}
+
+static int64_t wall(void)
+{
+    return INT64_C(1795248000000000000) + (int64_t)mono();
+}
+
+static void open_node(struct world *w)
+{
+    struct node_conf conf = {.loop = &w->net,
+                             .state_dir = w->dir,
+                             .driver = &driver,
+                             .vmm = &w->vmm,
+                             .tokens = &w->tokens,
+                             .ops = &ops,
+                             .owner = w,
+                             .create_ms = 5000,
+                             .ready_ms = 2000,
+                             .pids_max = 100};
+    conf.admission = (struct admission){
+        .cpu_cap = 4, .memory_mb_cap = 4096, .disk_mb_cap = 4096, .sandbox_max = 3};
+    ck_assert_int_eq(node_new(&conf, &w->node, NULL), 0);
+}
+
+static void open_world(struct world *w)
+{
+    memset(w, 0, sizeof(*w));
+    (void)signal(SIGPIPE, SIG_IGN);
+    adit_log_init("test", ADIT_LOG_ERROR, false);
+    adit_clock_set(mono, wall);
+    strcpy(w->dir, "/tmp/adit-node-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(w->dir));
+    ck_assert_int_eq(uv_loop_init(&w->uv), 0);
+    ck_assert_int_eq(net_loop_init(&w->net, &w->uv, NULL), 0);
+    ck_assert_int_eq(tokens_load(w->dir, &w->tokens, NULL), 0);
+    open_guest(w);
+    open_node(w);
+}
+
+static void on_guard(uv_timer_t *t)
+{
+    (void)t;
+    ck_abort_msg("the loop waits for something that does not come");
+}
+
+/* Run the loop until *counter reaches @value. */
+static void run_until(struct world *w, const unsigned *counter, unsigned value)
+{
+    uv_timer_init(&w->uv, &w->guard);
+    uv_timer_start(&w->guard, on_guard, 10000, 0);
+    while (*counter < value)
+        (void)uv_run(&w->uv, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&w->guard, NULL);
+    (void)uv_run(&w->uv, UV_RUN_NOWAIT);
+}
+
+static void forget_node(struct world *w)
+{
+    node_stop(w->node);
+    for (int i = 0; i < 50; i++) { /* what runs on the thread pool ends by itself */
+        (void)uv_run(&w->uv, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    node_free(w->node);
+}
+
+static void on_drained(void *owner)
+{
+    ((struct vmm *)owner)->is_drained = true;
+}
+
+static void close_world(struct world *w)
+{
+    forget_node(w);
+    listener_close(w->vmm.listener);
+    http_server_drain(w->vmm.http, 0, on_drained);
+    for (int i = 0; i < 50 || !w->vmm.is_drained; i++)
+        (void)uv_run(&w->uv, UV_RUN_NOWAIT);
+    net_loop_close(&w->net);
+    ck_assert_int_eq(uv_run(&w->uv, UV_RUN_DEFAULT), 0);
+    ck_assert_int_eq(uv_loop_close(&w->uv), 0);
+    int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_eq(adit_file_remove_tree(tmp, w->dir + strlen("/tmp/"), NULL), 0);
+    close(tmp);
+}
+
+static void on_created(void *user, struct sandbox *s, const struct adit_err *err)
+{
+    struct world *w = user;
+    ck_assert((s == NULL) != (err == NULL));
+    if (s) {
+        w->created_cnt++;
+        strcpy(w->last_id, node_record(s)->sandbox_id);
+    } else {
+        w->failed_cnt++;
+        w->last = *err;
+    }
+}
+
+static void on_ended(void *user, const struct adit_err *err)
+{
+    struct world *w = user;
+    w->ended_cnt++;
+    w->last.code = err ? err->code : 0;
+}
+
+static void on_saved(void *user, const struct adit_err *err)
+{
+    struct world *w = user;
+    ck_assert_ptr_null(err);
+    w->saved_cnt++;
+}
+
+static int create(struct world *w, const char *id, uint64_t timeout_ms, struct adit_err *err)
+{
+    struct node_create spec = {.sandbox_id = id,
+                               .team_id = "red",
+                               .template_id = "tbase",
+                               .alias = "base",
+                               .template_dir = "/nowhere",
+                               .default_user = "user",
+                               .default_workdir = "",
+                               .mask_host = "",
+                               .cpu_count = 1,
+                               .memory_mb = 128,
+                               .disk_mb = 64,
+                               .timeout_ms = timeout_ms,
+                               .secure = true};
+    return node_create(w->node, &spec, on_created, w, err);
+}
+
+static void create_running(struct world *w, const char *id)
+{
+    unsigned before = w->created_cnt;
+    ck_assert_int_eq(create(w, id, 60000, NULL), 0);
+    run_until(w, &w->created_cnt, before + 1);
+}
+
+static bool has_folder(const struct world *w, const char *id)
+{
+    char path[200];
+    (void)snprintf(path, sizeof(path), "%s/sandboxes/%s", w->dir, id);
+    return access(path, F_OK) == 0;
+}
+
+/* ---- tests ---- */
+
+START_TEST(node_answers_a_create_when_all_is_in_place)
+{
+    struct world w;
+    struct record r;
+    struct adit_buf text;
+    char path[200];
+    open_world(&w);
+    create_running(&w, "ia");
+    ck_assert_uint_eq(w.vmm.inits, 1);
+    ck_assert_uint_eq(w.published, 1);
+    ck_assert_uint_eq(w.confirmed, 1);
+    ck_assert_ptr_nonnull(node_find(w.node, "red", "ia"));
+    (void)snprintf(path, sizeof(path), "%s/sandboxes/ia/record.json", w.dir);
+    adit_buf_init(&text, RECORD_CAP);
+    ck_assert_int_eq(adit_file_read(AT_FDCWD, path, &text, NULL), 0);
+    ck_assert_int_eq(record_decode(adit_buf_view(&text), &r, NULL), 0);
+    ck_assert_int_eq(r.state, SANDBOX_RUNNING);
+    ck_assert_int_eq(r.end_ns - r.started_ns, INT64_C(60000000000));
+    record_fini(&r);
+    adit_buf_fini(&text);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_finds_a_sandbox_for_its_team_only)
+{
+    struct world w;
+    size_t pos = 0;
+    open_world(&w);
+    create_running(&w, "ia");
+    ck_assert_ptr_null(node_find(w.node, "blue", "ia"));
+    ck_assert_ptr_null(node_find(w.node, "red", "ib"));
+    ck_assert_ptr_null(node_next(w.node, "blue", &pos));
+    pos = 0;
+    ck_assert_ptr_nonnull(node_next(w.node, "red", &pos));
+    ck_assert_ptr_null(node_next(w.node, "red", &pos));
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_kill_leaves_nothing_and_is_answered_when_it_is_done)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    node_kill(node_find(w.node, "red", "ia"), "test", on_ended, &w);
+    ck_assert_ptr_null(node_find(w.node, "red", "ia")); /* at once: a second kill finds nothing */
+    run_until(&w, &w.ended_cnt, 1);
+    ck_assert_int_eq(w.last.code, 0);
+    ck_assert_uint_eq(w.withdrawn, 1);
+    ck_assert_uint_eq(w.vmm.destroyed, 1);
+    ck_assert_uint_eq(w.released, 1);
+    ck_assert(!has_folder(&w, "ia"));
+    ck_assert_uint_eq(node_admission(w.node)->sandbox_cnt, 0);
+    ck_assert_uint_eq(node_admission(w.node)->memory_mb_used, 0);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_kill_works_without_the_scheduler)
+{
+    struct world w;
+    open_world(&w);
+    w.is_scheduler_down = true;
+    create_running(&w, "ia");
+    node_kill(node_find(w.node, "red", "ia"), "test", on_ended, &w);
+    run_until(&w, &w.ended_cnt, 1);
+    ck_assert_int_eq(w.last.code, 0);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_tries_again_until_a_sandbox_is_destroyed)
+{
+    struct world w;
+    open_world(&w);
+    w.vmm.destroy_fails = 1;
+    create_running(&w, "ia");
+    node_kill(node_find(w.node, "red", "ia"), "test", on_ended, &w);
+    run_until(&w, &w.ended_cnt, 1);
+    ck_assert_uint_eq(w.vmm.destroyed, 2);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_undoes_a_create_whose_driver_fails)
+{
+    struct world w;
+    open_world(&w);
+    w.vmm.is_failing = true;
+    ck_assert_int_eq(create(&w, "ia", 60000, NULL), 0);
+    run_until(&w, &w.failed_cnt, 1);
+    ck_assert_int_eq(w.last.code, ADIT_ERR_IO);
+    ck_assert_str_eq(w.last.msg, "the fake driver fails");
+    ck_assert(!has_folder(&w, "ia"));
+    ck_assert_uint_eq(w.published, 0);
+    ck_assert_uint_eq(w.released, 1);
+    ck_assert_uint_eq(node_admission(w.node)->sandbox_cnt, 0);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_undoes_a_create_whose_envd_refuses)
+{
+    struct world w;
+    open_world(&w);
+    w.vmm.init_status = 401;
+    ck_assert_int_eq(create(&w, "ia", 60000, NULL), 0);
+    run_until(&w, &w.failed_cnt, 1);
+    ck_assert_int_eq(w.last.code, ADIT_ERR_UNAVAILABLE);
+    ck_assert_str_eq(w.last.msg, "envd answered /init with status 401");
+    ck_assert_uint_eq(w.vmm.destroyed, 1);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_gives_up_on_an_envd_that_is_never_ready)
+{
+    struct world w;
+    open_world(&w);
+    w.vmm.init_status = 503; /* tried again until ready_ms */
+    ck_assert_int_eq(create(&w, "ia", 60000, NULL), 0);
+    run_until(&w, &w.failed_cnt, 1);
+    ck_assert_int_eq(w.last.code, ADIT_ERR_TIMEOUT);
+    ck_assert_uint_gt(w.vmm.inits, 5);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_refuses_more_than_fits)
+{
+    struct world w;
+    struct adit_err err = ADIT_ERR_INIT;
+    open_world(&w);
+    create_running(&w, "ia");
+    create_running(&w, "ib");
+    create_running(&w, "ic");
+    ck_assert_int_eq(create(&w, "id", 60000, &err), ADIT_ERR_UNAVAILABLE);
+    ck_assert_str_eq(err.msg, "this node is full: 1 sandbox asked for, 3 of 3 taken");
+    ck_assert_int_eq(create(&w, "../x", 60000, &err), ADIT_ERR_BAD_INPUT);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_refuses_an_id_twice)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    ck_assert_int_eq(create(&w, "ia", 60000, NULL), ADIT_ERR_EXISTS);
+    ck_assert_uint_eq(node_admission(w.node)->sandbox_cnt, 1);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_ends_a_sandbox_at_its_time)
+{
+    struct world w;
+    open_world(&w);
+    uint64_t begun = uv_hrtime();
+    ck_assert_int_eq(create(&w, "ia", 300, NULL), 0);
+    run_until(&w, &w.released, 1);
+    uint64_t ms = (uv_hrtime() - begun) / 1000000;
+    ck_assert_uint_ge(ms, 300);
+    ck_assert_uint_lt(ms, 2000);
+    ck_assert_ptr_null(node_find(w.node, "red", "ia"));
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_moves_the_end_and_puts_it_on_record)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    struct sandbox *s = node_find(w.node, "red", "ia");
+    int64_t now = adit_clock_wall_ns();
+    ck_assert_int_eq(node_set_timeout(s, 5000, on_saved, &w), 0);
+    ck_assert_int_eq(node_set_timeout(s, 7000, on_saved, &w), 0);
+    run_until(&w, &w.saved_cnt, 2);
+    ck_assert_int_ge(node_record(s)->end_ns, now + INT64_C(7000000000));
+    ck_assert_int_lt(node_record(s)->end_ns, now + INT64_C(8000000000));
+    ck_assert_uint_le(node_remaining_ms(s), 7000);
+    ck_assert_int_eq(node_set_timeout(s, 0, on_saved, &w), 0);
+    run_until(&w, &w.released, 1);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_cleans_up_after_a_sandbox_that_ended_by_itself)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    node_exited(w.node, "ia", "signal: \"killed\"\xff");
+    ck_assert_ptr_null(node_find(w.node, "red", "ia"));
+    run_until(&w, &w.released, 1);
+    (void)uv_run(&w.uv, UV_RUN_NOWAIT);
+    ck_assert_uint_eq(w.withdrawn, 1);
+    ck_assert(!has_folder(&w, "ia"));
+    struct adit_buf text;
+    char path[200];
+    (void)snprintf(path, sizeof(path), "%s/ended.jsonl", w.dir);
+    adit_buf_init(&text, 4096);
+    ck_assert_int_eq(adit_file_read(AT_FDCWD, path, &text, NULL), 0);
+    char *line = adit_buf_steal_str(&text);
+    ck_assert_ptr_nonnull(strstr(
+        line, "\"sandboxID\":\"ia\",\"state\":\"failed\",\"reason\":\"signal: \\\"killed\\\"?\""));
+    free(line);
+    adit_buf_fini(&text);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_takes_running_sandboxes_up_again)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    int64_t end_ns = node_record(node_find(w.node, "red", "ia"))->end_ns;
+    forget_node(&w);
+    w.published = 0;
+    open_node(&w);
+    node_adopt(w.node);
+    struct sandbox *s = node_find(w.node, "red", "ia");
+    ck_assert_ptr_nonnull(s);
+    ck_assert_uint_eq(w.published, 1);
+    ck_assert_uint_eq(w.vmm.adopted, 1);
+    ck_assert_int_eq(node_record(s)->end_ns, end_ns);
+    ck_assert_uint_le(node_remaining_ms(s), 60000);
+    ck_assert_uint_gt(node_remaining_ms(s), 50000);
+    ck_assert_uint_eq(node_admission(w.node)->sandbox_cnt, 1);
+    node_kill(s, "test", on_ended, &w);
+    run_until(&w, &w.ended_cnt, 1);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_ends_what_expired_while_no_broker_ran)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    forget_node(&w);
+    skipped_ns += UINT64_C(120) * 1000000000;
+    open_node(&w);
+    node_adopt(w.node);
+    run_until(&w, &w.released, 1);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_ends_what_died_while_no_broker_ran)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    forget_node(&w);
+    w.vmm.is_lost = true;
+    open_node(&w);
+    node_adopt(w.node);
+    ck_assert_ptr_null(node_find(w.node, "red", "ia"));
+    run_until(&w, &w.released, 1);
+    ck_assert_uint_eq(w.vmm.destroyed, 1);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
+static void put_folder(const struct world *w, const char *name, const char *record)
+{
+    char path[300];
+    (void)snprintf(path, sizeof(path), "%s/sandboxes/%s", w->dir, name);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    if (!record)
+        return;
+    strcat(path, "/record.json");
+    ck_assert_int_eq(adit_file_replace(AT_FDCWD, path, adit_view_str(record), 0600, NULL), 0);
+}
+
+START_TEST(node_removes_half_made_sandboxes_and_leaves_torn_records_alone)
+{
+    struct world w;
+    open_world(&w);
+    put_folder(&w, "ihalf", NULL);
+    put_folder(&w, "itorn", "{\"version\":1,\"sandb");
+    put_folder(&w, "Not-an-id", NULL);
+    node_adopt(w.node);
+    run_until(&w, &w.released, 1);
+    ck_assert_uint_eq(w.vmm.destroyed, 1);
+    ck_assert(!has_folder(&w, "ihalf"));
+    ck_assert(has_folder(&w, "itorn"));
+    ck_assert(has_folder(&w, "Not-an-id"));
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_ends_a_create_that_an_earlier_broker_did_not_finish)
+{
+    struct world w;
+    open_world(&w);
+    ck_assert_int_eq(create(&w, "ia", 60000, NULL), 0);
+    while (w.vmm.created == 0) /* its record says "creating" now */
+        (void)uv_run(&w.uv, UV_RUN_ONCE);
+    forget_node(&w);
+    ck_assert(has_folder(&w, "ia"));
+    open_node(&w);
+    node_adopt(w.node);
+    run_until(&w, &w.released, 1);
+    ck_assert_uint_eq(w.vmm.destroyed, 1);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("node");
+    TCase *t = tcase_create("node");
+    tcase_set_timeout(t, 30);
+    tcase_add_test(t, node_answers_a_create_when_all_is_in_place);
+    tcase_add_test(t, node_finds_a_sandbox_for_its_team_only);
+    tcase_add_test(t, node_kill_leaves_nothing_and_is_answered_when_it_is_done);
+    tcase_add_test(t, node_kill_works_without_the_scheduler);
+    tcase_add_test(t, node_tries_again_until_a_sandbox_is_destroyed);
+    tcase_add_test(t, node_undoes_a_create_whose_driver_fails);
+    tcase_add_test(t, node_undoes_a_create_whose_envd_refuses);
+    tcase_add_test(t, node_gives_up_on_an_envd_that_is_never_ready);
+    tcase_add_test(t, node_refuses_more_than_fits);
+    tcase_add_test(t, node_refuses_an_id_twice);
+    tcase_add_test(t, node_ends_a_sandbox_at_its_time);
+    tcase_add_test(t, node_moves_the_end_and_puts_it_on_record);
+    tcase_add_test(t, node_cleans_up_after_a_sandbox_that_ended_by_itself);
+    tcase_add_test(t, node_takes_running_sandboxes_up_again);
+    tcase_add_test(t, node_ends_what_expired_while_no_broker_ran);
+    tcase_add_test(t, node_ends_what_died_while_no_broker_ran);
+    tcase_add_test(t, node_removes_half_made_sandboxes_and_leaves_torn_records_alone);
+    tcase_add_test(t, node_ends_a_create_that_an_earlier_broker_did_not_finish);
+    suite_add_tcase(s, t);
+    SRunner *sr = srunner_create(s);
+    srunner_run_all(sr, CK_NORMAL);
+    int failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
