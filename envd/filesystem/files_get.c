@@ -10,7 +10,8 @@
  *
  * Files are opened and read on the thread pool. The first job opens the file, decides the status
  * and reads the first buffer, so a small file costs one trip. Then two buffers take turns: while
- * one is written to the socket the other is read. A congested socket stops both.
+ * one is written to the socket the other is read. A congested socket stops both, and a buffer that
+ * is empty then is given back.
  *
  * Files of procfs and its kin say nothing true about their size: they are read to their end, and
  * sent chunked when that is not in the first buffer.
@@ -19,8 +20,8 @@
  * no job runs and the descriptor is closed (on the pool: the last close of a removed file can be
  * long).
  *
- * Limits: DOWNLOAD_BUFFER_CNT buffers of DOWNLOAD_BUFFER_LEN bytes, so that a slow reader costs
- * less than the stream's own queue.
+ * Limits: DOWNLOAD_BUFFER_CNT buffers of DOWNLOAD_BUFFER_LEN bytes; a slow reader costs one of them
+ * and the stream's own queue, together at most half a MiB.
  *
  * Failure: before the head an error answer; after it the connection is reset, so that a file that
  * shrank or could not be read cannot be taken for a whole one.
