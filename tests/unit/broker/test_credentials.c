@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ids, keys and tokens: which spellings are taken, how long a key is remembered, what a seed gives.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/encode.h"
+#include "broker/client_env.h"
+#include "broker/key_cache.h"
+#include "broker/sandbox_id.h"
+#include "broker/tokens.h"
+
+static const struct {
+    const char *text, *id; /* NULL: refused */
+} ids[] = {
+    {"iabc0123456789xyz", "iabc0123456789xyz"},
+    {"iabc-6532622b", "iabc"},
+    {"iabc-", "iabc"},
+    {"iabc-x-y", NULL},
+    {"iabc--", NULL},
+    {"-iabc", NULL},
+    {"", NULL},
+    {"IABC", NULL},
+    {"i/abc", NULL},
+    {"..", NULL},
+    {"i.bc", NULL},
+    {"i bc", NULL},
+    {"i\xc3\xa4", NULL},
+    {"i234567890123456789012345678901234567890123456789012345678901234", NULL},
+};
+
+START_TEST(sandbox_id_takes_ids_and_old_forms_of_them)
+{
+    char id[SANDBOX_ID_CAP];
+    struct adit_err err = ADIT_ERR_INIT;
+    int rc = sandbox_id_parse(adit_view_str(ids[_i].text), id, &err);
+    if (ids[_i].id) {
+        ck_assert_int_eq(rc, 0);
+        ck_assert_str_eq(id, ids[_i].id);
+    } else {
+        ck_assert_int_eq(rc, ADIT_ERR_BAD_INPUT);
+        ck_assert_str_eq(err.msg, "Invalid sandbox ID");
+    }
+}
+END_TEST
+
+START_TEST(sandbox_id_is_made_as_it_is_taken)
+{
+    char id[SANDBOX_ID_CAP], other[SANDBOX_ID_CAP];
+    sandbox_id_make(id);
+    sandbox_id_make(other);
+    ck_assert_uint_eq(strlen(id), SANDBOX_ID_LEN);
+    ck_assert_int_eq(id[0], 'i');
+    ck_assert(sandbox_id_is_valid(adit_view_str(id)));
+    ck_assert_str_ne(id, other);
+}
+END_TEST
+
+static const char *const bad_keys[] = {
+    "",
+    "e2b_",
+    "e2b_a",
+    "e2b_AB",
+    "e2b_ag",
+    "E2B_ab",
+    "sk_e2b_ab",
+    "e2b_ab ",
+    " e2b_ab",
+    "e2b_ab\n",
+    "Bearer e2b_ab",
+    /* 65 bytes */
+    "e2b_0000000000000000000000000000000000000000000000000000000000000000"
+    "000000000000000000000000000000000000000000000000000000000000000000",
+};
+
+START_TEST(key_cache_refuses_what_is_no_key)
+{
+    uint8_t hash[ADIT_SHA256_LEN];
+    ck_assert_int_eq(key_cache_hash(adit_view_str(bad_keys[_i]), hash), ADIT_ERR_UNAUTHENTICATED);
+}
+END_TEST
+
+START_TEST(key_cache_hashes_the_decoded_bytes)
+{
+    uint8_t hash[ADIT_SHA256_LEN];
+    char hex[2 * ADIT_SHA256_LEN + 1];
+    ck_assert_int_eq(key_cache_hash(adit_view_str("e2b_616263"), hash), 0); /* "abc" */
+    adit_hex_encode(hash, sizeof(hash), hex);
+    ck_assert_str_eq(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+END_TEST
+
+START_TEST(key_cache_forgets_after_its_time)
+{
+    struct key_cache c;
+    char team[KEY_CACHE_TEAM_CAP];
+    uint8_t hash[ADIT_SHA256_LEN] = {1}, other[ADIT_SHA256_LEN] = {2};
+    const uint64_t t = 77, ttl = KEY_CACHE_TTL_MS * UINT64_C(1000000);
+    key_cache_init(&c);
+    ck_assert(!key_cache_get(&c, hash, t, team));
+    key_cache_put(&c, hash, t, "red");
+    ck_assert(key_cache_get(&c, hash, t + ttl - 1, team));
+    ck_assert_str_eq(team, "red");
+    ck_assert(!key_cache_get(&c, other, t, team));
+    ck_assert(!key_cache_get(&c, hash, t + ttl, team));
+    ck_assert(!key_cache_get(&c, hash, t, team)); /* it is gone, not hidden */
+    key_cache_fini(&c);
+}
+END_TEST
+
+START_TEST(key_cache_stays_bounded)
+{
+    struct key_cache c;
+    key_cache_init(&c);
+    for (uint32_t i = 0; i < 2 * KEY_CACHE_MAX; i++) {
+        uint8_t hash[ADIT_SHA256_LEN] = {0};
+        memcpy(hash, &i, sizeof(i));
+        key_cache_put(&c, hash, 1, "red");
+        ck_assert_uint_le(c.by_hash.len, KEY_CACHE_MAX);
+    }
+    key_cache_fini(&c);
+}
+END_TEST
+
+START_TEST(tokens_stay_the_same_over_restarts_and_differ_by_sandbox_and_use)
+{
+    char dir[] = "/tmp/adit-tokens-XXXXXX", path[64];
+    struct tokens a, b;
+    char x[TOKENS_CAP], y[TOKENS_CAP];
+    struct stat st;
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    (void)snprintf(path, sizeof(path), "%s/seed", dir);
+    ck_assert_int_eq(tokens_load(dir, &a, NULL), 0);
+    ck_assert_int_eq(tokens_load(dir, &b, NULL), 0);
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_int_eq(st.st_mode & 0777, 0600);
+    tokens_envd(&a, "iabc", x);
+    tokens_envd(&b, "iabc", y);
+    ck_assert_str_eq(x, y);
+    ck_assert_uint_eq(strlen(x), 64);
+    tokens_envd(&a, "iabd", y);
+    ck_assert_str_ne(x, y);
+    tokens_traffic(&a, "iabc", y);
+    ck_assert_str_ne(x, y);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs("too short\n", f);
+    fclose(f);
+    ck_assert_int_eq(tokens_load(dir, &a, NULL), ADIT_ERR_BAD_INPUT);
+    unlink(path);
+    rmdir(dir);
+}
+END_TEST
+
+START_TEST(client_env_finds_its_key_again)
+{
+    char key[CLIENT_ENV_KEY_CAP];
+    ck_assert_int_eq(
+        client_env_find_key(adit_view_str("export A='b'\nexport E2B_API_KEY='e2b_12'\n"), key), 0);
+    ck_assert_str_eq(key, "e2b_12");
+    ck_assert_int_eq(client_env_find_key(adit_view_str("export E2B_API_KEY='e2b_12"), key),
+                     ADIT_ERR_NOT_FOUND);
+    ck_assert_int_eq(client_env_find_key(adit_view_str("export E2B_API_KEY=''\n"), key),
+                     ADIT_ERR_NOT_FOUND);
+    ck_assert_int_eq(client_env_find_key(adit_view_str(""), key), ADIT_ERR_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(client_env_names_an_address_that_can_be_reached)
+{
+    static const struct {
+        const char *listen, *url;
+    } rows[] = {{"127.0.0.1:3000", "http://127.0.0.1:4000"},
+                {":3000", "http://127.0.0.1:4000"},
+                {"0.0.0.0:0", "http://127.0.0.1:4000"},
+                {"[::]:0", "http://127.0.0.1:4000"},
+                {"[::1]:0", "http://[::1]:4000"},
+                {"10.1.2.3:80", "http://10.1.2.3:4000"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char url[CLIENT_ENV_URL_CAP];
+        client_env_url(rows[i].listen, 4000, url);
+        ck_assert_str_eq(url, rows[i].url);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("credentials");
+    TCase *t = tcase_create("credentials");
+    tcase_add_loop_test(t, sandbox_id_takes_ids_and_old_forms_of_them, 0,
+                        sizeof(ids) / sizeof(ids[0]));
+    tcase_add_test(t, sandbox_id_is_made_as_it_is_taken);
+    tcase_add_loop_test(t, key_cache_refuses_what_is_no_key, 0,
+                        sizeof(bad_keys) / sizeof(bad_keys[0]));
+    tcase_add_test(t, key_cache_hashes_the_decoded_bytes);
+    tcase_add_test(t, key_cache_forgets_after_its_time);
+    tcase_add_test(t, key_cache_stays_bounded);
+    tcase_add_test(t, tokens_stay_the_same_over_restarts_and_differ_by_sandbox_and_use);
+    tcase_add_test(t, client_env_finds_its_key_again);
+    tcase_add_test(t, client_env_names_an_address_that_can_be_reached);
+    suite_add_tcase(s, t);
+    SRunner *sr = srunner_create(s);
+    srunner_run_all(sr, CK_NORMAL);
+    int failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
