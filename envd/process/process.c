@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "envd/process/process_table.h"
 
 /* ---- memory ---- */
@@ -85,6 +86,11 @@ static void init_outputs(struct process *p)
     }
 }
 
+static void on_deadline(struct net_deadline *d)
+{
+    process_expire(ADIT_CONTAINER_OF(d, struct process, deadline));
+}
+
 int process_new(struct process_table *t, struct stdio_fds *fds, bool is_pty, struct process **out,
                 struct adit_err *err)
 {
@@ -96,6 +102,7 @@ int process_new(struct process_table *t, struct stdio_fds *fds, bool is_pty, str
     p->open_handles = 1; /* the object itself, until process_close() */
     adit_list_init(&p->node);
     adit_list_init(&p->subscribers);
+    net_deadline_init(&p->deadline, &t->envd->net, on_deadline);
     init_outputs(p);
     input_queue_init(&p->input, t->envd->net.uv, -1, on_input_closed);
     for (int i = 0; i < 2 && fds->output[i] >= 0; i++) {
@@ -115,6 +122,7 @@ int process_new(struct process_table *t, struct stdio_fds *fds, bool is_pty, str
 void process_close(struct process *p)
 {
     p->is_off_table = true;
+    net_deadline_cancel(&p->deadline);
     for (int i = 0; i < 2; i++)
         close_output(&p->outputs[i]);
     if (input_queue_close(&p->input))
@@ -151,6 +159,7 @@ void process_tell_end(struct process *p, struct subscriber *s)
 static void end_process(struct process *p)
 {
     p->state = PROCESS_ENDED;
+    net_deadline_cancel(&p->deadline);
     for (int i = 0; i < 2; i++)
         close_output(&p->outputs[i]);
     if (input_queue_close(&p->input))
@@ -318,4 +327,12 @@ int process_signal(struct process *p, int number, struct adit_err *err)
     p->must_not_wait = true;
     end_if_over(p);
     return ADIT_OK;
+}
+
+void process_expire(struct process *p)
+{
+    struct adit_err err;
+    net_deadline_cancel(&p->deadline);
+    if (process_signal(p, SIGKILL, &err) != ADIT_OK)
+        adit_log(ADIT_LOG_WARN, "kill_failed", LOG_D("pid", p->pid), LOG_ERR(&err));
 }

@@ -45,6 +45,7 @@ struct process_output {
  * @config:     as the client sent it, owned; NULL after the end
  * @tag:        owned, or NULL
  * @must_not_wait: the end does not wait for the end of the output (it was killed by request)
+ * @deadline:   armed when the client that started it gave a timeout; it outlives the client
  */
 struct process {
     struct adit_list node;
@@ -59,7 +60,7 @@ struct process {
     struct input_queue input;
     struct adit_list subscribers;
     struct exit_status end;
-    struct net_deadline retention;
+    struct net_deadline deadline, retention;
     unsigned open_handles;
 };
 
@@ -89,6 +90,8 @@ ADIT_MUST_CHECK int process_resize(struct process *p, uint32_t cols, uint32_t ro
 ADIT_MUST_CHECK int process_write(struct process *p, bool to_pty, struct adit_view bytes,
                                   struct input_write **out, struct adit_err *err);
 ADIT_MUST_CHECK int process_close_stdin(struct process *p, struct adit_err *err);
+/* Its time is over: kill it. May end @p. */
+void process_expire(struct process *p);
 /* To the direct child only; SIGKILL and SIGTERM also end the wait for its output. May end @p. */
 ADIT_MUST_CHECK int process_signal(struct process *p, int number, struct adit_err *err);
 

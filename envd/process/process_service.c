@@ -7,11 +7,14 @@
  * What:      each handler finds the process, asks it, and answers. Nothing here waits but
  * SendInput, whose answer comes when the process has taken the bytes, and the two streams.
  * Ownership: a stream call owns its subscriber from on_open until process_subscribe(); from then on
- * the process does. on_cancel frees it in either case. Timeouts:  the deadline of Start kills the
- * process, after the client was told (rpc_server does that first, so that "signal: killed" can
- * never overtake "deadline exceeded"). That of Connect only ends the stream; a client that just
- * leaves never kills anything. Trust:     the user named in a request is checked before anything
- * else, for every method.
+ * the process does. on_cancel frees it in either case.
+ *
+ * Timeouts:  the deadline of Start kills the process, after the client was told (rpc_server does
+ * that first, so that "signal: killed" can never overtake "deadline exceeded"). Clients keep the
+ * same time and may leave a moment earlier, so the process has the deadline too. That of Connect
+ * only ends the stream; a client that just leaves kills nothing.
+ *
+ * Trust:     the user named in a request is checked before anything else, for every method.
  */
 #include "envd/process/process_service.h"
 
@@ -19,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "envd/process/process_start.h"
 #include "envd/process/stream_input.h"
 
@@ -52,6 +54,8 @@ static void start_on_message(struct rpc_call *c, const ProtobufCMessage *m)
         subscriber_finish(s, &err);
         return;
     }
+    if (rpc_call_timeout_ms(c))
+        net_deadline_arm(&p->deadline, rpc_call_timeout_ms(c));
     if (subscriber_send_start(s, (uint32_t)p->pid))
         process_subscribe(p, s);
     process_update_flow(p);
@@ -87,10 +91,9 @@ static void stream_on_cancel(struct rpc_call *c, int code)
 {
     struct subscriber *s = rpc_call_user(c);
     struct process *p = s->is_start && code == ADIT_ERR_TIMEOUT ? s->process : NULL;
-    struct adit_err err;
     subscriber_free(s);
-    if (p && process_signal(p, SIGKILL, &err) != ADIT_OK)
-        adit_log(ADIT_LOG_WARN, "kill_failed", LOG_D("pid", p->pid), LOG_ERR(&err));
+    if (p)
+        process_expire(p);
 }
 
 /* ---- input ---- */

@@ -511,6 +511,11 @@ struct net_loop *rpc_call_loop(const struct rpc_call *c)
     return c->loop;
 }
 
+uint64_t rpc_call_timeout_ms(const struct rpc_call *c)
+{
+    return c->request.timeout_ms;
+}
+
 bool rpc_call_is_congested(const struct rpc_call *c)
 {
     return http_exchange_is_congested(c->exchange);

@@ -66,6 +66,8 @@ const struct rpc_method *rpc_call_method(const struct rpc_call *c);
 void *rpc_call_user(const struct rpc_call *c);
 void rpc_call_set_user(struct rpc_call *c, void *user);
 struct net_loop *rpc_call_loop(const struct rpc_call *c);
+/* How long the client gave the call, from its head on; 0: no limit. */
+uint64_t rpc_call_timeout_ms(const struct rpc_call *c);
 
 /* Errors: CLOSED, LIMIT (back-pressure ignored), NO_MEMORY: the call is then over (no on_cancel).
  */

@@ -226,6 +226,24 @@ START_TEST(process_deadline_is_told_before_the_kill_and_kills)
 }
 END_TEST
 
+/* Clients keep the same time and hang up a moment before envd does. */
+START_TEST(process_deadline_kills_though_the_client_left_before)
+{
+    struct live_shell s;
+    struct live_run r;
+    live_shell_init(&s, "exec sleep 30");
+    struct live_conn c = start(&s, HEADER_TIMEOUT(200), &r);
+    live_hang_up(&c);
+    ck_assert_uint_eq(list_cnt(), 1);
+    struct live_conn d = connect_pid(r.pid);
+    struct live_run again = {0};
+    live_finish(&d, &again);
+    ck_assert(again.has_end);
+    ck_assert_int_eq(again.exit_code, -1);
+    ck_assert_uint_eq(list_cnt(), 0);
+}
+END_TEST
+
 START_TEST(process_deadline_of_connect_does_not_kill)
 {
     struct live_shell s;
@@ -376,6 +394,25 @@ END_TEST
 
 /* ---- the table ---- */
 
+START_TEST(process_table_remembers_a_bounded_number_of_ends)
+{
+    static struct live_run first, r, late;
+    live_sh("exit 1", "", &first);
+    struct live_conn c = connect_pid(first.pid);
+    live_finish(&c, &late);
+    ck_assert_int_eq(late.exit_code, 1);
+    for (int i = 0; i < PROCESS_TABLE_RETAINED_MAX; i++)
+        live_sh("", "", &r);
+    memset(&late, 0, sizeof late);
+    c = connect_pid(first.pid);
+    live_finish(&c, &late);
+    ck_assert_msg(has(late.end, "not_found"), "%s", late.end);
+    c = connect_pid(r.pid);
+    live_finish(&c, &late);
+    ck_assert(late.has_end);
+}
+END_TEST
+
 START_TEST(process_many_at_once_all_end_and_leave_nothing)
 {
     enum { CNT = 100 };
@@ -441,6 +478,7 @@ int main(void)
         process_killed_is_no_zombie_for_the_next_command,
         process_refuses_other_signals,
         process_deadline_is_told_before_the_kill_and_kills,
+        process_deadline_kills_though_the_client_left_before,
         process_deadline_of_connect_does_not_kill,
         process_keepalive_comes_while_nothing_is_said,
         process_survives_its_reader_and_can_be_found_again,
@@ -449,6 +487,7 @@ int main(void)
         process_connect_to_nobody_is_not_found,
         process_empty_selector_is_unimplemented,
         process_is_found_by_tag_and_listed_with_its_configuration,
+        process_table_remembers_a_bounded_number_of_ends,
         process_many_at_once_all_end_and_leave_nothing,
         process_orphans_are_reaped,
         process_streams_end_when_envd_is_told_to_stop,
