@@ -42,9 +42,17 @@
 #define CONNECTIONS 64
 #define COPY_CAP (64u * 1024)
 
+#define BODY_RUNS 5
+
+/* A process that is measured. */
+struct part {
+    pid_t pid;
+    uint16_t port;
+};
+
 static char work_dir[64];
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
     perror(what);
     exit(1);
@@ -537,14 +545,30 @@ static int compare_double(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median_of_5(double (*measure)(uint16_t), uint16_t port)
+static double median(double *v, size_t cnt)
 {
-    double v[5];
+    qsort(v, cnt, sizeof(*v), compare_double);
+    return v[cnt / 2];
+}
 
-    for (int i = 0; i < 5; i++)
-        v[i] = measure(port);
-    qsort(v, 5, sizeof(v[0]), compare_double);
-    return v[2];
+/* Both relays in turns, so that a slow moment hits both. */
+static void measure_bodies(const char *name, double (*measure)(uint16_t port),
+                           const struct part *plain, const struct part *ours)
+{
+    double plain_v[BODY_RUNS], our_v[BODY_RUNS], plain_mib, our_mib, plain_cpu = cpu_s(plain->pid),
+                                                                     our_cpu = cpu_s(ours->pid);
+
+    for (int i = 0; i < BODY_RUNS; i++) {
+        plain_v[i] = measure(plain->port);
+        our_v[i] = measure(ours->port);
+    }
+    plain_mib = median(plain_v, BODY_RUNS);
+    our_mib = median(our_v, BODY_RUNS);
+    printf("%s of 1 GiB: plain relay %.0f MiB/s (%.2f s CPU), adit %.0f MiB/s (%.2f s CPU), "
+           "ratio %.2f\n",
+           name, plain_mib, (cpu_s(plain->pid) - plain_cpu) / BODY_RUNS, our_mib,
+           (cpu_s(ours->pid) - our_cpu) / BODY_RUNS, our_mib / plain_mib);
+    (void)fflush(stdout);
 }
 
 static void measure_idle(pid_t pid, uint16_t port)
@@ -568,28 +592,20 @@ static void measure_idle(pid_t pid, uint16_t port)
            (after - before) / IDLE_CONNECTIONS, after / 1024);
 }
 
-static void measure_all(pid_t relay, uint16_t relay_port, pid_t nginx, uint16_t nginx_port,
-                        uint16_t plain_port, int seconds)
+static void measure_all(const struct part *relay, const struct part *nginx,
+                        const struct part *plain, int seconds)
 {
-    double plain, ours;
-
-    for (int i = 0; i < 3; i++) { /* taken in turns, so that a slow moment hits both */
-        if (nginx > 0)
-            measure_requests("nginx", nginx, nginx_port, CONNECTIONS, seconds);
-        measure_requests("adit", relay, relay_port, CONNECTIONS, seconds);
+    for (int i = 0; i < 3; i++) { /* in turns, too */
+        if (nginx->pid > 0)
+            measure_requests("nginx", nginx->pid, nginx->port, CONNECTIONS, seconds);
+        measure_requests("adit", relay->pid, relay->port, CONNECTIONS, seconds);
     }
-    if (nginx > 0)
-        measure_requests("nginx", nginx, nginx_port, IDLE_CONNECTIONS, seconds);
-    measure_requests("adit", relay, relay_port, IDLE_CONNECTIONS, seconds);
-    plain = median_of_5(measure_download, plain_port);
-    ours = median_of_5(measure_download, relay_port);
-    printf("download of 1 GiB: plain relay %.0f MiB/s, adit %.0f MiB/s, ratio %.2f\n", plain, ours,
-           ours / plain);
-    plain = median_of_5(measure_upload, plain_port);
-    ours = median_of_5(measure_upload, relay_port);
-    printf("upload of 1 GiB:   plain relay %.0f MiB/s, adit %.0f MiB/s, ratio %.2f\n", plain, ours,
-           ours / plain);
-    printf("relay's RSS after that: %ld KiB\n", rss_bytes(relay) / 1024);
+    if (nginx->pid > 0)
+        measure_requests("nginx", nginx->pid, nginx->port, IDLE_CONNECTIONS, seconds);
+    measure_requests("adit", relay->pid, relay->port, IDLE_CONNECTIONS, seconds);
+    measure_bodies("download", measure_download, plain, relay);
+    measure_bodies("upload", measure_upload, plain, relay);
+    printf("relay's RSS after that: %ld KiB\n", rss_bytes(relay->pid) / 1024);
 }
 
 static void stop(pid_t pid)
@@ -604,8 +620,8 @@ int main(int argc, char **argv)
 {
     struct rlimit nofile = {8192, 8192};
     int seconds = argc > 1 ? atoi(argv[1]) : 5;
-    uint16_t relay_port, idle_port, nginx_port, plain_port;
-    pid_t stub, relay, idle, nginx, plain;
+    struct part relay, idle, nginx, plain;
+    pid_t stub;
     int fd, channel_fd;
     char command[128];
 
@@ -617,27 +633,25 @@ int main(int argc, char **argv)
     channel_fd = unix_listen("channel");
     plain_fd = unix_listen("plain");
     stub = start(run_stub, channel_fd);
-    fd = tcp_listen(&relay_port);
-    relay = start(run_relay, fd);
-    fd = tcp_listen(&idle_port);
-    idle = start(run_relay, fd);
-    fd = tcp_listen(&plain_port);
-    plain = start(run_plain, fd);
-    fd = tcp_listen(&nginx_port);
+    fd = tcp_listen(&relay.port);
+    relay.pid = start(run_relay, fd);
+    fd = tcp_listen(&idle.port);
+    idle.pid = start(run_relay, fd);
+    fd = tcp_listen(&plain.port);
+    plain.pid = start(run_plain, fd);
+    fd = tcp_listen(&nginx.port);
     (void)close(fd);
-    nginx = start_nginx(nginx_port);
-    if (nginx <= 0)
+    nginx.pid = start_nginx(nginx.port);
+    if (nginx.pid <= 0)
         printf("nginx is not installed: no comparison\n");
-    printf("relay is process %d, port %u\n", (int)relay, relay_port);
-    (void)fflush(stdout);
 
-    measure_all(relay, relay_port, nginx, nginx_port, plain_port, seconds);
-    measure_idle(idle, idle_port);
+    measure_all(&relay, &nginx, &plain, seconds);
+    measure_idle(idle.pid, idle.port);
 
-    stop(nginx);
-    stop(plain);
-    stop(idle);
-    stop(relay);
+    stop(nginx.pid);
+    stop(plain.pid);
+    stop(idle.pid);
+    stop(relay.pid);
     stop(stub);
     (void)snprintf(command, sizeof(command), "rm -rf '%s'", work_dir);
     return system(command) == 0 ? 0 : 1;
