@@ -27,6 +27,7 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -115,6 +116,13 @@ static int tcp_listen(uint16_t *port)
     return fd;
 }
 
+/* Nothing is left behind when the benchmark is interrupted. */
+static void die_with_parent(void)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        die("prctl");
+}
+
 static pid_t start(void (*run)(int fd), int fd)
 {
     pid_t pid = fork();
@@ -122,6 +130,7 @@ static pid_t start(void (*run)(int fd), int fd)
     if (pid < 0)
         die("fork");
     if (pid == 0) {
+        die_with_parent();
         run(fd);
         _exit(0);
     }
@@ -408,6 +417,7 @@ static pid_t start_nginx(uint16_t port)
         die(path);
     pid = fork();
     if (pid == 0) {
+        die_with_parent();
         (void)execlp("nginx", "nginx", "-c", path, (char *)NULL);
         _exit(127);
     }
