@@ -48,6 +48,7 @@
 #include "base/limit.h"
 #include "base/log.h"
 #include "broker/launcher/launch_container.h"
+#include "broker/launcher/runtime_version.h"
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4
@@ -461,6 +462,7 @@ int launcher_start(const struct launcher_conf *conf, int *out_fd, pid_t *out_pid
     if (rc)
         return rc;
     launch_container_close(&probe);
+    runtime_version_check(conf->runtime);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
         return adit_err_sys(err, errno, "socket pair");
     pid_t pid = _Fork();

@@ -443,34 +443,3 @@ void container_close(struct vmm *v)
     adit_map_fini(&v->containers);
     free(v);
 }
-
-/* Take digits from the front. Return: their value, cut at a million. */
-static unsigned take_number(struct adit_view *v)
-{
-    unsigned n = 0;
-    while (v->len && *v->ptr >= '0' && *v->ptr <= '9') {
-        n = n < 1000000 ? n * 10 + (unsigned)(*v->ptr - '0') : n;
-        *v = adit_view_mem(v->ptr + 1, v->len - 1);
-    }
-    if (v->len && *v->ptr == '.')
-        *v = adit_view_mem(v->ptr + 1, v->len - 1);
-    return n;
-}
-
-bool container_is_crun_safe(struct adit_view version_output, char version[32])
-{
-    static const char word[] = "crun version ";
-    struct adit_view line, rest, wanted = adit_view_str(CONTAINER_CRUN_SAFE_VERSION);
-    (void)adit_view_split(version_output, '\n', &line, &rest); /* one line is fine */
-    (void)snprintf(version, 32, "unknown");
-    if (!adit_view_has_prefix(line, word))
-        return false;
-    rest = adit_view_mem(line.ptr + strlen(word), line.len - strlen(word));
-    (void)snprintf(version, 32, "%.*s", ADIT_VIEW_ARG(rest));
-    while (wanted.len) {
-        unsigned have = take_number(&rest), need = take_number(&wanted);
-        if (have != need)
-            return have > need;
-    }
-    return true;
-}

@@ -11,9 +11,6 @@
 #include "broker/launcher/launcher_client.h"
 #include "broker/vmm/vmm.h"
 
-/* First version of crun whose fixes untrusted code requires; see docs/isolation.md. */
-#define CONTAINER_CRUN_SAFE_VERSION "1.28"
-
 /*
  * @client:    borrowed; outlives the driver
  * @isolation: "container", or "gvisor" when the launcher's runtime is runsc
@@ -35,12 +32,5 @@ const struct vmm_driver *container_driver(const struct vmm *v);
 /* Sandboxes stay. Creates and destroys that are on their way must have called back. Closes the
  * driver's handles on the loop and frees it. */
 void container_close(struct vmm *v);
-
-/*
- * Compare versions such as "1.8.1" by their numbers.
- * Return: whether the output of `crun --version` says at least CONTAINER_CRUN_SAFE_VERSION.
- * @version gets what it says, or "unknown".
- */
-bool container_is_crun_safe(struct adit_view version_output, char version[32]);
 
 #endif

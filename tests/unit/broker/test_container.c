@@ -526,20 +526,6 @@ START_TEST(container_refuses_a_directory_that_is_in_use)
 }
 END_TEST
 
-START_TEST(container_knows_which_crun_is_safe)
-{
-    char version[32];
-    ck_assert(!container_is_crun_safe(adit_view_str("crun version 1.8.1\ncommit: x\n"), version));
-    ck_assert_str_eq(version, "1.8.1");
-    ck_assert(container_is_crun_safe(adit_view_str("crun version 1.28\n"), version));
-    ck_assert(container_is_crun_safe(adit_view_str("crun version 1.28.2"), version));
-    ck_assert(container_is_crun_safe(adit_view_str("crun version 2.0\n"), version));
-    ck_assert(!container_is_crun_safe(adit_view_str("runsc version 5\n"), version));
-    ck_assert_str_eq(version, "unknown");
-    ck_assert(!container_is_crun_safe(adit_view_str(""), version));
-}
-END_TEST
-
 /* ---- main ---- */
 
 static const char *missing(void)
@@ -596,7 +582,6 @@ int main(void)
     tcase_add_test(tests, container_says_so_when_there_is_no_launcher_any_more);
     tcase_add_test(tests, container_refuses_hostile_templates_and_foreign_paths);
     tcase_add_test(tests, container_refuses_a_directory_that_is_in_use);
-    tcase_add_test(tests, container_knows_which_crun_is_safe);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
