@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control API's parsers: bodies, list queries, cursors, ids, keys, routes.
+ *
+ * The first byte chooses the parser. Oracles: no crash and no leak; a refusal leaves nothing behind
+ * and has a message; what is taken is within the limits of its header; a cursor that is taken is
+ * written back to the same position; a route that is found has a class, and only /health has none.
+ */
+#include "broker/api/api.h"
+#include "broker/api/create_request.h"
+#include "broker/api/list_query.h"
+#include "broker/client_env.h"
+#include "oracle.h"
+
+#define DAY_MS (UINT64_C(24) * 3600 * 1000)
+
+static void try_create(struct adit_view body, bool is_v2)
+{
+    struct create_request r;
+    struct adit_err err = ADIT_ERR_INIT;
+    int rc = create_request_parse(body, is_v2, DAY_MS, &r, &err);
+    if (rc) {
+        ORACLE(err.code == rc && err.msg[0] && !r.metadata && !r.env_vars && !r.network);
+        return;
+    }
+    ORACLE(r.timeout_ms > 0 && r.timeout_ms <= DAY_MS && r.template_ref[0]);
+    ORACLE(r.secure || (!is_v2 && !r.is_private));
+    ORACLE(json_object_size(r.metadata) <= RECORD_METADATA_MAX);
+    ORACLE(json_object_size(r.env_vars) <= CREATE_REQUEST_ENV_MAX);
+    create_request_fini(&r);
+}
+
+static void try_times(struct adit_view body)
+{
+    uint64_t ms = 0;
+    if (create_request_parse_connect(body, 0, DAY_MS, &ms, NULL) == 0)
+        ORACLE(ms > 0 && ms <= DAY_MS);
+    if (create_request_parse_timeout(body, DAY_MS, &ms, NULL) == 0)
+        ORACLE(ms <= DAY_MS);
+    if (create_request_parse_refresh(body, &ms, NULL) == 0)
+        ORACLE(ms >= CREATE_REQUEST_REFRESH_S * 1000 && ms <= 3600 * 1000);
+}
+
+static void try_cursor(const struct list_query *q)
+{
+    struct record last;
+    struct list_query again;
+    char cursor[LIST_QUERY_CURSOR_CAP], query[LIST_QUERY_CURSOR_CAP + 32];
+    if (record_init(&last))
+        return;
+    last.started_ns = q->after_ns;
+    memcpy(last.sandbox_id, q->after_id, sizeof(last.sandbox_id));
+    ORACLE(list_query_cursor(q, &last, cursor) == 0);
+    (void)snprintf(query, sizeof(query), "order=%s&nextToken=%s", q->ascending ? "asc" : "desc",
+                   cursor);
+    ORACLE(list_query_parse(adit_view_str(query), true, &again, NULL) == 0);
+    ORACLE(again.after_ns == q->after_ns && strcmp(again.after_id, q->after_id) == 0);
+    ORACLE(!list_query_is_after(&again, &last));
+    list_query_fini(&again);
+    record_fini(&last);
+}
+
+static void try_query(struct adit_view query, bool is_v2)
+{
+    struct list_query q;
+    struct adit_err err = ADIT_ERR_INIT;
+    if (list_query_parse(query, is_v2, &q, &err)) {
+        ORACLE(err.msg[0] && !q.metadata);
+        return;
+    }
+    ORACLE(q.limit > 0 && (!is_v2 || q.limit <= LIST_QUERY_LIMIT));
+    ORACLE(json_object_size(q.metadata) <= LIST_QUERY_METADATA_MAX);
+    if (q.has_after)
+        try_cursor(&q);
+    list_query_fini(&q);
+}
+
+static void try_names(struct adit_view text)
+{
+    char id[SANDBOX_ID_CAP], ref[CREATE_REQUEST_REF_CAP], key[CLIENT_ENV_KEY_CAP];
+    uint8_t hash[ADIT_SHA256_LEN];
+    if (sandbox_id_parse(text, id, NULL) == 0)
+        ORACLE(sandbox_id_is_valid(adit_view_str(id)));
+    if (create_request_ref(text, ref, NULL) == 0) {
+        char again[CREATE_REQUEST_REF_CAP];
+        ORACLE(create_request_ref(adit_view_str(ref), again, NULL) == 0 && strcmp(ref, again) == 0);
+    }
+    if (key_cache_hash(text, hash) == 0)
+        ORACLE(adit_view_has_prefix(text, "e2b_"));
+    if (client_env_find_key(text, key) == 0)
+        ORACLE(key[0] != '\0');
+}
+
+static void try_route(struct adit_view path)
+{
+    const struct api_route *route = NULL;
+    struct adit_view sandbox;
+    char allow[API_ROUTES_ALLOW_CAP];
+    for (int m = HTTP_GET; m <= HTTP_OTHER; m++) {
+        enum api_routes_result found =
+            api_routes_find((enum http_method)m, path, &route, &sandbox, allow);
+        if (found == API_ROUTES_FOUND)
+            ORACLE(route->auth != API_ROUTE_AUTH_NONE || adit_view_eq_str(path, "/health"));
+        if (found == API_ROUTES_WRONG_METHOD)
+            ORACLE(allow[0] != '\0');
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    if (len == 0)
+        return 0;
+    struct adit_view rest = adit_view_mem(data + 1, len - 1);
+    switch (data[0] % 7) {
+    case 0:
+    case 1:
+        try_create(rest, data[0] % 7 == 1);
+        break;
+    case 2:
+        try_times(rest);
+        break;
+    case 3:
+    case 4:
+        try_query(rest, data[0] % 7 == 3);
+        break;
+    case 5:
+        try_names(rest);
+        break;
+    default:
+        try_route(rest);
+    }
+    return 0;
+}
