@@ -111,6 +111,16 @@ static void format_path(char out[PATH_CAP], const struct cgroup_host *h, const c
     (void)snprintf(out, PATH_CAP, "%s/%s%s%s", h->parent, id, file[0] ? "/" : "", file);
 }
 
+/* A result for which something that is missing is fine. @from: the error that came with it. */
+static int unless_missing(int rc, const struct adit_err *from, struct adit_err *err)
+{
+    if (rc == 0 || rc == ADIT_ERR_NOT_FOUND)
+        return 0;
+    if (err)
+        *err = *from;
+    return rc;
+}
+
 static int write_text(int dir_fd, const char *path, const char *text, struct adit_err *err)
 {
     ADIT_CLEANUP_CLOSE int fd = openat(dir_fd, path, O_WRONLY | O_CLOEXEC);
@@ -137,6 +147,19 @@ static int write_number(const struct cgroup_host *h, int hierarchy, const char *
     return write_file(h, hierarchy, id, file, text, err);
 }
 
+/* Hand the controllers down to the parent's children. A parent that is gone again is made anew. */
+static int delegate(const struct cgroup_host *h, struct adit_err *err)
+{
+    static const char controllers[] = "+memory +cpu +pids";
+    struct adit_err why;
+    char path[PATH_CAP];
+    (void)snprintf(path, sizeof(path), "%s/cgroup.subtree_control", h->parent);
+    int rc = write_text(h->fd[0], "cgroup.subtree_control", controllers, &why);
+    if (!rc)
+        rc = write_text(h->fd[0], path, controllers, &why);
+    return unless_missing(rc, &why, err);
+}
+
 /* The parent may vanish between the two calls, when the last sandbox in it is removed. */
 static int make_dirs(const struct cgroup_host *h, int hierarchy, const char *id,
                      struct adit_err *err)
@@ -149,12 +172,8 @@ static int make_dirs(const struct cgroup_host *h, int hierarchy, const char *id,
         if (!is_new && errno != EEXIST)
             return adit_err_sys(err, errno, "make cgroup %s", h->parent);
         if (is_new && h->is_v2) {
-            char control[PATH_CAP];
-            (void)snprintf(control, sizeof(control), "%s/cgroup.subtree_control", h->parent);
-            int rc = write_text(fd, "cgroup.subtree_control", "+memory +cpu +pids", err);
-            if (!rc)
-                rc = write_text(fd, control, "+memory +cpu +pids", err);
-            if (rc && rc != ADIT_ERR_NOT_FOUND)
+            int rc = delegate(h, err);
+            if (rc)
                 return rc;
         }
         if (mkdirat(fd, path, 0755) == 0)
@@ -167,14 +186,13 @@ static int make_dirs(const struct cgroup_host *h, int hierarchy, const char *id,
 static int limit_v2(const struct cgroup_host *h, const char *id, const struct cgroup_limits *l,
                     struct adit_err *err)
 {
+    struct adit_err why;
     char quota[48];
     (void)snprintf(quota, sizeof(quota), "%llu %u",
                    (unsigned long long)l->cpu_count * CPU_PERIOD_US, CPU_PERIOD_US);
     int rc = write_number(h, 0, id, "memory.max", l->memory_bytes, err);
-    if (!rc)
-        rc = write_number(h, 0, id, "memory.swap.max", 0, NULL);
-    if (rc == ADIT_ERR_NOT_FOUND)
-        rc = 0; /* a kernel without swap accounting has no such file */
+    if (!rc) /* a kernel without swap accounting has no such file */
+        rc = unless_missing(write_number(h, 0, id, "memory.swap.max", 0, &why), &why, err);
     if (!rc)
         rc = write_file(h, 0, id, "cpu.max", quota, err);
     return rc ? rc : write_number(h, 0, id, "pids.max", l->pids_max, err);
@@ -183,11 +201,14 @@ static int limit_v2(const struct cgroup_host *h, const char *id, const struct cg
 static int limit_v1(const struct cgroup_host *h, const char *id, const struct cgroup_limits *l,
                     struct adit_err *err)
 {
+    struct adit_err why;
     int rc = write_number(h, 0, id, "memory.limit_in_bytes", l->memory_bytes, err);
-    if (!rc)
-        rc = write_number(h, 0, id, "memory.memsw.limit_in_bytes", l->memory_bytes, err);
-    if (rc == ADIT_ERR_NOT_FOUND) /* no swap accounting: keep from swap as far as v1 can */
+    if (!rc) /* as far as v1 can, where it cannot limit swap; the next line does where it can */
         rc = write_number(h, 0, id, "memory.swappiness", 0, err);
+    if (!rc)
+        rc = unless_missing(
+            write_number(h, 0, id, "memory.memsw.limit_in_bytes", l->memory_bytes, &why), &why,
+            err);
     if (!rc)
         rc = write_number(h, 1, id, "cpu.cfs_period_us", CPU_PERIOD_US, err);
     if (!rc)
@@ -271,14 +292,15 @@ static int kill_first(const struct cgroup_host *h, const char *id, uint64_t dead
 static int kill_all(const struct cgroup_host *h, const char *id, uint64_t deadline_ns,
                     struct adit_err *err)
 {
-    int rc = 0;
-    if (h->is_v2 && write_file(h, 0, id, "cgroup.kill", "1", err) == ADIT_ERR_NOT_FOUND)
-        return 0;
-    for (bool is_empty = false; !rc && !is_empty;)
-        rc = adit_clock_mono_ns() > deadline_ns
-                 ? adit_err_set(err, ADIT_ERR_TIMEOUT, "processes of %s do not end", id)
-                 : kill_first(h, id, deadline_ns, &is_empty, err);
-    return rc == ADIT_ERR_NOT_FOUND ? 0 : rc;
+    struct adit_err why;
+    bool is_empty = false;
+    int rc = h->is_v2 ? write_file(h, 0, id, "cgroup.kill", "1", &why) : 0;
+    while (!rc && !is_empty) {
+        rc = kill_first(h, id, deadline_ns, &is_empty, &why);
+        if (!rc && !is_empty && adit_clock_mono_ns() > deadline_ns)
+            rc = adit_err_set(&why, ADIT_ERR_TIMEOUT, "processes of %s do not end", id);
+    }
+    return unless_missing(rc, &why, err);
 }
 
 /* A process that has just died may hold its group for a moment longer, and nothing tells when not.
