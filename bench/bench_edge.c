@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The relay beside nginx and beside a plain byte copy, in one run on one machine.
+ * The broker's data plane beside nginx and beside a plain byte copy, in one run on one machine.
  *
  * Theory of operation
  *
  * What: every part is a process of its own, forked from here: a stub guest on two Unix sockets
- * (with the channel handshake for us, without it for the peers), our relay on a loopback port,
- * nginx with one worker if it is installed, and a plain read/write relay without HTTP. wrk measures
- * small requests; a client here measures one body of BODY_BYTES in each direction; RSS is read from
- * /proc.
+ * (with the channel handshake for us, without it for the peers), the edge with one relay loop on a
+ * loopback port, nginx with one worker if it is installed, and a plain read/write relay without
+ * HTTP. wrk measures small requests; a client here measures one body of BODY_BYTES in each
+ * direction; RSS is read from /proc.
  *
  * Figures: requests a second, CPU time of the relaying process a request (which a busy machine
  * distorts less), MiB/s and their ratio to the plain relay, bytes of RSS an idle connection.
  *
- * Usage: bench_relay [seconds of each wrk run, default 5]
+ * Usage: bench_edge [seconds of each wrk run, default 5]
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,10 +34,11 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "net/http_write.h"
+#include "broker/edge/edge.h"
 #include "net/listener.h"
-#include "net/relay.h"
 
+/* What every request is for; nginx and the plain relay do not look at it. */
+#define HOST "Host: 49983-ibench.adit.test"
 #define BODY_BYTES (1024ull * 1024 * 1024)
 #define IDLE_CONNECTIONS 1000
 #define CONNECTIONS 64
@@ -292,67 +293,43 @@ static void run_stub(int channel_fd)
     }
 }
 
-/* ---- our relay ---- */
+/* ---- the broker's edge, one relay loop ---- */
 
-static struct http_pool *pool;
-static struct adit_buf head_buf;
-
-static void on_relay_fail(void *owner, struct http_exchange *x, const struct adit_err *err)
+static void on_api(void *owner, struct edge_api_request *r)
 {
     (void)owner;
-    http_exchange_reply(x, 502, adit_view_str(err->msg));
+    edge_api_reply(r, 404, (struct adit_view){NULL, 0});
 }
 
-static int write_head(const struct http_head *h)
+static void run_edge(int fd)
 {
-    int rc;
-
-    adit_buf_clear(&head_buf);
-    rc = http_write_request_line(&head_buf, h->method_text, h->target);
-    if (rc == ADIT_OK)
-        rc = http_write_header(&head_buf, adit_view_str("Host"), http_head_get(h, "host"));
-    if (rc == ADIT_OK && h->has_content_length)
-        rc = http_write_header_u64(&head_buf, "Content-Length", h->content_length);
-    for (size_t i = 0; i < h->header_cnt && rc == ADIT_OK; i++)
-        if (!http_head_is_hop(h, h->headers[i].name))
-            rc = http_write_header(&head_buf, h->headers[i].name, h->headers[i].value);
-    return rc == ADIT_OK ? http_write_end(&head_buf) : rc;
-}
-
-static void on_request(struct http_exchange *x, const struct http_head *head)
-{
-    static const struct relay_ops ops = {on_relay_fail, NULL};
-    struct adit_err err = ADIT_ERR_INIT;
-
-    if (write_head(head) != ADIT_OK ||
-        relay_start(x, head, pool, adit_buf_view(&head_buf), &ops, NULL, &err) != ADIT_OK)
-        http_exchange_reply(x, 502, adit_view_str(err.msg));
-}
-
-static void run_relay(int fd)
-{
-    static struct net_loop net;
-    struct http_pool_conf pool_conf = {
-        .target = {.kind = HTTP_TARGET_CHANNEL, .port = CHANNEL_PORT_ENVD},
+    char address[16];
+    uv_loop_t control;
+    struct edge *edge;
+    struct edge_route route = {.sandbox_id = "ibench", .target = {.kind = HTTP_TARGET_CHANNEL}};
+    struct edge_conf conf = {
+        .control = &control,
+        .listen = {address},
+        .listen_cnt = 1,
+        .loops = 1,
+        .domain = "adit.test",
+        .connections_max = 16384,
+        .channels_per_sandbox = 2048,
+        .header_ms = 10000,
+        .body_ms = 60000,
+        .client_idle_ms = 650000,
+        .guest_idle_ms = 610000,
         .dial_ms = 2000,
-        .idle_ms = 60000,
-        .idle_max = 1024,
+        .on_api = on_api,
     };
-    struct http_server_conf conf = {
-        .header_ms = 10000, .body_ms = 60000, .idle_ms = 650000, .on_request = on_request};
-    struct http_server *server;
-    struct listener *listener;
     struct adit_err err = ADIT_ERR_INIT;
-    uv_loop_t uv;
 
-    (void)snprintf(pool_conf.target.path, sizeof(pool_conf.target.path), "%s/channel", work_dir);
-    adit_buf_init(&head_buf, HTTP_HEAD_CAP);
-    if (uv_loop_init(&uv) < 0 || net_loop_init(&net, &uv, &err) != ADIT_OK ||
-        http_pool_new(&net, &pool_conf, &pool, &err) != ADIT_OK ||
-        http_server_new(&net, &conf, &server, &err) != ADIT_OK ||
-        listener_open(&net, fd, http_server_accept, server, &listener, &err) != ADIT_OK)
+    (void)snprintf(address, sizeof(address), "fd:%d", fd);
+    (void)snprintf(route.target.path, sizeof(route.target.path), "%s/channel", work_dir);
+    if (uv_loop_init(&control) < 0 || edge_open(&conf, &edge, &err) != ADIT_OK ||
+        edge_publish(edge, &route, &err) != ADIT_OK)
         die(err.msg);
-    (void)uv_run(&uv, UV_RUN_DEFAULT); /* until it is killed */
+    (void)uv_run(&control, UV_RUN_DEFAULT); /* until it is killed */
 }
 
 /* ---- the plain relay: one pair of connections at a time ---- */
@@ -481,8 +458,9 @@ static void measure_requests(const char *name, pid_t pid, uint16_t port, int con
     char p50[32] = "?", p99[32] = "?";
     FILE *f;
 
-    (void)snprintf(command, sizeof(command), "wrk -t1 -c%d -d%ds --latency http://127.0.0.1:%u/",
-                   connections, seconds, port);
+    (void)snprintf(command, sizeof(command),
+                   "wrk -t1 -c%d -d%ds --latency -H '" HOST "' http://127.0.0.1:%u/", connections,
+                   seconds, port);
     f = popen(command, "r");
     if (!f)
         die("wrk");
@@ -513,7 +491,7 @@ static bool read_some(int fd, uint64_t *left)
 
 static double measure_download(uint16_t port)
 {
-    static const char request[] = "GET /big HTTP/1.1\r\nHost: a\r\n\r\n";
+    static const char request[] = "GET /big HTTP/1.1\r\n" HOST "\r\n\r\n";
     uint64_t left = BODY_BYTES;
     int fd = tcp_connect(port);
     double t = now_s();
@@ -533,7 +511,7 @@ static double measure_upload(uint16_t port)
     int fd = tcp_connect(port);
     double t = now_s();
     int n = snprintf(head, sizeof(head),
-                     "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %llu\r\n\r\n", BODY_BYTES);
+                     "POST /up HTTP/1.1\r\n" HOST "\r\nContent-Length: %llu\r\n\r\n", BODY_BYTES);
 
     if (!send_all(fd, head, (size_t)n))
         die("upload");
@@ -583,7 +561,7 @@ static void measure_bodies(const char *name, double (*measure)(uint16_t port),
 
 static void measure_idle(pid_t pid, uint16_t port)
 {
-    static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    static const char request[] = "GET / HTTP/1.1\r\n" HOST "\r\n\r\n";
     static int fds[IDLE_CONNECTIONS];
     long before = rss_bytes(pid), after;
     uint64_t left;
@@ -602,20 +580,20 @@ static void measure_idle(pid_t pid, uint16_t port)
            (after - before) / IDLE_CONNECTIONS, after / 1024);
 }
 
-static void measure_all(const struct part *relay, const struct part *nginx,
-                        const struct part *plain, int seconds)
+static void measure_all(const struct part *edge, const struct part *nginx, const struct part *plain,
+                        int seconds)
 {
     for (int i = 0; i < 3; i++) { /* in turns, too */
         if (nginx->pid > 0)
             measure_requests("nginx", nginx->pid, nginx->port, CONNECTIONS, seconds);
-        measure_requests("adit", relay->pid, relay->port, CONNECTIONS, seconds);
+        measure_requests("adit", edge->pid, edge->port, CONNECTIONS, seconds);
     }
     if (nginx->pid > 0)
         measure_requests("nginx", nginx->pid, nginx->port, IDLE_CONNECTIONS, seconds);
-    measure_requests("adit", relay->pid, relay->port, IDLE_CONNECTIONS, seconds);
-    measure_bodies("download", measure_download, plain, relay);
-    measure_bodies("upload", measure_upload, plain, relay);
-    printf("relay's RSS after that: %ld KiB\n", rss_bytes(relay->pid) / 1024);
+    measure_requests("adit", edge->pid, edge->port, IDLE_CONNECTIONS, seconds);
+    measure_bodies("download", measure_download, plain, edge);
+    measure_bodies("upload", measure_upload, plain, edge);
+    printf("edge's RSS after that: %ld KiB\n", rss_bytes(edge->pid) / 1024);
 }
 
 static void stop(pid_t pid)
@@ -630,23 +608,23 @@ int main(int argc, char **argv)
 {
     struct rlimit nofile = {8192, 8192};
     int seconds = argc > 1 ? atoi(argv[1]) : 5;
-    struct part relay, idle, nginx, plain;
+    struct part edge, idle, nginx, plain;
     pid_t stub;
     int fd, channel_fd;
     char command[128];
 
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_NOFILE, &nofile) < 0)
         die("set-up");
-    (void)snprintf(work_dir, sizeof(work_dir), "/tmp/bench-relay-%d", (int)getpid());
+    (void)snprintf(work_dir, sizeof(work_dir), "/tmp/bench-edge-%d", (int)getpid());
     if (mkdir(work_dir, 0700) < 0)
         die(work_dir);
     channel_fd = unix_listen("channel");
     plain_fd = unix_listen("plain");
     stub = start(run_stub, channel_fd);
-    fd = tcp_listen(&relay.port);
-    relay.pid = start(run_relay, fd);
+    fd = tcp_listen(&edge.port);
+    edge.pid = start(run_edge, fd);
     fd = tcp_listen(&idle.port);
-    idle.pid = start(run_relay, fd);
+    idle.pid = start(run_edge, fd);
     fd = tcp_listen(&plain.port);
     plain.pid = start(run_plain, fd);
     fd = tcp_listen(&nginx.port);
@@ -655,13 +633,13 @@ int main(int argc, char **argv)
     if (nginx.pid <= 0)
         printf("nginx is not installed: no comparison\n");
 
-    measure_all(&relay, &nginx, &plain, seconds);
+    measure_all(&edge, &nginx, &plain, seconds);
     measure_idle(idle.pid, idle.port);
 
     stop(nginx.pid);
     stop(plain.pid);
     stop(idle.pid);
-    stop(relay.pid);
+    stop(edge.pid);
     stop(stub);
     (void)snprintf(command, sizeof(command), "rm -rf '%s'", work_dir);
     return system(command) == 0 ? 0 : 1;
