@@ -356,8 +356,10 @@ static void update_deadline(struct http_conn *c)
     enum http_conn_wait wait = what_wait(c);
     uint64_t ms;
 
-    if (wait == c->wait && wait != HTTP_WAIT_BODY)
-        return; /* a head that drips in does not get more time */
+    /* A head that drips in does not get more time. Nothing to wait for always stops the timer: a
+     * request that came whole leaves that of its head behind. */
+    if (wait == c->wait && wait != HTTP_WAIT_BODY && wait != HTTP_WAIT_NOTHING)
+        return;
     c->wait = wait;
     ms = wait_ms(&c->server->conf, wait);
     if (ms)
