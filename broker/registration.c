@@ -35,6 +35,7 @@ enum state { OFFLINE, SCANNING, REGISTERING, PUTTING, ONLINE, BEATING };
 
 struct waiter {
     struct adit_list node;
+    struct registration *owner;
     void (*on_done)(void *user);
     void *user;
 };
@@ -42,6 +43,7 @@ struct waiter {
 /*
  * @put_at:    the template to put next
  * @is_stale:  introduce again when the running step is over
+ * @waiting:   for a template sync / @starting: for the first time online
  * @silent_ns: since when nothing was heard; 0: something was
  */
 struct registration {
@@ -49,11 +51,11 @@ struct registration {
     char incarnation[33];
     enum state state;
     struct net_deadline due;
-    uint64_t retry_ms, heartbeat_ms, silent_ns;
+    uint64_t begun_ns, retry_ms, heartbeat_ms, silent_ns;
     size_t put_at;
-    bool is_stale, is_closing, is_busy;
+    bool has_started, is_stale, is_closing, is_busy;
     struct adit_limit scans;
-    struct adit_list waiting;
+    struct adit_list waiting, starting;
     size_t waiter_cnt;
 };
 
@@ -61,23 +63,43 @@ static void begin(struct registration *r);
 
 /* ---- waiting for the next thing ---- */
 
-static void serve_waiters(struct registration *r)
+static void serve_waiters(struct adit_list *waiting)
 {
     struct adit_list served, *it, *tmp;
     adit_list_init(&served);
-    ADIT_LIST_EACH(it, tmp, &r->waiting)
+    ADIT_LIST_EACH(it, tmp, waiting)
     {
         adit_list_remove(it);
         adit_list_push(&served, it);
     }
-    r->waiter_cnt = 0;
     while ((it = adit_list_first(&served))) {
         struct waiter *w = ADIT_CONTAINER_OF(it, struct waiter, node);
         struct waiter told = *w;
         adit_list_remove(it);
+        told.owner->waiter_cnt--;
         free(w);
         told.on_done(told.user);
     }
+}
+
+static bool add_waiter(struct registration *r, struct adit_list *waiting, void (*on_done)(void *),
+                       void *user)
+{
+    if (r->waiter_cnt >= REGISTRATION_WAITERS_MAX)
+        return false;
+    struct waiter *w = malloc(sizeof(*w));
+    if (!w)
+        return false;
+    *w = (struct waiter){{NULL, NULL}, r, on_done, user};
+    adit_list_push(waiting, &w->node);
+    r->waiter_cnt++;
+    return true;
+}
+
+static void end_start(struct registration *r)
+{
+    r->has_started = true;
+    serve_waiters(&r->starting);
 }
 
 static void go_offline(struct registration *r, const struct adit_err *err)
@@ -96,7 +118,9 @@ static void go_offline(struct registration *r, const struct adit_err *err)
     r->retry_ms *= 2;
     if (r->retry_ms > REGISTRATION_RETRY_MAX_MS)
         r->retry_ms = REGISTRATION_RETRY_MAX_MS;
-    serve_waiters(r);
+    if (!r->has_started && now - r->begun_ns >= REGISTRATION_GRACE_MS * UINT64_C(1000000))
+        end_start(r);
+    serve_waiters(&r->waiting);
 }
 
 static void go_online(struct registration *r)
@@ -112,7 +136,8 @@ static void go_online(struct registration *r)
     net_deadline_arm(&r->due, r->heartbeat_ms);
     if (!was_offline)
         return;
-    serve_waiters(r);
+    serve_waiters(&r->waiting);
+    end_start(r);
     r->conf.on_online(r->conf.owner);
 }
 
@@ -388,6 +413,8 @@ int registration_new(const struct registration_conf *conf, struct registration *
     r->heartbeat_ms = REGISTRATION_HEARTBEAT_MS;
     adit_rand_hex(r->incarnation, 16);
     adit_list_init(&r->waiting);
+    adit_list_init(&r->starting);
+    r->begun_ns = adit_clock_mono_ns();
     adit_limit_init(&r->scans, 5, 1, adit_clock_mono_ns());
     net_deadline_init(&r->due, conf->loop, on_due);
     begin(r);
@@ -398,15 +425,11 @@ int registration_new(const struct registration_conf *conf, struct registration *
 void registration_close(struct registration *r)
 {
     net_deadline_cancel(&r->due);
-    serve_waiters(r);
+    end_start(r);
+    serve_waiters(&r->waiting);
     r->is_closing = true;
     if (!r->is_busy)
         free(r);
-}
-
-bool registration_is_online(const struct registration *r)
-{
-    return r->state >= ONLINE;
 }
 
 void registration_renew(struct registration *r)
@@ -418,17 +441,16 @@ void registration_renew(struct registration *r)
 
 bool registration_sync_templates(struct registration *r, void (*on_done)(void *user), void *user)
 {
-    if (r->waiter_cnt >= REGISTRATION_SYNC_WAITERS_MAX ||
-        (r->waiter_cnt == 0 && !adit_limit_take(&r->scans, adit_clock_mono_ns())))
+    if ((adit_list_empty(&r->waiting) && !adit_limit_take(&r->scans, adit_clock_mono_ns())) ||
+        !add_waiter(r, &r->waiting, on_done, user))
         return false;
-    struct waiter *w = malloc(sizeof(*w));
-    if (!w)
-        return false;
-    *w = (struct waiter){{NULL, NULL}, on_done, user};
-    adit_list_push(&r->waiting, &w->node);
-    r->waiter_cnt++;
     registration_renew(r);
     return true;
+}
+
+bool registration_wait_start(struct registration *r, void (*on_done)(void *user), void *user)
+{
+    return !r->has_started && add_waiter(r, &r->starting, on_done, user);
 }
 
 int registration_load_node_id(const char *state_dir, char out[REGISTRATION_NODE_ID_CAP],

@@ -13,8 +13,10 @@
 #define REGISTRATION_HEARTBEAT_MS 2000 /* until the scheduler says otherwise */
 /* An own scheduler that does not answer for so long is started anew. */
 #define REGISTRATION_PATIENCE_MS 5000
+/* How long requests of a broker that has just started wait for the scheduler. */
+#define REGISTRATION_GRACE_MS 3000
 #define REGISTRATION_NODE_ID_CAP 64
-#define REGISTRATION_SYNC_WAITERS_MAX 4096
+#define REGISTRATION_WAITERS_MAX 4096
 
 struct registration;
 
@@ -34,12 +36,15 @@ struct registration_conf {
 ADIT_MUST_CHECK int registration_new(const struct registration_conf *conf,
                                      struct registration **out, struct adit_err *err);
 void registration_close(struct registration *r);
-bool registration_is_online(const struct registration *r);
 /* Begin anew: the scheduler's records may differ from ours. */
 void registration_renew(struct registration *r);
 /* Scan the templates again and tell the scheduler; @on_done when that was done or given up, never
  * before it returns. Return: false (and no callback) when it was done a moment ago. */
 bool registration_sync_templates(struct registration *r, void (*on_done)(void *user), void *user);
+
+/* Wait for the first time the scheduler is online, REGISTRATION_GRACE_MS after the start at most.
+ * Return: false (and no callback) when that is over. */
+bool registration_wait_start(struct registration *r, void (*on_done)(void *user), void *user);
 
 /* Read the node's name from "<state_dir>/node-id", made at the first start. */
 ADIT_MUST_CHECK int registration_load_node_id(const char *state_dir,

@@ -7,7 +7,7 @@
 #include "scheduler.pb-c.h"
 
 /* Nobody waits longer for one answer. */
-#define SCHEDULER_CLIENT_TIMEOUT_MS 5000
+#define SCHEDULER_CLIENT_TIMEOUT_MS 2000
 #define SCHEDULER_CLIENT_CONNECTIONS_MAX 256
 
 enum scheduler_method {

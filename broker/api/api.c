@@ -7,9 +7,10 @@
  * What: api_routes_find() → authorize → the row's handler → one answer. An error is always a JSON
  * object with code and message, because the clients' generated parsers fail on anything else.
  * Authorization: a key's hash is looked up in the cache, then asked of the scheduler. No answer
- * from it is 503, never "let in". Who a key belongs to is part of every look-up after that. Trust:
- * everything of a request is a client's; what goes into a log line is escaped there, and the lines
- * that clients can cause are limited (the counters go on).
+ * from it is 503, never "let in"; only a broker that has just started waits a moment for it. Who a
+ * key belongs to is part of every look-up after that. Trust: everything of a request is a client's;
+ * what goes into a log line is escaped there, and the lines that clients can cause are limited (the
+ * counters go on).
  */
 #include "broker/api/api.h"
 
@@ -190,6 +191,11 @@ static void ask_scheduler(struct api_request *rq)
         api_reply_error(rq, 503, NULL, "the API key cannot be checked now: %s", err.msg);
 }
 
+static void on_started(void *user)
+{
+    ask_scheduler(user);
+}
+
 static void authorize_key(struct api_request *rq)
 {
     struct adit_view key = edge_api_header(rq->edge, "X-API-Key");
@@ -199,7 +205,7 @@ static void authorize_key(struct api_request *rq)
         refuse_key(rq);
     else if (key_cache_get(&rq->broker->keys, rq->key_hash, adit_clock_mono_ns(), rq->team_id))
         serve_as_team(rq);
-    else
+    else if (!registration_wait_start(rq->broker->registration, on_started, rq))
         ask_scheduler(rq);
 }
 

@@ -19,8 +19,6 @@
 #include "broker/api/api.h"
 #include "broker/api/create_request.h"
 
-#define CAPACITY "sandbox_capacity_unavailable"
-
 /* owned by: itself, from the request until its answer */
 struct creation {
     struct api_request *rq;
@@ -154,7 +152,7 @@ static void use_claim(struct creation *c, const Scheduler__PlaceResponse *p)
                           p->template_->template_id);
     if (rc == 0) {
         rc = create_here(c, p->template_, local, &err);
-        error_code = CAPACITY;
+        error_code = "sandbox_capacity_unavailable";
     }
     if (rc == 0)
         return;
@@ -173,9 +171,6 @@ static void on_placed(void *user, const ProtobufCMessage *answer, const struct a
         return;
     else if (err->code == ADIT_ERR_NOT_FOUND)
         reply_no_template(c, err);
-    else if (err->code == ADIT_ERR_UNAVAILABLE &&
-             registration_is_online(c->rq->broker->registration))
-        fail(c, CAPACITY, err);
     else
         fail(c, NULL, err);
 }
