@@ -22,6 +22,7 @@
 #include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -148,11 +149,28 @@ static void on_stop_signal(uv_signal_t *h, int number)
     process_table_when_idle(i->envd->processes, on_idle, i);
 }
 
+/* The table grows with the largest descriptor that was ever watched. */
+static void make_room(struct init *i)
+{
+    int event = eventfd(0, EFD_CLOEXEC);
+    int high = event >= 0 ? fcntl(event, F_DUPFD_CLOEXEC, INIT_LOOP_FDS - 1) : -1;
+    if (event >= 0)
+        (void)close(event);
+    if (high < 0)
+        return; /* the limit is lower, and so is the table's need */
+    if (uv_poll_init(i->envd->net.uv, &i->room, high) == 0) {
+        (void)uv_poll_start(&i->room, UV_READABLE, NULL); /* closed before the loop runs */
+        uv_close((uv_handle_t *)&i->room, NULL);
+    }
+    (void)close(high);
+}
+
 int init_watch(struct init *i, struct envd *e, struct adit_err *err)
 {
     static const int numbers[] = {SIGTERM, SIGINT};
     i->envd = e;
     i->is_stopping = false;
+    make_room(i);
     net_deadline_init(&i->grace, &e->net, on_grace_due);
     for (int k = 0; k < 2; k++) {
         int failed = uv_signal_init(e->net.uv, &i->stop_signals[k]);

@@ -22,15 +22,23 @@ void init_process(struct rlimit *nofile);
 /* As PID 1 of a sandbox: loopback interface up. Failing is logged and no error. */
 void init_sandbox(void);
 
-/* @stop_signals: SIGTERM, SIGINT. Embedded in main's frame. */
+/* Descriptors that the loop has room for from the start; see init_watch(). */
+#define INIT_LOOP_FDS 4094
+
+/* @stop_signals: SIGTERM, SIGINT. */
 struct init {
     struct envd *envd; /* borrowed */
+    uv_poll_t room;
     uv_signal_t stop_signals[2];
     struct net_deadline grace;
     bool is_stopping;
 };
 
-/* Stop in order at SIGTERM and SIGINT: the loop has nothing left when all is over. */
+/*
+ * Stop in order at SIGTERM and SIGINT: the loop has nothing left when all is over. Also makes room
+ * for INIT_LOOP_FDS in the loop's table, since libuv aborts when it cannot grow it later. Errors:
+ * NO_MEMORY, IO.
+ */
 ADIT_MUST_CHECK int init_watch(struct init *i, struct envd *e, struct adit_err *err);
 
 #endif

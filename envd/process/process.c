@@ -102,6 +102,7 @@ int process_new(struct process_table *t, struct stdio_fds *fds, bool is_pty, str
     p->open_handles = 1; /* the object itself, until process_close() */
     adit_list_init(&p->node);
     adit_list_init(&p->subscribers);
+    adit_list_init(&p->waiters);
     net_deadline_init(&p->deadline, &t->envd->net, on_deadline);
     init_outputs(p);
     input_queue_init(&p->input, t->envd->net.uv, -1, on_input_closed);
@@ -261,10 +262,21 @@ static void drain_output(struct process_output *o)
             return;
 }
 
+static void tell_waiters(struct process *p)
+{
+    struct adit_list *it;
+    while ((it = adit_list_first(&p->waiters))) {
+        struct process_waiter *w = ADIT_CONTAINER_OF(it, struct process_waiter, node);
+        adit_list_remove(it);
+        w->on_reaped(w);
+    }
+}
+
 void process_on_reaped(struct process *p, int wait_status)
 {
     p->state = PROCESS_REAPED;
     exit_status_of(wait_status, &p->end);
+    tell_waiters(p);
     if (p->must_not_wait)
         for (int i = 0; i < 2; i++)
             drain_output(&p->outputs[i]);

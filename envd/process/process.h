@@ -29,6 +29,12 @@ enum process_state {
     PROCESS_ENDED,  /* the end was told; kept for late Connect calls, or being freed */
 };
 
+/* Somebody who waits until the child is collected. Embedded in its owner, which is told once. */
+struct process_waiter {
+    struct adit_list node;
+    void (*on_reaped)(struct process_waiter *w);
+};
+
 /* @fd: -1 at end of file. @is_reading: the poll is started. */
 struct process_output {
     struct process *process;
@@ -58,7 +64,7 @@ struct process {
     bool is_pty, must_not_wait, is_off_table;
     struct process_output outputs[2];
     struct input_queue input;
-    struct adit_list subscribers;
+    struct adit_list subscribers, waiters;
     struct exit_status end;
     struct net_deadline deadline, retention;
     unsigned open_handles;

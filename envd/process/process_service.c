@@ -25,6 +25,9 @@
 #include "envd/process/process_start.h"
 #include "envd/process/stream_input.h"
 
+/* How long a SendSignal(SIGKILL) waits for the process to be gone. */
+#define SIGNAL_WAIT_MS 1000
+
 static struct process_table *table_of(const struct rpc_call *c)
 {
     const struct envd *e = rpc_call_app(c);
@@ -159,25 +162,89 @@ static void close_stdin_on_message(struct rpc_call *c, const ProtobufCMessage *m
 
 /* ---- questions and orders ---- */
 
-static int send_signal(struct rpc_call *c, const Process__SendSignalRequest *r,
-                       struct adit_err *err)
+/*
+ * A SendSignal(SIGKILL) that is answered when the process is gone, so that whoever looks next does
+ * not find a zombie; or after SIGNAL_WAIT_MS, if the kernel takes its time. Owned by its call.
+ */
+struct signal_wait {
+    struct process_waiter waiter;
+    struct net_deadline deadline;
+    struct rpc_call *call;
+};
+
+static void signal_wait_free(struct signal_wait *w)
 {
-    struct process *p;
-    int code = process_table_find(table_of(c), r->process, false, &p, err);
+    net_deadline_cancel(&w->deadline);
+    adit_list_remove(&w->waiter.node);
+    free(w);
+}
+
+static void signal_wait_over(struct signal_wait *w)
+{
+    Process__SendSignalResponse response;
+    process__send_signal_response__init(&response);
+    struct rpc_call *c = w->call;
+    signal_wait_free(w);
+    answer(c, ADIT_OK, NULL, &response.base);
+}
+
+static void on_signal_wait_reaped(struct process_waiter *waiter)
+{
+    signal_wait_over(ADIT_CONTAINER_OF(waiter, struct signal_wait, waiter));
+}
+
+static void on_signal_wait_due(struct net_deadline *d)
+{
+    signal_wait_over(ADIT_CONTAINER_OF(d, struct signal_wait, deadline));
+}
+
+/* Return: false without memory; then nobody waits. */
+static bool wait_for_death(struct rpc_call *c, struct process *p)
+{
+    struct signal_wait *w = calloc(1, sizeof *w);
+    if (!w)
+        return false;
+    w->call = c;
+    w->waiter.on_reaped = on_signal_wait_reaped;
+    adit_list_push(&p->waiters, &w->waiter.node);
+    net_deadline_init(&w->deadline, rpc_call_loop(c), on_signal_wait_due);
+    net_deadline_arm(&w->deadline, SIGNAL_WAIT_MS);
+    rpc_call_set_user(c, w);
+    return true;
+}
+
+static void send_signal_on_cancel(struct rpc_call *c, int code)
+{
+    struct signal_wait *w = rpc_call_user(c);
+    (void)code;
+    if (w)
+        signal_wait_free(w);
+}
+
+static int send_signal(struct rpc_call *c, const Process__SendSignalRequest *r,
+                       struct process **out, struct adit_err *err)
+{
+    int code = process_table_find(table_of(c), r->process, false, out, err);
     if (code != ADIT_OK)
         return code;
     if (r->signal != PROCESS__SIGNAL__SIGNAL_SIGKILL &&
         r->signal != PROCESS__SIGNAL__SIGNAL_SIGTERM)
         return adit_err_set(err, ADIT_ERR_UNIMPLEMENTED, "invalid signal: %d", (int)r->signal);
-    return process_signal(p, (int)r->signal, err); /* the numbers of the enum are those of Linux */
+    return process_signal(*out, (int)r->signal, err); /* the enum's numbers are those of Linux */
 }
 
 static void send_signal_on_message(struct rpc_call *c, const ProtobufCMessage *m)
 {
+    const Process__SendSignalRequest *r = (const void *)m;
     Process__SendSignalResponse response;
-    process__send_signal_response__init(&response);
+    struct process *p;
     struct adit_err err;
-    int code = send_signal(c, (const void *)m, &err);
+    process__send_signal_response__init(&response);
+    int code = send_signal(c, r, &p, &err);
+    bool is_dying = code == ADIT_OK && p->state == PROCESS_RUNNING &&
+                    r->signal == PROCESS__SIGNAL__SIGNAL_SIGKILL;
+    if (is_dying && wait_for_death(c, p))
+        return;
     answer(c, code, &err, &response.base);
 }
 
@@ -297,6 +364,7 @@ static const struct rpc_method methods[] = {
         .request = &process__send_signal_request__descriptor,
         .response = &process__send_signal_response__descriptor,
         .on_message = send_signal_on_message,
+        .on_cancel = send_signal_on_cancel,
     },
     {
         .path = "/process.Process/CloseStdin",

@@ -31,6 +31,7 @@
 #define LIVE_BUF_CAP (4u * 1024 * 1024)
 
 static pid_t live_pid;
+static void (*live_before_run)(void); /* called in the child when all is set up */
 static char live_path[64];
 
 static inline int live_serve(int listen_fd, const char *token)
@@ -53,6 +54,8 @@ static inline int live_serve(int listen_fd, const char *token)
         return 2;
     }
     (void)snprintf(envd.access_token, sizeof envd.access_token, "%s", token);
+    if (live_before_run)
+        live_before_run();
     (void)uv_run(&envd.uv, UV_RUN_DEFAULT);
     state_fini(&envd);
     return uv_loop_close(&envd.uv) == 0 ? 0 : 3;

@@ -238,52 +238,82 @@ START_TEST(process_that_dies_fails_the_input_it_did_not_take)
 }
 END_TEST
 
-START_TEST(process_stream_input_feeds_a_process)
+static void send_chunk(struct live_conn *c, const ProtobufCMessage *m)
 {
-    struct live_shell s;
-    struct live_run r;
+    char line[32];
+    size_t len = protobuf_c_message_get_packed_size(m) + 5;
+    live_send(c, line, (size_t)snprintf(line, sizeof line, "%zx\r\n", len));
+    live_send_envelope(c, m);
+    live_send(c, "\r\n", 2);
+}
+
+static struct live_conn open_stream_input(void)
+{
+    static const char head[] = "POST /process.Process/StreamInput HTTP/1.1\r\nHost: envd\r\n"
+                               "Transfer-Encoding: chunked\r\n"
+                               "Content-Type: application/connect+proto\r\n\r\n";
+    struct live_conn c = live_http();
+    live_send(&c, head, sizeof head - 1);
+    return c;
+}
+
+static void send_begin(struct live_conn *c, uint32_t pid)
+{
     Process__ProcessSelector selector;
     Process__StreamInputRequest m;
     Process__StreamInputRequest__StartEvent begin;
-    Process__StreamInputRequest__DataEvent data;
-    Process__ProcessInput input;
-    live_shell_init(&s, "head -c 2000000 | wc -c");
-    s.request.stdin = true;
-    struct live_conn c = start(&s, "", &r);
-    struct live_conn in = live_http();
-    char head[] = "POST /process.Process/StreamInput HTTP/1.1\r\nHost: envd\r\nTransfer-Encoding: "
-                  "chunked\r\nContent-Type: application/connect+proto\r\n\r\n";
-    live_send(&in, head, sizeof head - 1);
-    live_selector(&selector, r.pid);
+    live_selector(&selector, pid);
     process__stream_input_request__init(&m);
     process__stream_input_request__start_event__init(&begin);
-    process__stream_input_request__data_event__init(&data);
-    process__process_input__init(&input);
     begin.process = &selector;
     m.event_case = PROCESS__STREAM_INPUT_REQUEST__EVENT_START;
     m.start = &begin;
-    char chunk[32];
-    live_send(&in, chunk,
-              (size_t)snprintf(chunk, sizeof chunk, "%zx\r\n",
-                               protobuf_c_message_get_packed_size(&m.base) + 5));
-    live_send_envelope(&in, &m.base);
-    live_send(&in, "\r\n", 2);
-    static uint8_t bytes[100000];
+    send_chunk(c, &m.base);
+}
+
+static void send_data(struct live_conn *c, uint8_t *bytes, size_t len)
+{
+    Process__StreamInputRequest m;
+    Process__StreamInputRequest__DataEvent data;
+    Process__ProcessInput input;
+    process__stream_input_request__init(&m);
+    process__stream_input_request__data_event__init(&data);
+    process__process_input__init(&input);
     input.input_case = PROCESS__PROCESS_INPUT__INPUT_STDIN;
     input.stdin.data = bytes;
-    input.stdin.len = sizeof bytes;
+    input.stdin.len = len;
     data.input = &input;
     m.event_case = PROCESS__STREAM_INPUT_REQUEST__EVENT_DATA;
     m.data = &data;
+    send_chunk(c, &m.base);
+}
+
+static void send_keepalive(struct live_conn *c)
+{
+    Process__StreamInputRequest m;
+    Process__StreamInputRequest__KeepAlive keepalive;
+    process__stream_input_request__init(&m);
+    process__stream_input_request__keep_alive__init(&keepalive);
+    m.event_case = PROCESS__STREAM_INPUT_REQUEST__EVENT_KEEPALIVE;
+    m.keepalive = &keepalive;
+    send_chunk(c, &m.base);
+}
+
+START_TEST(process_stream_input_feeds_a_process)
+{
+    static uint8_t bytes[100000];
+    struct live_shell s;
+    struct live_run r;
+    struct live_reply reply;
+    live_shell_init(&s, "sleep 0.2; head -c 2000000 | wc -c");
+    s.request.stdin = true;
+    struct live_conn c = start(&s, "", &r), in = open_stream_input();
+    send_begin(&in, r.pid);
     for (int i = 0; i < 20; i++) {
-        live_send(&in, chunk,
-                  (size_t)snprintf(chunk, sizeof chunk, "%zx\r\n",
-                                   protobuf_c_message_get_packed_size(&m.base) + 5));
-        live_send_envelope(&in, &m.base);
-        live_send(&in, "\r\n", 2);
+        send_data(&in, bytes, sizeof bytes);
+        send_keepalive(&in);
     }
     live_send(&in, "0\r\n\r\n", 5);
-    struct live_reply reply;
     live_read_reply(&in, &reply);
     ck_assert_uint_eq(reply.status, 200);
     ck_assert_uint_eq(reply.body_len, 5 + 5 + 2);
@@ -291,6 +321,51 @@ START_TEST(process_stream_input_feeds_a_process)
     live_hang_up(&in);
     live_finish(&c, &r);
     ck_assert_str_eq(r.out[0], "2000000\n");
+}
+END_TEST
+
+START_TEST(process_stream_input_refuses_what_is_out_of_order)
+{
+    struct live_shell s;
+    struct live_run r;
+    struct live_reply reply;
+    uint8_t byte = 'x';
+    live_shell_init(&s, "cat");
+    s.request.stdin = true;
+    struct live_conn c = start(&s, "", &r), in = open_stream_input();
+    send_data(&in, &byte, 1);
+    live_read_reply(&in, &reply);
+    ck_assert_ptr_nonnull(memmem(reply.body, reply.body_len, "invalid_argument", 16));
+    live_hang_up(&in);
+    in = open_stream_input();
+    send_begin(&in, r.pid);
+    send_begin(&in, r.pid);
+    live_read_reply(&in, &reply);
+    ck_assert_ptr_nonnull(memmem(reply.body, reply.body_len, "invalid_argument", 16));
+    live_hang_up(&in);
+    in = open_stream_input();
+    send_begin(&in, 999999999);
+    live_read_reply(&in, &reply);
+    ck_assert_ptr_nonnull(memmem(reply.body, reply.body_len, "not_found", 9));
+    live_hang_up(&in);
+    live_hang_up(&c);
+}
+END_TEST
+
+START_TEST(process_stream_input_that_breaks_off_leaves_the_process_alone)
+{
+    static uint8_t bytes[300000];
+    struct live_shell s;
+    struct live_run r;
+    live_shell_init(&s, "sleep 0.3; exec head -c 300000 | wc -c");
+    s.request.stdin = true;
+    struct live_conn c = start(&s, "", &r), in = open_stream_input();
+    send_begin(&in, r.pid);
+    send_data(&in, bytes, sizeof bytes);
+    (void)poll(NULL, 0, 100);
+    live_hang_up(&in);
+    live_finish(&c, &r);
+    ck_assert_str_eq(r.out[0], "300000\n");
 }
 END_TEST
 
@@ -408,6 +483,8 @@ int main(void)
         process_input_is_answered_only_when_the_process_took_it,
         process_that_dies_fails_the_input_it_did_not_take,
         process_stream_input_feeds_a_process,
+        process_stream_input_refuses_what_is_out_of_order,
+        process_stream_input_that_breaks_off_leaves_the_process_alone,
         process_terminal_has_its_size_and_is_controlling,
         process_terminal_is_resized,
         process_terminal_takes_input_and_refuses_stdin,

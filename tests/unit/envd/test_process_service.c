@@ -177,14 +177,15 @@ START_TEST(process_killed_is_no_zombie_for_the_next_command)
         struct live_shell s;
         struct live_run r, probe;
         struct live_reply reply;
-        char command[64];
+        char command[128];
         live_shell_init(&s, "sleep 30");
         struct live_conn c = start(&s, "", &r);
         signal_pid(r.pid, PROCESS__SIGNAL__SIGNAL_SIGKILL, &reply);
         (void)snprintf(command, sizeof command, "kill -0 %u", r.pid);
-        live_finish(&c, &r);
         live_sh(command, "", &probe);
         ck_assert_int_eq(probe.exit_code, 1);
+        ck_assert_uint_eq(list_cnt(), 0);
+        live_finish(&c, &r);
     }
 }
 END_TEST
@@ -212,14 +213,15 @@ START_TEST(process_deadline_is_told_before_the_kill_and_kills)
 {
     struct live_shell s;
     struct live_run r, probe;
-    char command[64];
+    char command[128];
     live_shell_init(&s, "exec sleep 30");
     struct live_conn c = start(&s, HEADER_TIMEOUT(200), &r);
     live_finish(&c, &r);
     ck_assert(!r.has_end);
     ck_assert_msg(has(r.end, "\"deadline_exceeded\"") && has(r.end, "context deadline exceeded"),
                   "%s", r.end);
-    (void)snprintf(command, sizeof command, "kill -0 %u", r.pid);
+    (void)snprintf(command, sizeof command,
+                   "for i in 1 2 3 4 5 6 7 8 9; do kill -0 %u || exit 1; sleep 0.1; done", r.pid);
     live_sh(command, "", &probe);
     ck_assert_int_eq(probe.exit_code, 1);
     ck_assert_uint_eq(list_cnt(), 0);
@@ -420,7 +422,7 @@ START_TEST(process_many_at_once_all_end_and_leave_nothing)
     static struct live_run r;
     for (int i = 0; i < CNT; i++) {
         struct live_shell s;
-        char command[64];
+        char command[128];
         (void)snprintf(command, sizeof command, "echo %d; exit %d", i, i);
         live_shell_init(&s, command);
         c[i] = live_shell_start(&s, "");
