@@ -51,6 +51,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "broker/launcher/oci_config.h"
+#include "broker/launcher/oci_seccomp.h"
 
 /* Where the bundle is staged in the private namespace. It exists everywhere, and nobody but root
  * can put something else in its place. */
@@ -119,6 +120,17 @@ static int enter_namespace(const struct launch_host *h, struct adit_err *err)
     return 0;
 }
 
+static int compile_filter(char **out, struct adit_err *err)
+{
+    struct adit_buf text;
+    adit_buf_init(&text, OCI_SECCOMP_BPF_CAP);
+    int rc = oci_seccomp_bpf(&text, err);
+    if (!rc && !(*out = adit_buf_steal_str(&text)))
+        rc = adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for the system call filter");
+    adit_buf_fini(&text);
+    return rc;
+}
+
 int launch_container_open(struct launch_host *h, const struct launcher_conf *conf, bool is_private,
                           struct adit_err *err)
 {
@@ -135,6 +147,8 @@ int launch_container_open(struct launch_host *h, const struct launcher_conf *con
         rc = adit_err_sys(err, errno, "the agent %s", conf->envd);
     if (!rc)
         rc = seal_runtime(conf->runtime, &h->runtime_fd, err);
+    if (!rc)
+        rc = compile_filter(&h->seccomp_bpf, err);
     if (rc)
         launch_container_close(h);
     return rc;
@@ -144,6 +158,8 @@ void launch_container_close(struct launch_host *h)
 {
     int *fds[] = {&h->templates_fd, &h->sandboxes_fd, &h->runtime_fd};
     cgroup_close(&h->cgroups);
+    free(h->seccomp_bpf);
+    h->seccomp_bpf = NULL;
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (*fds[i] >= 0)
             (void)close(*fds[i]); /* opened for reading only */
@@ -335,13 +351,15 @@ static int mount_root(const struct launch_request *r, const struct inputs *in, i
     return rc;
 }
 
-static int write_config(const struct launch_request *r, struct adit_err *err)
+static int write_config(const struct launch_host *h, const struct launch_request *r,
+                        struct adit_err *err)
 {
     struct rlimit nofile = {NOFILE_MAX, NOFILE_MAX};
     struct adit_buf text;
     (void)getrlimit(RLIMIT_NOFILE, &nofile); /* cannot fail with these arguments */
     struct oci_config c = {
         .envd_source = STAGE_DIR "/envd",
+        .seccomp_bpf = h->seccomp_bpf,
         .id_base = uid_base(r),
         .id_cnt = LAUNCH_UID_CNT,
         .shm_bytes = r->memory_mb * 1024 * 1024 / 2,
@@ -561,7 +579,7 @@ static int start(const struct launch_host *h, const struct launch_request *r,
     if (!rc)
         rc = mount_root(r, in, tree, err);
     if (!rc)
-        rc = write_config(r, err);
+        rc = write_config(h, r, err);
     return rc ? rc : run_runtime(h, r, channel, err);
 }
 

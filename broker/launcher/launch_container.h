@@ -13,6 +13,7 @@
 struct launch_host {
     const struct launcher_conf *conf;
     struct cgroup_host cgroups;
+    char *seccomp_bpf; /* for config.json; heap */
     int templates_fd, sandboxes_fd, runtime_fd;
 };
 

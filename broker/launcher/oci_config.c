@@ -6,7 +6,7 @@
  *
  * What:  the agent as the only entry process, root inside and nobody outside; user, pid, mount,
  *        network, ipc, uts and cgroup namespaces of its own; the capabilities that containers
- * usually have; system calls by list (oci_seccomp.h). new privileges stay possible: sudo and su
+ * usually have; system calls by list (oci_seccomp.c). new privileges stay possible: sudo and su
  * work, and what they can gain ends at the user namespace. Limits are not in it: the launcher makes
  * the control group itself and the runtime is told to leave groups alone. Trust: everything that
  * varies comes from the launcher's own configuration or is a number. Nothing of a client's or an
@@ -14,9 +14,7 @@
  */
 #include "broker/launcher/oci_config.h"
 
-#include <errno.h>
 #include <jansson.h>
-#include <sched.h>
 #include <stdio.h>
 
 #include "broker/launcher/oci_seccomp.h"
@@ -95,62 +93,15 @@ static json_t *namespace_list(void)
     return list;
 }
 
-/* A rule about the first argument of one call: @op "EQ" or "GT" @value; "MASKED_EQ": its bits of
- * @value are @masked. @error 0: allowed. */
-static json_t *rule(const char *call, const char *op, unsigned value, unsigned masked, int error)
-{
-    json_t *r = json_pack("{s:[s], s:s, s:[{s:i, s:I, s:I, s:s+}]}", "names", call, "action",
-                          error ? "SCMP_ACT_ERRNO" : "SCMP_ACT_ALLOW", "args", "index", 0, "value",
-                          (json_int_t)value, "valueTwo", (json_int_t)masked, "op", "SCMP_CMP_", op);
-    if (r && error && json_object_set_new(r, "errnoRet", json_integer(error))) {
-        json_decref(r);
-        r = NULL;
-    }
-    return r;
-}
-
-/* Return: false when a rule is missing for want of memory. */
-static bool append_conditions(json_t *rules)
-{
-    size_t last = COUNT(oci_seccomp_families) - 1;
-    for (size_t i = 0; i <= last; i++)
-        if (json_array_append_new(rules, rule("socket", "EQ", oci_seccomp_families[i], 0, 0)))
-            return false;
-    for (size_t i = 0; i < COUNT(oci_seccomp_personalities); i++)
-        if (json_array_append_new(rules,
-                                  rule("personality", "EQ", oci_seccomp_personalities[i], 0, 0)))
-            return false;
-    return json_array_append_new(
-               rules, rule("socket", "GT", oci_seccomp_families[last], 0, EAFNOSUPPORT)) == 0 &&
-           json_array_append_new(rules, rule("clone", "MASKED_EQ", OCI_SECCOMP_CLONE_NEW, 0, 0)) ==
-               0 &&
-           json_array_append_new(
-               rules, rule("clone", "MASKED_EQ", CLONE_NEWUSER, CLONE_NEWUSER, EPERM)) == 0;
-}
-
-static json_t *seccomp(void)
-{
-    json_t *rules = json_pack("[{s:o, s:s}, {s:o, s:s, s:i}]", "names",
-                              strings(oci_seccomp_allowed, COUNT(oci_seccomp_allowed)), "action",
-                              "SCMP_ACT_ALLOW", "names",
-                              strings(oci_seccomp_refused, COUNT(oci_seccomp_refused)), "action",
-                              "SCMP_ACT_ERRNO", "errnoRet", 1);
-    if (rules && !append_conditions(rules)) {
-        json_decref(rules);
-        rules = NULL;
-    }
-    return json_pack("{s:s, s:i, s:o}", "defaultAction", "SCMP_ACT_ERRNO", "defaultErrnoRet",
-                     ENOSYS, "syscalls", rules);
-}
-
 static json_t *linux_part(const struct oci_config *c)
 {
-    return json_pack(
-        "{s:o, s:[{s:i, s:I, s:I}], s:[{s:i, s:I, s:I}], s:o, s:o, s:o}", "namespaces",
-        namespace_list(), "uidMappings", "containerID", 0, "hostID", (json_int_t)c->id_base, "size",
-        (json_int_t)c->id_cnt, "gidMappings", "containerID", 0, "hostID", (json_int_t)c->id_base,
-        "size", (json_int_t)c->id_cnt, "maskedPaths", strings(masked_paths, COUNT(masked_paths)),
-        "readonlyPaths", strings(readonly_paths, COUNT(readonly_paths)), "seccomp", seccomp());
+    return json_pack("{s:o, s:[{s:i, s:I, s:I}], s:[{s:i, s:I, s:I}], s:o, s:o, s:o}", "namespaces",
+                     namespace_list(), "uidMappings", "containerID", 0, "hostID",
+                     (json_int_t)c->id_base, "size", (json_int_t)c->id_cnt, "gidMappings",
+                     "containerID", 0, "hostID", (json_int_t)c->id_base, "size",
+                     (json_int_t)c->id_cnt, "maskedPaths",
+                     strings(masked_paths, COUNT(masked_paths)), "readonlyPaths",
+                     strings(readonly_paths, COUNT(readonly_paths)), "seccomp", oci_seccomp_json());
 }
 
 static int append_text(const char *bytes, size_t len, void *out)
@@ -165,6 +116,12 @@ int oci_config_write(const struct oci_config *c, struct adit_buf *out, struct ad
         json_pack("{s:s, s:{s:s, s:b}, s:s, s:o, s:o, s:o}", "ociVersion", "1.0.0", "root", "path",
                   "rootfs", "readonly", 0, "hostname", OCI_CONFIG_HOSTNAME, "process", process(c),
                   "mounts", mounts(c), "linux", linux_part(c));
+    if (root && c->seccomp_bpf &&
+        json_object_set_new(root, "annotations",
+                            json_pack("{s:s}", "run.oci.seccomp_bpf_data", c->seccomp_bpf))) {
+        json_decref(root);
+        root = NULL;
+    }
     if (!root)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for config.json");
     int rc = json_dump_callback(root, append_text, out, JSON_COMPACT);

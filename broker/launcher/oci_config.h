@@ -16,12 +16,15 @@
 
 /*
  * @envd_source: the agent's file, as the runtime sees it
+ * @seccomp_bpf: oci_seccomp_bpf(), for crun, or NULL; other runtimes take the list that is always
+ * written
  * @id_base, @id_cnt: the host's user and group ids that 0 … id_cnt - 1 inside stand for
  * @shm_bytes:   size of /dev/shm
  * @nofile:      soft and hard limit of descriptors
  */
 struct oci_config {
     const char *envd_source;
+    const char *seccomp_bpf;
     uint32_t id_base, id_cnt;
     uint64_t shm_bytes, nofile;
 };
