@@ -25,6 +25,7 @@
 struct put_mail {
     struct edge_mail mail;
     struct edge_route route;
+    struct edge_usage *usage; /* one reference */
 };
 
 /* Shared by the loops' messages of one withdrawal; counted down on the control thread. */
@@ -44,28 +45,45 @@ static void deliver_put(struct edge_mail *m, void *receiver)
 {
     struct put_mail *put = ADIT_CONTAINER_OF(m, struct put_mail, mail);
 
-    edge_loop_put_route(receiver, &put->route);
+    edge_loop_put_route(receiver, &put->route, put->usage);
     free(put);
+}
+
+/* A message for every loop, or none at all: a route that some loops lack would fail for some
+ * connections only. */
+static int make_put_mails(const struct edge *e, const struct edge_route *route,
+                          struct put_mail *mails[EDGE_LOOPS_MAX])
+{
+    struct edge_usage *usage = calloc(1, sizeof(*usage));
+    size_t made = 0;
+
+    while (usage != NULL && made < e->conf.loops && (mails[made] = calloc(1, sizeof(**mails)))) {
+        mails[made]->mail.deliver = deliver_put;
+        mails[made]->route = *route;
+        mails[made++]->usage = usage;
+    }
+    if (made == e->conf.loops) {
+        atomic_init(&usage->refs, (unsigned)made);
+        return 0;
+    }
+    while (made-- > 0)
+        free(mails[made]);
+    free(usage);
+    return ADIT_ERR_NO_MEMORY;
 }
 
 int edge_publish(struct edge *e, const struct edge_route *route, struct adit_err *err)
 {
     struct put_mail *mails[EDGE_LOOPS_MAX];
 
-    /* All or nothing: a route that some loops lack would fail for some connections only. */
+    if (make_put_mails(e, route, mails) != 0)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to publish a route");
     for (size_t i = 0; i < e->conf.loops; i++) {
-        mails[i] = calloc(1, sizeof(*mails[i]));
-        if (mails[i] == NULL) {
-            while (i-- > 0)
-                free(mails[i]);
-            return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to publish a route");
-        }
-        mails[i]->mail.deliver = deliver_put;
-        mails[i]->route = *route;
+        if (edge_mailbox_post(&e->loops[i].inbox, &mails[i]->mail))
+            continue;
+        edge_usage_unref(mails[i]->usage); /* that loop is closing and needs no route */
+        free(mails[i]);
     }
-    for (size_t i = 0; i < e->conf.loops; i++)
-        if (!edge_mailbox_post(&e->loops[i].inbox, &mails[i]->mail))
-            free(mails[i]); /* that loop is closing and needs no route */
     return 0;
 }
 

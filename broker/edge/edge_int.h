@@ -3,6 +3,8 @@
 #ifndef BROKER_EDGE_EDGE_INT_H
 #define BROKER_EDGE_EDGE_INT_H
 
+#include <stdatomic.h>
+
 #include "base/map.h"
 #include "broker/edge/edge.h"
 #include "broker/edge/edge_mail.h"
@@ -20,9 +22,22 @@ struct edge_pool {
     struct http_pool *pool;
 };
 
+/*
+ * What all loops together do for one sandbox. Shared: the one thing that relay threads write
+ * together.
+ *
+ * @refs:   tables and requests that hold it; the last one frees it
+ * @active: requests that run now
+ */
+struct edge_usage {
+    atomic_uint refs;
+    atomic_uint active;
+};
+
 /* One sandbox in one loop's table. owned by: edge_loop.table */
 struct edge_entry {
     struct edge_route route;
+    struct edge_usage *usage; /* one reference */
     struct edge_pool pools[EDGE_POOLS_MAX];
 };
 
@@ -65,7 +80,10 @@ struct edge {
 ADIT_MUST_CHECK int edge_loop_open(struct edge_loop *l, struct edge *e, const int *take_fds,
                                    struct adit_err *err);
 ADIT_MUST_CHECK int edge_loop_start(struct edge_loop *l, struct adit_err *err);
-void edge_loop_put_route(struct edge_loop *l, const struct edge_route *route);
+/* Takes over one reference to @take_usage. */
+void edge_loop_put_route(struct edge_loop *l, const struct edge_route *route,
+                         struct edge_usage *take_usage);
+void edge_usage_unref(struct edge_usage *u);
 void edge_loop_drop_route(struct edge_loop *l, const char *sandbox_id);
 struct edge_entry *edge_loop_find(struct edge_loop *l, struct adit_view sandbox_id);
 void edge_loop_stop(struct edge_loop *l);

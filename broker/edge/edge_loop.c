@@ -23,9 +23,6 @@
 #include "broker/edge/edge_target.h"
 #include "net/channel.h"
 
-/* Channels kept open towards one port of a sandbox while nobody uses them. */
-#define CHANNELS_IDLE_MAX 64
-
 static void on_request(struct http_exchange *x, const struct http_head *head)
 {
     struct edge_loop *l = http_server_owner(http_exchange_server(x));
@@ -84,34 +81,42 @@ struct edge_entry *edge_loop_find(struct edge_loop *l, struct adit_view sandbox_
     return entry;
 }
 
-void edge_loop_put_route(struct edge_loop *l, const struct edge_route *route)
+void edge_usage_unref(struct edge_usage *u)
 {
-    struct adit_view id = adit_view_str(route->sandbox_id);
-    struct edge_entry *entry = adit_map_get(&l->table, id);
+    if (atomic_fetch_sub(&u->refs, 1) == 1)
+        free(u);
+}
 
-    if (entry != NULL) {
-        entry->route = *route;
-        close_pools(entry);
-        return;
-    }
-    entry = calloc(1, sizeof(*entry));
-    if (entry == NULL || adit_map_put(&l->table, id, entry) != 0) {
+static void entry_free(struct edge_entry *entry)
+{
+    close_pools(entry);
+    edge_usage_unref(entry->usage);
+    free(entry);
+}
+
+void edge_loop_put_route(struct edge_loop *l, const struct edge_route *route,
+                         struct edge_usage *take_usage)
+{
+    struct edge_entry *entry = calloc(1, sizeof(*entry));
+
+    edge_loop_drop_route(l, route->sandbox_id);
+    if (entry == NULL || adit_map_put(&l->table, adit_view_str(route->sandbox_id), entry) != 0) {
         adit_log(ADIT_LOG_ERROR, "route_lost", LOG_S("sandbox", route->sandbox_id),
                  LOG_S("error", "out of memory"));
         free(entry);
+        edge_usage_unref(take_usage);
         return;
     }
     entry->route = *route;
+    entry->usage = take_usage;
 }
 
 void edge_loop_drop_route(struct edge_loop *l, const char *sandbox_id)
 {
     struct edge_entry *entry = adit_map_del(&l->table, adit_view_str(sandbox_id));
 
-    if (entry == NULL)
-        return;
-    close_pools(entry);
-    free(entry);
+    if (entry != NULL)
+        entry_free(entry);
 }
 
 static struct edge_pool *pick_pool(struct edge_entry *entry, uint16_t port)
@@ -139,11 +144,10 @@ static void fill_pool_conf(const struct edge_loop *l, const struct edge_entry *e
     memset(conf, 0, sizeof(*conf));
     conf->target = entry->route.target;
     conf->dial_ms = c->dial_ms;
-    conf->connections_max = c->channels_per_sandbox;
     if (port == CHANNEL_PORT_ENVD || port == CHANNEL_PORT_KERNEL) {
         conf->target.port = port;
         conf->idle_ms = c->guest_idle_ms;
-        conf->idle_max = CHANNELS_IDLE_MAX;
+        conf->idle_max = c->channels_per_sandbox;
     } else {
         /* A user's server may close a kept connection whenever it likes, and a request lost to that
          * race cannot be sent twice: user ports get a new tunnel for each request. */
@@ -224,10 +228,8 @@ static void close_everything(struct edge_loop *l)
     struct adit_view id;
     void *value;
 
-    while (adit_map_next(&l->table, &pos, &id, &value)) {
-        close_pools(value);
-        free(value);
-    }
+    while (adit_map_next(&l->table, &pos, &id, &value))
+        entry_free(value);
     adit_map_fini(&l->table);
     edge_mailbox_close(&l->inbox, NULL);
     net_loop_close(&l->net);

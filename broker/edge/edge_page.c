@@ -172,14 +172,26 @@ static bool looks_scripted(const struct http_head *head)
     return http_head_get(head, "x-requested-with").ptr != NULL;
 }
 
+/* The words that browsers name themselves by. Every one begins with one of "mcsfeo", which saves
+ * the comparisons at most places: this runs for every request. */
+static bool names_a_browser(struct adit_view agent)
+{
+    static const char *const words[] = {"mozilla", "chrome", "safari", "firefox",
+                                        "edge",    "opera",  "msie"};
+
+    for (size_t i = 0; i < agent.len; i++) {
+        if (strchr("mcsfeo", agent.ptr[i] | 0x20) == NULL)
+            continue;
+        for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++) {
+            size_t len = strlen(words[w]);
+            if (len <= agent.len - i && strncasecmp(agent.ptr + i, words[w], len) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 bool edge_page_wants_html(const struct http_head *head)
 {
-    static const char *const browsers[] = {"mozilla", "chrome", "safari", "firefox",
-                                           "edge",    "opera",  "msie"};
-    struct adit_view agent = http_head_get(head, "user-agent");
-
-    for (size_t i = 0; i < sizeof(browsers) / sizeof(browsers[0]); i++)
-        if (contains_word(agent, browsers[i]))
-            return !looks_scripted(head);
-    return false;
+    return names_a_browser(http_head_get(head, "user-agent")) && !looks_scripted(head);
 }

@@ -32,10 +32,18 @@
 /* owned by: the relay that it is the owner of */
 struct pending {
     struct edge_loop *loop;
+    struct edge_usage *usage; /* one reference, and one of its active requests */
     char sandbox_id[EDGE_ID_CAP];
     uint16_t port;
     bool wants_html;
 };
+
+static void pending_free(struct pending *p)
+{
+    atomic_fetch_sub(&p->usage->active, 1);
+    edge_usage_unref(p->usage);
+    free(p);
+}
 
 static void send_page(struct edge_loop *l, struct http_exchange *x, enum edge_page page, bool html,
                       const struct edge_page_args *args)
@@ -86,12 +94,12 @@ static void on_relay_fail(void *owner, struct http_exchange *x, const struct adi
     };
 
     send_page(p->loop, x, page_of_failure(p, err), p->wants_html, &args);
-    free(p);
+    pending_free(p);
 }
 
 static void on_relay_done(void *owner)
 {
-    free(owner);
+    pending_free(owner);
 }
 
 static const struct relay_ops proxy_relay_ops = {
@@ -146,19 +154,21 @@ static int append_masked_host(struct adit_buf *b, const char *mask, uint16_t por
 static int write_forwarded(struct adit_buf *b, struct http_exchange *x,
                            const struct http_head *head, struct adit_view host)
 {
-    char peer[NET_STREAM_PEER_CAP];
     struct adit_view before = http_head_get(head, "x-forwarded-for");
-    int rc;
+    int rc = adit_buf_append_str(b, "X-Forwarded-For: ");
 
-    net_stream_peer(http_exchange_stream(x), peer);
-    if (before.len > 0)
-        rc = adit_buf_appendf(b, "X-Forwarded-For: %.*s, %s\r\n", ADIT_VIEW_ARG(before), peer);
-    else
-        rc = adit_buf_appendf(b, "X-Forwarded-For: %s\r\n", peer);
+    if (rc == 0 && before.len > 0) {
+        rc = adit_buf_append_view(b, before);
+        if (rc == 0)
+            rc = adit_buf_append_str(b, ", ");
+    }
     if (rc == 0)
-        rc = adit_buf_appendf(b, "X-Forwarded-Host: %.*s\r\nX-Forwarded-Proto: http\r\n",
-                              ADIT_VIEW_ARG(host));
-    return rc;
+        rc = adit_buf_append_str(b, net_stream_peer(http_exchange_stream(x)));
+    if (rc == 0)
+        rc = adit_buf_append_str(b, "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
+    if (rc == 0)
+        rc = adit_buf_append_view(b, host);
+    return rc == 0 ? adit_buf_append_str(b, "\r\n") : rc;
 }
 
 static int write_framing(struct adit_buf *b, const struct http_head *head)
@@ -241,14 +251,17 @@ static bool read_target(struct edge_loop *l, const struct http_head *head, uint1
     return port != CHANNEL_PORT_ENVD || url_clean_path(url->path, &l->path_buf) == 0;
 }
 
-static struct pending *pending_new(struct edge_loop *l, const struct edge_target *target,
-                                   const struct http_head *head)
+static struct pending *pending_new(struct edge_loop *l, struct edge_usage *usage,
+                                   const struct edge_target *target, const struct http_head *head)
 {
     struct pending *p = malloc(sizeof(*p));
 
     if (p == NULL)
         return NULL;
     p->loop = l;
+    p->usage = usage;
+    atomic_fetch_add(&usage->refs, 1);
+    atomic_fetch_add(&usage->active, 1);
     memcpy(p->sandbox_id, target->sandbox_id.ptr, target->sandbox_id.len);
     p->sandbox_id[target->sandbox_id.len] = '\0';
     p->port = target->port;
@@ -276,9 +289,15 @@ void edge_proxy_request(struct edge_loop *l, struct http_exchange *x, const stru
         send_page(l, x, refusal, edge_page_wants_html(head), &args);
         return;
     }
-    p = pending_new(l, target, head);
-    if (p == NULL || write_head(l, x, head, &url, &entry->route, target->port) != 0) {
-        free(p);
+    if (atomic_load(&entry->usage->active) >= l->edge->conf.channels_per_sandbox) {
+        args.limit = l->edge->conf.channels_per_sandbox;
+        send_page(l, x, EDGE_PAGE_TOO_MANY, edge_page_wants_html(head), &args);
+        return;
+    }
+    p = write_head(l, x, head, &url, &entry->route, target->port) == 0
+            ? pending_new(l, entry->usage, target, head)
+            : NULL;
+    if (p == NULL) {
         send_page(l, x, EDGE_PAGE_INTERNAL, false, &args);
         return;
     }

@@ -65,6 +65,7 @@ struct net_stream {
     struct adit_buf sending, waiting;
     struct net_deadline deadline; /* of a graceful close */
     size_t queued_before;         /* when the deadline was armed */
+    char peer[NET_STREAM_PEER_CAP]; /* empty until it was asked for */
 };
 
 static void ignore_read(struct net_stream *s, struct adit_view bytes)
@@ -447,7 +448,7 @@ static sa_family_t peer_address(const struct net_stream *s, union peer_address *
     return getpeername(fd_of(s), &a->any, &len) == 0 ? a->any.sa_family : AF_UNSPEC;
 }
 
-void net_stream_peer(const struct net_stream *s, char out[NET_STREAM_PEER_CAP])
+static void format_peer(const struct net_stream *s, char out[NET_STREAM_PEER_CAP])
 {
     union peer_address a;
     const char *text = "unknown";
@@ -473,6 +474,13 @@ void net_stream_peer(const struct net_stream *s, char out[NET_STREAM_PEER_CAP])
     }
     if (text != out)
         (void)snprintf(out, NET_STREAM_PEER_CAP, "%s", text); /* fits */
+}
+
+const char *net_stream_peer(struct net_stream *s)
+{
+    if (s->peer[0] == '\0')
+        format_peer(s, s->peer);
+    return s->peer;
 }
 
 uint32_t net_stream_peer_cid(const struct net_stream *s)

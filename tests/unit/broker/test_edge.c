@@ -7,7 +7,7 @@
 #include "broker/edge/edge.h"
 
 #include <arpa/inet.h>
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -397,6 +397,35 @@ START_TEST(edge_withdrawal_resets_streams_before_it_is_done)
 }
 END_TEST
 
+/* The streams spread over both loops; the limit is the sandbox's, not a loop's. */
+static void limit_script(void)
+{
+    char bytes[256];
+    int fds[16];
+
+    for (int i = 0; i < 16; i++) {
+        fds[i] = dial();
+        send_text(fds[i], "GET /stream HTTP/1.1\r\nHost: 49983-iabc.adit.test\r\n\r\n");
+        ck_assert_int_gt(recv(fds[i], bytes, sizeof(bytes), 0), 0);
+    }
+    const char *a = ask("GET / HTTP/1.1\r\nHost: 49983-iabc.adit.test\r\n");
+    ASSERT_HAS(a, "HTTP/1.1 429 ");
+    ASSERT_HAS(a, "too many concurrent incoming connections (limit: 16)");
+    ASSERT_HAS(ask("GET / HTTP/1.1\r\nHost: 49983-iprivate.adit.test\r\n"), "HTTP/1.1 200 ");
+    for (int i = 0; i < 16; i++)
+        close(fds[i]);
+    do /* until the relay loops have seen that the clients are gone */
+        a = ask("GET / HTTP/1.1\r\nHost: 49983-iabc.adit.test\r\n");
+    while (strstr(a, "HTTP/1.1 429 ") != NULL);
+    ASSERT_HAS(a, "HTTP/1.1 200 ");
+}
+
+START_TEST(edge_bounds_the_requests_of_a_sandbox_over_all_loops)
+{
+    run(limit_script);
+}
+END_TEST
+
 static void hold_script(void)
 {
     int fd = dial();
@@ -414,23 +443,8 @@ START_TEST(edge_closes_with_an_api_request_unanswered_and_its_client_gone)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("edge");
-    TCase *tc = tcase_create("edge");
-    SRunner *sr;
-
-    tcase_set_timeout(tc, 30);
-    tcase_add_test(tc, edge_carries_api_requests_to_the_control_loop_and_back);
-    tcase_add_test(tc, edge_refuses_an_api_body_over_the_limit);
-    tcase_add_test(tc, edge_relays_with_a_head_written_anew);
-    tcase_add_test(tc, edge_refuses_reserved_routes_in_every_spelling);
-    tcase_add_test(tc, edge_withdrawal_resets_streams_before_it_is_done);
-    tcase_add_test(tc, edge_closes_with_an_api_request_unanswered_and_its_client_gone);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
+           edge_refuses_an_api_body_over_the_limit, edge_relays_with_a_head_written_anew,
+           edge_refuses_reserved_routes_in_every_spelling,
+           edge_withdrawal_resets_streams_before_it_is_done,
+           edge_closes_with_an_api_request_unanswered_and_its_client_gone)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Streams over socket pairs and loopback TCP. */
+#include "tests/unit/suite.h"
 #include "net_fixture.h"
 
 #include <arpa/inet.h>
@@ -438,18 +439,15 @@ END_TEST
 
 START_TEST(stream_names_its_peer)
 {
-    char text[NET_STREAM_PEER_CAP];
-
     (void)open_pair();
-    net_stream_peer(T.s, text);
-    ck_assert_str_eq(text, "unix");
+    ck_assert_str_eq(net_stream_peer(T.s), "unix");
     ck_assert_uint_eq(net_stream_peer_cid(T.s), 0);
     net_stream_close(T.s);
     fixture_fini();
 
     (void)open_tcp();
-    net_stream_peer(T.s, text);
-    ck_assert_str_eq(text, "127.0.0.1");
+    ck_assert_str_eq(net_stream_peer(T.s), "127.0.0.1");
+    ck_assert_str_eq(net_stream_peer(T.s), "127.0.0.1"); /* kept */
     net_stream_close(T.s);
     fixture_fini();
 }
@@ -468,32 +466,17 @@ START_TEST(stream_refuses_what_is_no_socket_and_closes_it)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("stream");
-    TCase *tc = tcase_create("stream");
-
-    tcase_set_timeout(tc, 30);
-    tcase_add_test(tc, stream_echoes);
-    tcase_add_test(tc, stream_writes_several_views_as_one);
-    tcase_add_test(tc, stream_queues_what_the_socket_does_not_take_in_order);
-    tcase_add_test(tc, stream_many_small_writes_keep_order_while_queued);
-    tcase_add_test(tc, stream_refuses_to_queue_without_bound);
-    tcase_add_test(tc, stream_tells_half_close_and_can_still_answer);
-    tcase_add_test(tc, stream_shutdown_waits_for_the_queue);
-    tcase_add_test(tc, stream_reading_stops_and_goes_on);
-    tcase_add_test(tc, stream_may_be_closed_inside_each_callback);
-    tcase_add_test(tc, stream_write_to_a_closed_peer_fails_without_a_signal);
-    tcase_add_test(tc, stream_delivers_last_words_of_a_peer_that_takes_no_more);
-    tcase_add_test(tc, stream_tells_failure_of_a_queued_write_while_reading_is_off);
-    tcase_add_test(tc, stream_graceful_close_sends_the_queue_and_drains_input);
-    tcase_add_test(tc, stream_graceful_close_ends_when_the_peer_closes);
-    tcase_add_test(tc, stream_graceful_close_does_not_linger_for_ever);
-    tcase_add_test(tc, stream_graceful_close_after_half_close_ends_at_once);
-    tcase_add_test(tc, stream_reset_is_seen_as_reset_on_tcp);
-    tcase_add_test(tc, stream_tells_a_reset_of_the_peer_as_error);
-    tcase_add_test(tc, stream_names_its_peer);
-    tcase_add_test(tc, stream_refuses_what_is_no_socket_and_closes_it);
-    suite_add_tcase(suite, tc);
-    return run_suite(suite);
-}
+SUITE_MAIN("stream", stream_echoes, stream_writes_several_views_as_one,
+           stream_queues_what_the_socket_does_not_take_in_order,
+           stream_many_small_writes_keep_order_while_queued, stream_refuses_to_queue_without_bound,
+           stream_tells_half_close_and_can_still_answer, stream_shutdown_waits_for_the_queue,
+           stream_reading_stops_and_goes_on, stream_may_be_closed_inside_each_callback,
+           stream_write_to_a_closed_peer_fails_without_a_signal,
+           stream_delivers_last_words_of_a_peer_that_takes_no_more,
+           stream_tells_failure_of_a_queued_write_while_reading_is_off,
+           stream_graceful_close_sends_the_queue_and_drains_input,
+           stream_graceful_close_ends_when_the_peer_closes,
+           stream_graceful_close_does_not_linger_for_ever,
+           stream_graceful_close_after_half_close_ends_at_once,
+           stream_reset_is_seen_as_reset_on_tcp, stream_tells_a_reset_of_the_peer_as_error,
+           stream_names_its_peer, stream_refuses_what_is_no_socket_and_closes_it)
