@@ -447,4 +447,5 @@ SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
            edge_refuses_an_api_body_over_the_limit, edge_relays_with_a_head_written_anew,
            edge_refuses_reserved_routes_in_every_spelling,
            edge_withdrawal_resets_streams_before_it_is_done,
+           edge_bounds_the_requests_of_a_sandbox_over_all_loops,
            edge_closes_with_an_api_request_unanswered_and_its_client_gone)
