@@ -226,7 +226,7 @@ int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, node_done_fn on_do
     uint64_t was_mono_ns = s->end_mono_ns;
     int64_t was_ns = s->record.end_ns;
     sandbox_set_end(s, from_now_ms);
-    int rc = sandbox_save(s, on_done, user);
+    int rc = sandbox_save(s, false, on_done, user);
     if (rc == 0)
         return 0;
     s->record.end_ns = was_ns;

@@ -69,7 +69,8 @@ static int save(struct record_file *f, struct adit_err *err)
         openat(f->sandboxes_fd, f->sandbox_id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0)
         return adit_err_sys(err, errno, "open the folder of %s", f->sandbox_id);
-    return adit_file_replace(dir, RECORD_FILE_NAME, adit_buf_view(&f->text), 0600, err);
+    return (f->is_lazy ? adit_file_replace_lazy : adit_file_replace)(
+        dir, RECORD_FILE_NAME, adit_buf_view(&f->text), 0600, err);
 }
 
 /* The list of ends is for people and tests; without it the removal goes on. */
@@ -115,6 +116,7 @@ static void start(struct record_file *f, enum record_file_job job)
         adit_list_push(&f->served, it);
     }
     f->has_next = false;
+    f->is_lazy = f->next_is_lazy;
     f->is_busy = true;
     f->job = job;
     f->result = 0;
@@ -189,10 +191,13 @@ static int enqueue(struct record_file *f, struct adit_view text, record_file_fn 
     return 0;
 }
 
-int record_file_save(struct record_file *f, struct adit_view text, record_file_fn on_done,
-                     void *user)
+int record_file_save(struct record_file *f, struct adit_view text, bool is_lazy,
+                     record_file_fn on_done, void *user)
 {
+    bool joins_strict = f->has_next && !f->next_is_lazy;
     int rc = enqueue(f, text, on_done, user);
+    if (rc == 0)
+        f->next_is_lazy = is_lazy && !joins_strict;
     if (rc == 0 && !f->is_busy)
         start(f, RECORD_FILE_SAVE);
     return rc;

@@ -27,6 +27,7 @@ enum record_file_job { RECORD_FILE_SAVE, RECORD_FILE_REMOVE };
 /*
  * Embedded in its sandbox, which stays until no job runs.
  *
+ * @next_is_lazy, @is_lazy: of @next and of the running job
  * @next:    the text to save once the running job is done
  * @text:    the running job's
  * @waiting: who waits for @next / @served: for the running job (struct waiter)
@@ -38,6 +39,7 @@ struct record_file {
     uv_work_t work;
     enum record_file_job job;
     bool is_busy, has_next;
+    bool next_is_lazy, is_lazy;
     struct adit_buf next, text;
     struct adit_list waiting, served;
     size_t waiter_cnt;
@@ -50,11 +52,13 @@ void record_file_init(struct record_file *f, uv_loop_t *uv, int sandboxes_fd,
 /* No job may run. */
 void record_file_fini(struct record_file *f);
 /*
- * Save @text; several saves during a running one become one write, of the last text. on_done (may
- * be NULL) comes when this text or a later one is on disk, never before it returns. Errors: LIMIT
- * (waiters), NO_MEMORY; then nothing is saved and no callback comes.
+ * Save @text. @is_lazy: it has to survive this process, not a crash of the machine, and so does not
+ * wait for the disk (unless it is joined with one that does); several saves during a running one
+ * become one write, of the last text. on_done (may be NULL) comes when this text or a later one is
+ * on disk, never before it returns. Errors: LIMIT (waiters), NO_MEMORY; then nothing is saved and
+ * no callback comes.
  */
-ADIT_MUST_CHECK int record_file_save(struct record_file *f, struct adit_view text,
+ADIT_MUST_CHECK int record_file_save(struct record_file *f, struct adit_view text, bool is_lazy,
                                      record_file_fn on_done, void *user);
 /* Note the end (@line, with newline) and remove the folder. No save may run or follow. */
 ADIT_MUST_CHECK int record_file_remove(struct record_file *f, struct adit_view line,

@@ -116,13 +116,13 @@ static void on_answer_due(struct net_deadline *d)
 
 /* ---- the state and its record ---- */
 
-int sandbox_save(struct sandbox *s, record_file_fn on_done, void *user)
+int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done, void *user)
 {
     struct adit_buf text;
     adit_buf_init(&text, RECORD_CAP);
     int rc = record_encode(&s->record, &text);
     if (rc == 0)
-        rc = record_file_save(&s->file, adit_buf_view(&text), on_done, user);
+        rc = record_file_save(&s->file, adit_buf_view(&text), is_lazy, on_done, user);
     adit_buf_fini(&text);
     return rc;
 }
@@ -143,7 +143,12 @@ static void on_work_done(void *user, const struct adit_err *err)
     sandbox_work_done(user, err);
 }
 
-/* The one function that changes a sandbox's state. The phase goes on when it is on record. */
+/*
+ * The one function that changes a sandbox's state. The phase goes on when it is on record. What is
+ * promised to a client is on the disk (R1); beginnings and ends have to survive the broker only,
+ * because a crash of the machine ends the sandbox too, and a record that says otherwise is found
+ * out at the next start.
+ */
 static int set_state(struct sandbox *s, enum sandbox_state state, const char *reason)
 {
     s->record.state = state;
@@ -152,7 +157,7 @@ static int set_state(struct sandbox *s, enum sandbox_state state, const char *re
              LOG_S("sandbox", s->record.sandbox_id), LOG_S("state", record_state_name(state)),
              LOG_S("reason", s->record.reason), LOG_S("template", s->record.template_id),
              LOG_S("isolation", s->node->conf.driver->isolation), LOG_U("age_ms", node_age_ms(s)));
-    return sandbox_save(s, on_work_done, s);
+    return sandbox_save(s, state != SANDBOX_RUNNING, on_work_done, s);
 }
 
 void sandbox_set_end(struct sandbox *s, uint64_t ms)

@@ -75,8 +75,9 @@ ADIT_MUST_CHECK int sandbox_begin(struct sandbox *s, struct adit_err *err);
 ADIT_MUST_CHECK int sandbox_resume_running(struct sandbox *s, struct adit_err *err);
 /* Ask for the end, from any phase; asked for twice, the first counts. */
 void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason);
-/* Save the record as it stands. Errors: LIMIT, NO_MEMORY. */
-ADIT_MUST_CHECK int sandbox_save(struct sandbox *s, record_file_fn on_done, void *user);
+/* Save the record as it stands; @is_lazy as in record_file_save(). Errors: LIMIT, NO_MEMORY. */
+ADIT_MUST_CHECK int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done,
+                                 void *user);
 /* (Re-)arm the end @ms from now, and put it into the record. */
 void sandbox_set_end(struct sandbox *s, uint64_t ms);
 struct admission_ask sandbox_ask(const struct sandbox *s);

@@ -95,13 +95,14 @@ static int write_all(int fd, struct adit_view content)
 }
 
 /* Return: 0 or errno. */
-static int write_new(int dir_fd, const char *path, struct adit_view content, mode_t mode)
+static int write_new(int dir_fd, const char *path, struct adit_view content, mode_t mode,
+                     bool is_lazy)
 {
     int fd = openat(dir_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno;
     int failed = write_all(fd, content);
-    if (!failed && (fchmod(fd, mode) || fsync(fd)))
+    if (!failed && (fchmod(fd, mode) || (!is_lazy && fsync(fd))))
         failed = errno;
     if (close(fd) && !failed)
         failed = errno;
@@ -123,8 +124,8 @@ static int sync_parent(int dir_fd, const char *path)
     return fd < 0 || fsync(fd) ? errno : 0;
 }
 
-int adit_file_replace(int dir_fd, const char *path, struct adit_view content, mode_t mode,
-                      struct adit_err *err)
+static int replace(int dir_fd, const char *path, struct adit_view content, mode_t mode,
+                   bool is_lazy, struct adit_err *err)
 {
     char temp[PATH_MAX], tag[17];
     adit_rand_hex(tag, 8);
@@ -132,7 +133,7 @@ int adit_file_replace(int dir_fd, const char *path, struct adit_view content, mo
     if (len < 0 || (size_t)len >= sizeof temp)
         return adit_err_sys(err, ENAMETOOLONG, "replace %s", path);
 
-    int failed = write_new(dir_fd, temp, content, mode);
+    int failed = write_new(dir_fd, temp, content, mode, is_lazy);
     if (!failed && renameat(dir_fd, temp, dir_fd, path))
         failed = errno;
     if (failed) {
@@ -140,8 +141,22 @@ int adit_file_replace(int dir_fd, const char *path, struct adit_view content, mo
             (void)unlinkat(dir_fd, temp, 0); /* it may not have come to be */
         return adit_err_sys(err, failed, "replace %s", path);
     }
+    if (is_lazy)
+        return 0;
     failed = sync_parent(dir_fd, path);
     return failed ? adit_err_sys(err, failed, "sync the directory of %s", path) : 0;
+}
+
+int adit_file_replace(int dir_fd, const char *path, struct adit_view content, mode_t mode,
+                      struct adit_err *err)
+{
+    return replace(dir_fd, path, content, mode, false, err);
+}
+
+int adit_file_replace_lazy(int dir_fd, const char *path, struct adit_view content, mode_t mode,
+                           struct adit_err *err)
+{
+    return replace(dir_fd, path, content, mode, true, err);
 }
 
 int adit_file_mkdirs(const char *path, mode_t mode, struct adit_err *err)

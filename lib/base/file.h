@@ -14,6 +14,10 @@ ADIT_MUST_CHECK int adit_file_read(int dir_fd, const char *path, struct adit_buf
 /* Write to a temporary name beside it, fsync, rename, fsync the directory. */
 ADIT_MUST_CHECK int adit_file_replace(int dir_fd, const char *path, struct adit_view content,
                                       mode_t mode, struct adit_err *err);
+/* The same without waiting for the disk: readers see the old or the new content, also after the
+ * writer was killed; after a crash of the machine there may be either, or an empty file. */
+ADIT_MUST_CHECK int adit_file_replace_lazy(int dir_fd, const char *path, struct adit_view content,
+                                           mode_t mode, struct adit_err *err);
 /* mkdir -p. Existing directories are fine. */
 ADIT_MUST_CHECK int adit_file_mkdirs(const char *path, mode_t mode, struct adit_err *err);
 /*
