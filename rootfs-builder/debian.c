@@ -174,47 +174,62 @@ static int write_marker(const struct template_out *t, const char *root, struct a
     return adit_file_replace(AT_FDCWD, path, adit_view_str(text), 0644, err);
 }
 
+/* The words of the call; those that are put together for it live here. */
+struct command {
+    char root[4096], settings[4096], script[4096];
+    char include[4096], apt_option[4200], hook[4200];
+    char *argv[ARGS_MAX];
+    size_t argc;
+};
+
+static void add_word(struct command *c, const char *word)
+{
+    /* The type of execve(2) says that words may be written to; nobody does. */
+    memcpy(&c->argv[c->argc++], &word, sizeof(word));
+}
+
+static void make_command(struct command *c, const struct builder_conf *conf,
+                         const struct apt_host *apt, const char *work_dir)
+{
+    memset(c, 0, sizeof(*c));
+    (void)snprintf(c->root, sizeof(c->root), "%s/root", work_dir);
+    (void)snprintf(c->settings, sizeof(c->settings), "%s/apt.conf", work_dir);
+    (void)snprintf(c->script, sizeof(c->script), "%s/setup", work_dir);
+    (void)snprintf(c->include, sizeof(c->include), "--include=%s%s%s", packages,
+                   conf->packages[0] ? "," : "", conf->packages);
+    (void)snprintf(c->apt_option, sizeof(c->apt_option), "--aptopt=%s", c->settings);
+    (void)snprintf(c->hook, sizeof(c->hook), "--customize-hook=%s", c->script);
+    add_word(c, "mmdebstrap");
+    add_word(c, "--mode=root");
+    add_word(c, "--variant=minbase");
+    add_word(c, "--format=directory");
+    add_word(c, "--aptopt=Acquire::Languages \"none\"");
+    add_word(c, c->apt_option);
+    add_word(c, c->include);
+    add_word(c, c->hook);
+    for (size_t i = 0; i < sizeof(dpkg_options) / sizeof(dpkg_options[0]); i++)
+        add_word(c, dpkg_options[i]);
+    add_word(c, conf->suite);
+    add_word(c, c->root);
+    for (size_t i = 0; i < apt->source_cnt; i++)
+        add_word(c, apt->sources[i]);
+}
+
 int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
                  const struct template_out *t, const char *work_dir, struct adit_err *err)
 {
-    char root[4096], settings[4096], script[4096], include[4096], apt_option[4200], hook[4200];
-    char *argv[ARGS_MAX] = {(char[]){"mmdebstrap"},
-                            (char[]){"--mode=root"},
-                            (char[]){"--variant=minbase"},
-                            (char[]){"--format=directory"},
-                            (char[]){"--aptopt=Acquire::Languages \"none\""},
-                            include,
-                            apt_option,
-                            hook};
-    size_t argc = 0;
-
+    struct command c;
     if (geteuid() != 0)
         return adit_err_set(err, ADIT_ERR_PRECONDITION, "building a template needs root");
-    (void)snprintf(root, sizeof(root), "%s/root", work_dir);
-    (void)snprintf(settings, sizeof(settings), "%s/apt.conf", work_dir);
-    (void)snprintf(include, sizeof(include), "--include=%s%s%s", packages,
-                   conf->packages[0] ? "," : "", conf->packages);
-    (void)snprintf(apt_option, sizeof(apt_option), "--aptopt=%s", settings);
-    (void)snprintf(script, sizeof(script), "%s/setup", work_dir);
-    (void)snprintf(hook, sizeof(hook), "--customize-hook=%s", script);
-    while (argv[argc])
-        argc++;
-    for (size_t i = 0; i < sizeof(dpkg_options) / sizeof(dpkg_options[0]); i++)
-        argv[argc++] = strdupa(dpkg_options[i]);
-    argv[argc++] = conf->suite;
-    argv[argc++] = root;
-    for (size_t i = 0; i < apt->source_cnt; i++)
-        argv[argc++] = apt->sources[i];
-    argv[argc] = NULL;
-
-    int rc = adit_file_replace(AT_FDCWD, settings, adit_buf_view(&apt->settings), 0600, err);
+    make_command(&c, conf, apt, work_dir);
+    int rc = adit_file_replace(AT_FDCWD, c.settings, adit_buf_view(&apt->settings), 0600, err);
     if (!rc)
-        rc = adit_file_replace(AT_FDCWD, script, adit_view_str(setup), 0700, err);
+        rc = adit_file_replace(AT_FDCWD, c.script, adit_view_str(setup), 0700, err);
     if (!rc)
-        rc = run(argv, err);
-    if (!rc && (unlink(settings) || unlink(script)))
-        rc = adit_err_sys(err, errno, "remove %s", settings);
+        rc = run(c.argv, err);
+    if (!rc && (unlink(c.settings) || unlink(c.script)))
+        rc = adit_err_sys(err, errno, "remove %s", c.settings);
     if (!rc)
-        rc = empty_dev(root, err);
-    return rc ? rc : write_marker(t, root, err);
+        rc = empty_dev(c.root, err);
+    return rc ? rc : write_marker(t, c.root, err);
 }

@@ -136,7 +136,7 @@ int launch_container_open(struct launch_host *h, const struct launcher_conf *con
 {
     *h = (struct launch_host){
         .conf = conf, .templates_fd = -1, .sandboxes_fd = -1, .runtime_fd = -1};
-    int rc = cgroup_open(&h->cgroups, conf->cgroup_parent, err);
+    int rc = launch_cgroup_open(&h->cgroups, conf->cgroup_parent, err);
     if (!rc && is_private)
         rc = enter_namespace(h, err);
     if (!rc)
@@ -157,7 +157,7 @@ int launch_container_open(struct launch_host *h, const struct launcher_conf *con
 void launch_container_close(struct launch_host *h)
 {
     int *fds[] = {&h->templates_fd, &h->sandboxes_fd, &h->runtime_fd};
-    cgroup_close(&h->cgroups);
+    launch_cgroup_close(&h->cgroups);
     free(h->seccomp_bpf);
     h->seccomp_bpf = NULL;
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
@@ -426,7 +426,7 @@ static _Noreturn void exec_runtime(const struct launch_host *h, const struct lau
         (void)signal(s, SIG_DFL);                /* refused for the two that cannot be changed */
     (void)sigprocmask(SIG_SETMASK, &none, NULL); /* always valid */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* always valid */
-    if (cgroup_join(&h->cgroups, r->sandbox_id, &err)) {
+    if (launch_cgroup_join(&h->cgroups, r->sandbox_id, &err)) {
         (void)dprintf(log_fd, "%s\n", err.msg); /* the exit status tells as well */
         _exit(126);
     }
@@ -564,7 +564,7 @@ static int start(const struct launch_host *h, const struct launch_request *r,
 {
     ADIT_CLEANUP_CLOSE int tree = -1;
     ADIT_CLEANUP_CLOSE int channel = -1;
-    struct cgroup_limits limits = {
+    struct launch_cgroup_limits limits = {
         .memory_bytes = r->memory_mb * 1024 * 1024,
         .cpu_count = r->cpu_count,
         .pids_max = r->pids_max,
@@ -573,7 +573,7 @@ static int start(const struct launch_host *h, const struct launch_request *r,
     if (!rc)
         rc = listen_channel(h, in->sandbox_fd, &channel, err);
     if (!rc)
-        rc = cgroup_create(&h->cgroups, r->sandbox_id, &limits, err);
+        rc = launch_cgroup_create(&h->cgroups, r->sandbox_id, &limits, err);
     if (!rc)
         rc = enter_stage(in, err);
     if (!rc)
@@ -586,7 +586,7 @@ static int start(const struct launch_host *h, const struct launch_request *r,
 static int remove_all(const struct launch_host *h, const char *sandbox_id, int sandbox_fd,
                       struct adit_err *err)
 {
-    int rc = cgroup_remove(&h->cgroups, sandbox_id, err);
+    int rc = launch_cgroup_remove(&h->cgroups, sandbox_id, err);
     if (!rc && sandbox_fd >= 0) {
         rc = adit_file_remove_tree(sandbox_fd, CONTAINER_DIR, err);
         if (!rc && unlinkat(sandbox_fd, LAUNCH_CHANNEL_NAME, 0) && errno != ENOENT)

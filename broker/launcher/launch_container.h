@@ -5,14 +5,14 @@
 #ifndef BROKER_LAUNCHER_LAUNCH_CONTAINER_H
 #define BROKER_LAUNCHER_LAUNCH_CONTAINER_H
 
-#include "broker/launcher/cgroup.h"
+#include "broker/launcher/launch_cgroup.h"
 #include "broker/launcher/launch_msg.h"
 #include "broker/launcher/launcher.h"
 
 /* What the launcher opened at its start. Names in requests are resolved below these directories. */
 struct launch_host {
     const struct launcher_conf *conf;
-    struct cgroup_host cgroups;
+    struct launch_cgroup_host cgroups;
     char *seccomp_bpf; /* for config.json; heap */
     int templates_fd, sandboxes_fd, runtime_fd;
 };

@@ -289,7 +289,7 @@ static void kill_late(struct launcher *l)
 static void explain(struct launcher *l, const struct launch_request *r)
 {
     char text[64] = "ended";
-    bool is_oom = cgroup_oom_kills(&l->host.cgroups, r->sandbox_id) > 0;
+    bool is_oom = launch_cgroup_oom_kills(&l->host.cgroups, r->sandbox_id) > 0;
     reap(l);
     for (size_t i = 0; i < LAUNCHER_EXITS_MAX; i++) {
         const struct ended *e =

@@ -16,7 +16,7 @@
  * it may use in sum. Failure: a controller that is missing is an error at start; a limit is never
  * left out.
  */
-#include "broker/launcher/cgroup.h"
+#include "broker/launcher/launch_cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,9 +43,9 @@
  */
 #define RETRY_MS 2
 
-static const char *const v1_controllers[CGROUP_HIERARCHIES_MAX] = {"memory", "cpu", "pids"};
+static const char *const v1_controllers[LAUNCH_CGROUP_HIERARCHIES_MAX] = {"memory", "cpu", "pids"};
 
-static int open_v2(struct cgroup_host *h, struct adit_err *err)
+static int open_v2(struct launch_cgroup_host *h, struct adit_err *err)
 {
     ADIT_CLEANUP_CLOSE int root = open(CGROUP_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
@@ -53,7 +53,7 @@ static int open_v2(struct cgroup_host *h, struct adit_err *err)
     struct adit_buf words;
     adit_buf_init(&words, 4096);
     int rc = adit_file_read(root, "cgroup.controllers", &words, err);
-    for (int i = 0; !rc && i < CGROUP_HIERARCHIES_MAX; i++)
+    for (int i = 0; !rc && i < LAUNCH_CGROUP_HIERARCHIES_MAX; i++)
         if (!memmem(adit_buf_view(&words).ptr, words.len, v1_controllers[i],
                     strlen(v1_controllers[i])))
             rc = adit_err_set(err, ADIT_ERR_PRECONDITION, "cgroup controller %s is missing",
@@ -66,10 +66,10 @@ static int open_v2(struct cgroup_host *h, struct adit_err *err)
     return 0;
 }
 
-static int open_v1(struct cgroup_host *h, struct adit_err *err)
+static int open_v1(struct launch_cgroup_host *h, struct adit_err *err)
 {
     char path[PATH_CAP];
-    for (int i = 0; i < CGROUP_HIERARCHIES_MAX; i++) {
+    for (int i = 0; i < LAUNCH_CGROUP_HIERARCHIES_MAX; i++) {
         struct statfs fs;
         (void)snprintf(path, sizeof(path), CGROUP_ROOT "/%s", v1_controllers[i]);
         int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -83,7 +83,7 @@ static int open_v1(struct cgroup_host *h, struct adit_err *err)
     return 0;
 }
 
-int cgroup_open(struct cgroup_host *h, const char *parent, struct adit_err *err)
+int launch_cgroup_open(struct launch_cgroup_host *h, const char *parent, struct adit_err *err)
 {
     struct statfs fs;
     memset(h, 0, sizeof(*h));
@@ -95,17 +95,17 @@ int cgroup_open(struct cgroup_host *h, const char *parent, struct adit_err *err)
         return adit_err_sys(err, errno, "%s", CGROUP_ROOT);
     int rc = fs.f_type == CGROUP2_SUPER_MAGIC ? open_v2(h, err) : open_v1(h, err);
     if (rc)
-        cgroup_close(h);
+        launch_cgroup_close(h);
     return rc;
 }
 
-void cgroup_close(struct cgroup_host *h)
+void launch_cgroup_close(struct launch_cgroup_host *h)
 {
     while (h->hierarchy_cnt > 0)
         (void)close(h->fd[--h->hierarchy_cnt]); /* directories: nothing to lose */
 }
 
-static void format_path(char out[PATH_CAP], const struct cgroup_host *h, const char *id,
+static void format_path(char out[PATH_CAP], const struct launch_cgroup_host *h, const char *id,
                         const char *file)
 {
     (void)snprintf(out, PATH_CAP, "%s/%s%s%s", h->parent, id, file[0] ? "/" : "", file);
@@ -131,15 +131,15 @@ static int write_text(int dir_fd, const char *path, const char *text, struct adi
     return 0;
 }
 
-static int write_file(const struct cgroup_host *h, int hierarchy, const char *id, const char *file,
-                      const char *text, struct adit_err *err)
+static int write_file(const struct launch_cgroup_host *h, int hierarchy, const char *id,
+                      const char *file, const char *text, struct adit_err *err)
 {
     char path[PATH_CAP];
     format_path(path, h, id, file);
     return write_text(h->fd[hierarchy], path, text, err);
 }
 
-static int write_number(const struct cgroup_host *h, int hierarchy, const char *id,
+static int write_number(const struct launch_cgroup_host *h, int hierarchy, const char *id,
                         const char *file, uint64_t number, struct adit_err *err)
 {
     char text[24];
@@ -148,7 +148,7 @@ static int write_number(const struct cgroup_host *h, int hierarchy, const char *
 }
 
 /* Hand the controllers down to the parent's children. A parent that is gone again is made anew. */
-static int delegate(const struct cgroup_host *h, struct adit_err *err)
+static int delegate(const struct launch_cgroup_host *h, struct adit_err *err)
 {
     static const char controllers[] = "+memory +cpu +pids";
     struct adit_err why;
@@ -161,7 +161,7 @@ static int delegate(const struct cgroup_host *h, struct adit_err *err)
 }
 
 /* The parent may vanish between the two calls, when the last sandbox in it is removed. */
-static int make_dirs(const struct cgroup_host *h, int hierarchy, const char *id,
+static int make_dirs(const struct launch_cgroup_host *h, int hierarchy, const char *id,
                      struct adit_err *err)
 {
     char path[PATH_CAP];
@@ -183,8 +183,8 @@ static int make_dirs(const struct cgroup_host *h, int hierarchy, const char *id,
     }
 }
 
-static int limit_v2(const struct cgroup_host *h, const char *id, const struct cgroup_limits *l,
-                    struct adit_err *err)
+static int limit_v2(const struct launch_cgroup_host *h, const char *id,
+                    const struct launch_cgroup_limits *l, struct adit_err *err)
 {
     struct adit_err why;
     char quota[48];
@@ -198,8 +198,8 @@ static int limit_v2(const struct cgroup_host *h, const char *id, const struct cg
     return rc ? rc : write_number(h, 0, id, "pids.max", l->pids_max, err);
 }
 
-static int limit_v1(const struct cgroup_host *h, const char *id, const struct cgroup_limits *l,
-                    struct adit_err *err)
+static int limit_v1(const struct launch_cgroup_host *h, const char *id,
+                    const struct launch_cgroup_limits *l, struct adit_err *err)
 {
     struct adit_err why;
     int rc = write_number(h, 0, id, "memory.limit_in_bytes", l->memory_bytes, err);
@@ -217,8 +217,8 @@ static int limit_v1(const struct cgroup_host *h, const char *id, const struct cg
     return rc ? rc : write_number(h, 2, id, "pids.max", l->pids_max, err);
 }
 
-int cgroup_create(const struct cgroup_host *h, const char *id, const struct cgroup_limits *limits,
-                  struct adit_err *err)
+int launch_cgroup_create(const struct launch_cgroup_host *h, const char *id,
+                         const struct launch_cgroup_limits *limits, struct adit_err *err)
 {
     for (int i = 0; i < h->hierarchy_cnt; i++) {
         int rc = make_dirs(h, i, id, err);
@@ -228,7 +228,7 @@ int cgroup_create(const struct cgroup_host *h, const char *id, const struct cgro
     return h->is_v2 ? limit_v2(h, id, limits, err) : limit_v1(h, id, limits, err);
 }
 
-int cgroup_join(const struct cgroup_host *h, const char *id, struct adit_err *err)
+int launch_cgroup_join(const struct launch_cgroup_host *h, const char *id, struct adit_err *err)
 {
     for (int i = 0; i < h->hierarchy_cnt; i++) {
         int rc = write_file(h, i, id, h->is_v2 ? "cgroup.procs" : "tasks", "0", err);
@@ -239,8 +239,8 @@ int cgroup_join(const struct cgroup_host *h, const char *id, struct adit_err *er
 }
 
 /* Read one file of a group. Return: 0 or an error code; NOT_FOUND when the group is gone. */
-static int read_file(const struct cgroup_host *h, int hierarchy, const char *id, const char *file,
-                     struct adit_buf *out, struct adit_err *err)
+static int read_file(const struct launch_cgroup_host *h, int hierarchy, const char *id,
+                     const char *file, struct adit_buf *out, struct adit_err *err)
 {
     char path[PATH_CAP];
     format_path(path, h, id, file);
@@ -253,7 +253,7 @@ static int read_file(const struct cgroup_host *h, int hierarchy, const char *id,
  * stranger since it was listed: the descriptor is opened first and the list read again, so what is
  * killed is a process that was listed while the descriptor held it.
  */
-static int kill_first(const struct cgroup_host *h, const char *id, uint64_t deadline_ns,
+static int kill_first(const struct launch_cgroup_host *h, const char *id, uint64_t deadline_ns,
                       bool *is_empty, struct adit_err *err)
 {
     struct adit_view line, rest;
@@ -289,7 +289,7 @@ static int kill_first(const struct cgroup_host *h, const char *id, uint64_t dead
     return 0;
 }
 
-static int kill_all(const struct cgroup_host *h, const char *id, uint64_t deadline_ns,
+static int kill_all(const struct launch_cgroup_host *h, const char *id, uint64_t deadline_ns,
                     struct adit_err *err)
 {
     struct adit_err why;
@@ -317,10 +317,10 @@ static int remove_dir(int fd, const char *path, uint64_t deadline_ns, struct adi
     return 0;
 }
 
-int cgroup_remove(const struct cgroup_host *h, const char *id, struct adit_err *err)
+int launch_cgroup_remove(const struct launch_cgroup_host *h, const char *id, struct adit_err *err)
 {
     char path[PATH_CAP];
-    uint64_t deadline_ns = adit_clock_mono_ns() + CGROUP_KILL_MS * UINT64_C(1000000);
+    uint64_t deadline_ns = adit_clock_mono_ns() + LAUNCH_CGROUP_KILL_MS * UINT64_C(1000000);
     int rc = kill_all(h, id, deadline_ns, err);
 
     format_path(path, h, id, "");
@@ -331,7 +331,7 @@ int cgroup_remove(const struct cgroup_host *h, const char *id, struct adit_err *
     return rc;
 }
 
-uint64_t cgroup_oom_kills(const struct cgroup_host *h, const char *id)
+uint64_t launch_cgroup_oom_kills(const struct launch_cgroup_host *h, const char *id)
 {
     struct adit_buf text;
     uint64_t kills = 0;

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Control groups. test_container runs the layout of the host it runs on with all its limits; here
+ * is what both layouts share, and joining and killing in cgroup v2 wherever the host has one
+ * mounted. */
+#include "broker/launcher/launch_cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/suite.h"
+
+#define PARENT "adit-cgroup-test"
+
+START_TEST(launch_cgroup_refuses_parents_that_are_no_plain_names)
+{
+    static const char *const bad[] = {"", "a/b", "/a", "..", ".a"};
+    struct launch_cgroup_host h;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_msg(launch_cgroup_open(&h, bad[i], NULL) == ADIT_ERR_BAD_INPUT, "'%s'", bad[i]);
+}
+END_TEST
+
+/* Return: a directory of cgroup v2 that can be written, or -1. */
+static int open_v2(void)
+{
+    static const char *const paths[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    struct statfs fs;
+    for (size_t i = 0; geteuid() == 0 && i < 2; i++)
+        if (statfs(paths[i], &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
+            return open(paths[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return -1;
+}
+
+START_TEST(launch_cgroup_v2_remove_kills_what_joined)
+{
+    struct launch_cgroup_host h = {.is_v2 = true, .hierarchy_cnt = 1, .parent = PARENT};
+    int ready[2], status;
+    char byte = 0;
+    h.fd[0] = open_v2();
+    if (h.fd[0] < 0) {
+        printf(
+            "SKIPPED launch_cgroup_v2_remove_kills_what_joined: needs root and a cgroup2 mount\n");
+        return;
+    }
+    ck_assert(mkdirat(h.fd[0], PARENT, 0755) == 0);
+    ck_assert(mkdirat(h.fd[0], PARENT "/a", 0755) == 0);
+    ck_assert(pipe(ready) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (launch_cgroup_join(&h, "a", NULL) || fork() < 0 || write(ready[1], &byte, 1) != 1)
+            _exit(1);
+        for (;;)
+            (void)pause();
+    }
+    /* Both, the one that joined and the one that it started. */
+    ck_assert(read(ready[0], &byte, 1) == 1 && read(ready[0], &byte, 1) == 1);
+    ck_assert_int_eq(launch_cgroup_remove(&h, "a", NULL), 0);
+    ck_assert(waitpid(pid, &status, 0) == pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    ck_assert(faccessat(h.fd[0], PARENT, F_OK, 0) != 0 && errno == ENOENT);
+    ck_assert_int_eq(launch_cgroup_remove(&h, "a", NULL), 0);
+    ck_assert_uint_eq(launch_cgroup_oom_kills(&h, "a"), 0);
+    launch_cgroup_close(&h);
+}
+END_TEST
+
+SUITE_MAIN("launch_cgroup", launch_cgroup_refuses_parents_that_are_no_plain_names,
+           launch_cgroup_v2_remove_kills_what_joined)
