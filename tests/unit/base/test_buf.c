@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The byte buffer: growth, its maximum, consumption, printing. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scope cleanup and handing over. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clocks and RFC 3339. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include <time.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration: sources, their order, syntax, refusals, printing. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include <fcntl.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hexadecimal and base64. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include "base/encode.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files and trees on a real file system, also with a full disk, mounts and an old kernel. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include <dirent.h>
 #include <errno.h>

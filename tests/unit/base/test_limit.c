@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The token bucket, with time passed in. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include "base/limit.h"
 

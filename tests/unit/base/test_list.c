@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The intrusive list. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include "base/list.h"
 

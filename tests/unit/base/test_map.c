@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The hash map, also against a plain array as a model. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Random bytes and identifiers. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include <string.h>
 

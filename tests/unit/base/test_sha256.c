@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SHA-256 (FIPS 180-4 examples) and HMAC-SHA256 (RFC 4231). */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include "base/encode.h"
 #include "base/sha256.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* passwd(5) and group(5), friendly and hostile. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UTF-8 from outside. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include "base/utf8.h"
 

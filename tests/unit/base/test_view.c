@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Borrowed bytes: comparing, cutting, numbers. */
-#include "suite.h"
+#include "tests/unit/suite.h"
 
 #include "base/view.h"
 

@@ -3,7 +3,7 @@
  */
 #include "broker/api/api_routes.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdlib.h>
 
 #include "broker/api/api.h"
@@ -97,16 +97,5 @@ START_TEST(api_routes_let_nobody_past_but_to_health)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("api_routes");
-    TCase *t = tcase_create("api_routes");
-    tcase_add_loop_test(t, api_routes_finds, 0, sizeof(rows) / sizeof(rows[0]));
-    tcase_add_test(t, api_routes_let_nobody_past_but_to_health);
-    suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("api_routes", TESTS(api_routes_let_nobody_past_but_to_health),
+                LOOPS({api_routes_finds, sizeof(rows) / sizeof(rows[0])}))

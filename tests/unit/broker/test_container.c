@@ -2,7 +2,7 @@
 /* Real containers through driver, client and launcher. Needs root, crun and a C compiler. */
 #include "broker/vmm/container.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -560,33 +560,23 @@ int main(void)
 {
     const char *what = missing();
     if (what) {
-        printf("SKIPPED test_container: needs %s\n", what);
-        return 0;
+        suite_skip("test_container", what);
+        return EXIT_SUCCESS;
     }
     adit_log_init("test_container", ADIT_LOG_ERROR, false);
     make_world();
-    Suite *suite = suite_create("container");
-    TCase *tests = tcase_create("container");
-    tcase_set_timeout(tests, 60);
-    tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_add_test(tests, container_root_is_nobody_on_the_host);
-    tcase_add_test(tests, container_has_only_the_loopback_device);
-    tcase_add_test(tests, container_allows_and_refuses_what_containers_usually_do);
-    tcase_add_test(tests, container_tells_how_it_ended);
-    tcase_add_test(tests, container_destroy_is_idempotent_and_takes_unknown_ones);
-    tcase_add_test(tests, container_runs_many_at_once);
-    tcase_add_test(tests, container_destroyed_while_it_is_created_is_gone);
-    tcase_add_test(tests, container_outlives_launcher_and_driver);
-    tcase_add_test(tests, container_outlives_the_broker);
-    tcase_add_test(tests, container_create_fails_clean_when_the_launcher_dies);
-    tcase_add_test(tests, container_says_so_when_there_is_no_launcher_any_more);
-    tcase_add_test(tests, container_refuses_hostile_templates_and_foreign_paths);
-    tcase_add_test(tests, container_refuses_a_directory_that_is_in_use);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    int status = suite_run(&(struct suite){
+        .name = "container",
+        .fixtures = {{setup, teardown}},
+        TESTS(container_root_is_nobody_on_the_host, container_has_only_the_loopback_device,
+              container_allows_and_refuses_what_containers_usually_do, container_tells_how_it_ended,
+              container_destroy_is_idempotent_and_takes_unknown_ones, container_runs_many_at_once,
+              container_destroyed_while_it_is_created_is_gone,
+              container_outlives_launcher_and_driver, container_outlives_the_broker,
+              container_create_fails_clean_when_the_launcher_dies,
+              container_says_so_when_there_is_no_launcher_any_more,
+              container_refuses_hostile_templates_and_foreign_paths,
+              container_refuses_a_directory_that_is_in_use)});
     shell("rm -rf %s", base_dir);
-    return failed ? 1 : 0;
+    return status;
 }

@@ -2,7 +2,7 @@
 /* Bodies of create, connect, timeout and refresh: what passes, and each refusal with its words. */
 #include "broker/api/create_request.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdlib.h>
 
 #include "rpc/status.h"
@@ -221,22 +221,12 @@ START_TEST(refresh_has_a_floor_and_a_ceiling)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("create_request");
-    TCase *t = tcase_create("create_request");
-    tcase_add_loop_test(t, create_request_refuses, 0, sizeof(refused) / sizeof(refused[0]));
-    tcase_add_test(t, create_request_takes_what_the_clients_send);
-    tcase_add_test(t, create_request_has_the_defaults_of_its_version);
-    tcase_add_test(t, create_request_v2_is_secure_whatever_is_said);
-    tcase_add_test(t, create_request_bounds_metadata_and_environment);
-    tcase_add_test(t, connect_requires_a_timeout_in_v1_only);
-    tcase_add_test(t, timeout_takes_zero_and_caps_at_the_maximum);
-    tcase_add_test(t, refresh_has_a_floor_and_a_ceiling);
-    suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("create_request",
+                TESTS(create_request_takes_what_the_clients_send,
+                      create_request_has_the_defaults_of_its_version,
+                      create_request_v2_is_secure_whatever_is_said,
+                      create_request_bounds_metadata_and_environment,
+                      connect_requires_a_timeout_in_v1_only,
+                      timeout_takes_zero_and_caps_at_the_maximum,
+                      refresh_has_a_floor_and_a_ceiling),
+                LOOPS({create_request_refuses, sizeof(refused) / sizeof(refused[0])}))

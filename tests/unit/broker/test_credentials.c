@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ids, keys and tokens: which spellings are taken, how long a key is remembered, what a seed gives.
  */
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -187,25 +187,11 @@ START_TEST(client_env_names_an_address_that_can_be_reached)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("credentials");
-    TCase *t = tcase_create("credentials");
-    tcase_add_loop_test(t, sandbox_id_takes_ids_and_old_forms_of_them, 0,
-                        sizeof(ids) / sizeof(ids[0]));
-    tcase_add_test(t, sandbox_id_is_made_as_it_is_taken);
-    tcase_add_loop_test(t, key_cache_refuses_what_is_no_key, 0,
-                        sizeof(bad_keys) / sizeof(bad_keys[0]));
-    tcase_add_test(t, key_cache_hashes_the_decoded_bytes);
-    tcase_add_test(t, key_cache_forgets_after_its_time);
-    tcase_add_test(t, key_cache_stays_bounded);
-    tcase_add_test(t, tokens_stay_the_same_over_restarts_and_differ_by_sandbox_and_use);
-    tcase_add_test(t, client_env_finds_its_key_again);
-    tcase_add_test(t, client_env_names_an_address_that_can_be_reached);
-    suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("credentials",
+                TESTS(sandbox_id_is_made_as_it_is_taken, key_cache_hashes_the_decoded_bytes,
+                      key_cache_forgets_after_its_time, key_cache_stays_bounded,
+                      tokens_stay_the_same_over_restarts_and_differ_by_sandbox_and_use,
+                      client_env_finds_its_key_again,
+                      client_env_names_an_address_that_can_be_reached),
+                LOOPS({sandbox_id_takes_ids_and_old_forms_of_them, sizeof(ids) / sizeof(ids[0])},
+                      {key_cache_refuses_what_is_no_key, sizeof(bad_keys) / sizeof(bad_keys[0])}))

@@ -2,7 +2,7 @@
 /* The data plane's own answers: the texts that clients compare, and no way to inject into them. */
 #include "broker/edge/edge_page.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdlib.h>
 
 static char *page_text(enum edge_page page, bool html, const struct edge_page_args *args)
@@ -134,20 +134,6 @@ START_TEST(edge_page_html_is_for_people_only)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("edge_page");
-    TCase *tc = tcase_create("edge_page");
-    SRunner *sr;
-
-    tcase_add_test(tc, edge_page_json_is_the_contracts);
-    tcase_add_test(tc, edge_page_html_has_what_people_and_tests_look_for);
-    tcase_add_test(tc, edge_page_escapes_client_text);
-    tcase_add_test(tc, edge_page_html_is_for_people_only);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+SUITE_MAIN("edge_page", edge_page_json_is_the_contracts,
+           edge_page_html_has_what_people_and_tests_look_for, edge_page_escapes_client_text,
+           edge_page_html_is_for_people_only)

@@ -3,7 +3,7 @@
  */
 #include "broker/edge/edge_target.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdlib.h>
 
 static const struct adit_view domain = ADIT_VIEW("adit.test");
@@ -127,21 +127,8 @@ START_TEST(edge_target_knows_envds_control_routes)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("edge_target");
-    TCase *tc = tcase_create("edge_target");
-    SRunner *sr;
-
-    tcase_add_loop_test(tc, edge_target_reads_each_spelling_one_way, 0,
-                        (int)(sizeof(rows) / sizeof(rows[0])));
-    tcase_add_test(tc, edge_target_refuses_an_id_longer_than_the_table_holds);
-    tcase_add_test(tc, edge_target_keeps_the_channel_ports_to_the_host);
-    tcase_add_test(tc, edge_target_knows_envds_control_routes);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+SUITE_MAIN_WITH("edge_target",
+                TESTS(edge_target_refuses_an_id_longer_than_the_table_holds,
+                      edge_target_keeps_the_channel_ports_to_the_host,
+                      edge_target_knows_envds_control_routes),
+                LOOPS({edge_target_reads_each_spelling_one_way, sizeof(rows) / sizeof(rows[0])}))

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 static struct launch_request good(uint32_t kind)
 {

@@ -2,7 +2,7 @@
 /* Filters, order and pages of the list endpoints. */
 #include "broker/api/list_query.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -233,23 +233,11 @@ START_TEST(list_query_keeps_an_unknown_template_as_one_that_matches_nothing)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("list_query");
-    TCase *t = tcase_create("list_query");
-    tcase_add_test(t, list_query_decodes_metadata_three_times);
-    tcase_add_loop_test(t, list_query_refuses, 0, sizeof(refused) / sizeof(refused[0]));
-    tcase_add_test(t, list_query_reads_states);
-    tcase_add_test(t, list_query_compares_starts_in_microseconds);
-    tcase_add_test(t, list_query_v1_knows_metadata_only);
-    tcase_add_test(t, list_query_pages_give_everything_once);
-    tcase_add_test(t, list_query_orders_newest_first_and_ties_by_id);
-    tcase_add_test(t, list_query_cursor_belongs_to_its_order);
-    tcase_add_test(t, list_query_keeps_an_unknown_template_as_one_that_matches_nothing);
-    suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("list_query",
+                TESTS(list_query_decodes_metadata_three_times, list_query_reads_states,
+                      list_query_compares_starts_in_microseconds, list_query_v1_knows_metadata_only,
+                      list_query_pages_give_everything_once,
+                      list_query_orders_newest_first_and_ties_by_id,
+                      list_query_cursor_belongs_to_its_order,
+                      list_query_keeps_an_unknown_template_as_one_that_matches_nothing),
+                LOOPS({list_query_refuses, sizeof(refused) / sizeof(refused[0])}))

@@ -8,7 +8,7 @@
  */
 #include "broker/node/node.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -726,33 +726,16 @@ START_TEST(node_ends_a_create_that_an_earlier_broker_did_not_finish)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("node");
-    TCase *t = tcase_create("node");
-    tcase_set_timeout(t, 30);
-    tcase_add_test(t, node_answers_a_create_when_all_is_in_place);
-    tcase_add_test(t, node_finds_a_sandbox_for_its_team_only);
-    tcase_add_test(t, node_kill_leaves_nothing_and_is_answered_when_it_is_done);
-    tcase_add_test(t, node_kill_works_without_the_scheduler);
-    tcase_add_test(t, node_tries_again_until_a_sandbox_is_destroyed);
-    tcase_add_test(t, node_undoes_a_create_whose_driver_fails);
-    tcase_add_test(t, node_undoes_a_create_whose_envd_refuses);
-    tcase_add_test(t, node_gives_up_on_an_envd_that_is_never_ready);
-    tcase_add_test(t, node_refuses_more_than_fits);
-    tcase_add_test(t, node_refuses_an_id_twice);
-    tcase_add_test(t, node_ends_a_sandbox_at_its_time);
-    tcase_add_test(t, node_moves_the_end_and_puts_it_on_record);
-    tcase_add_test(t, node_cleans_up_after_a_sandbox_that_ended_by_itself);
-    tcase_add_test(t, node_takes_running_sandboxes_up_again);
-    tcase_add_test(t, node_ends_what_expired_while_no_broker_ran);
-    tcase_add_test(t, node_ends_what_died_while_no_broker_ran);
-    tcase_add_test(t, node_removes_half_made_sandboxes_and_leaves_torn_records_alone);
-    tcase_add_test(t, node_ends_a_create_that_an_earlier_broker_did_not_finish);
-    suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN("node", node_answers_a_create_when_all_is_in_place,
+           node_finds_a_sandbox_for_its_team_only,
+           node_kill_leaves_nothing_and_is_answered_when_it_is_done,
+           node_kill_works_without_the_scheduler, node_tries_again_until_a_sandbox_is_destroyed,
+           node_undoes_a_create_whose_driver_fails, node_undoes_a_create_whose_envd_refuses,
+           node_gives_up_on_an_envd_that_is_never_ready, node_refuses_more_than_fits,
+           node_refuses_an_id_twice, node_ends_a_sandbox_at_its_time,
+           node_moves_the_end_and_puts_it_on_record,
+           node_cleans_up_after_a_sandbox_that_ended_by_itself,
+           node_takes_running_sandboxes_up_again, node_ends_what_expired_while_no_broker_ran,
+           node_ends_what_died_while_no_broker_ran,
+           node_removes_half_made_sandboxes_and_leaves_torn_records_alone,
+           node_ends_a_create_that_an_earlier_broker_did_not_finish)

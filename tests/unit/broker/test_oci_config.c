@@ -3,7 +3,7 @@
 
 #include <jansson.h>
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 static json_t *config(void)
 {

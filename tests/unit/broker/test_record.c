@@ -2,7 +2,7 @@
 /* Sandbox records: what is written is read again, and nothing torn or odd is taken. */
 #include "broker/node/record.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdlib.h>
 
 static void fill(struct record *r)
@@ -170,21 +170,8 @@ START_TEST(jtext_bounds_depth_and_form)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("record");
-    TCase *t = tcase_create("record");
-    tcase_add_test(t, record_survives_a_round_trip);
-    tcase_add_test(t, record_refuses_every_torn_text);
-    tcase_add_loop_test(t, record_refuses_a_missing_member, 0,
-                        sizeof(required) / sizeof(required[0]));
-    tcase_add_loop_test(t, record_refuses_an_odd_member, 0, sizeof(bad) / sizeof(bad[0]));
-    tcase_add_test(t, record_skips_what_a_later_version_added);
-    tcase_add_test(t, jtext_bounds_depth_and_form);
-    suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("record",
+                TESTS(record_survives_a_round_trip, record_refuses_every_torn_text,
+                      record_skips_what_a_later_version_added, jtext_bounds_depth_and_form),
+                LOOPS({record_refuses_a_missing_member, sizeof(required) / sizeof(required[0])},
+                      {record_refuses_an_odd_member, sizeof(bad) / sizeof(bad[0])}))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/launcher/runtime_version.h"
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 START_TEST(runtime_version_knows_which_crun_is_safe)
 {

@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 #define ID "\"template_id\":\"abcdefghij0123456789\""
 #define BUILD "\"build_id\":\"8f14e45f-ceea-467f-ab2b-0123456789ab\""

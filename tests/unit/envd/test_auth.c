@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "envd/auth.h"
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 #define TOKEN "secret-token"
 

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "envd/process/spawn.h"
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 static char mount_dir[64], own[128];
 
@@ -121,22 +121,7 @@ START_TEST(cgroup_missing_gives_no_groups_and_no_error)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *const tests[] = {
-        cgroup_children_are_born_in_their_group,
-        cgroup_set_can_be_made_again_over_an_old_one,
-        cgroup_missing_gives_no_groups_and_no_error,
-    };
-    Suite *suite = suite_create("cgroup");
-    TCase *tcase = tcase_create("cgroup");
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++)
-        tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("cgroup", .fixtures = {{setup, teardown}},
+                TESTS(cgroup_children_are_born_in_their_group,
+                      cgroup_set_can_be_made_again_over_an_old_one,
+                      cgroup_missing_gives_no_groups_and_no_error))

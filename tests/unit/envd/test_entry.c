@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* EntryInfo: permissions texts, symlinks, metadata, odd names. */
+#include "tests/unit/suite.h"
 #include "scratch.h"
 
 #include <sys/sysmacros.h>
@@ -139,22 +140,8 @@ START_TEST(entry_missing_says_so_in_the_clients_words)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/entry");
-    TCase *tc = tcase_create("entry");
-    tcase_add_checked_fixture(tc, scratch_setup, scratch_teardown);
-    tcase_add_test(tc, entry_permissions_texts);
-    tcase_add_test(tc, entry_of_a_file);
-    tcase_add_test(tc, entry_of_a_symlink_shows_its_end);
-    tcase_add_test(tc, entry_of_special_files_has_no_type);
-    tcase_add_test(tc, entry_shows_metadata_that_is_text);
-    tcase_add_test(tc, entry_name_that_is_no_text_is_made_one);
-    tcase_add_test(tc, entry_missing_says_so_in_the_clients_words);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN_WITH("entry", .fixtures = {{scratch_setup, scratch_teardown}},
+                TESTS(entry_permissions_texts, entry_of_a_file, entry_of_a_symlink_shows_its_end,
+                      entry_of_special_files_has_no_type, entry_shows_metadata_that_is_text,
+                      entry_name_that_is_no_text_is_made_one,
+                      entry_missing_says_so_in_the_clients_words))

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 static int set(struct env_block *b, const char *name, const char *value)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Users of requests: files of the guest, Basic header. */
+#include "tests/unit/suite.h"
 #include "scratch.h"
 
 #include "base/encode.h"
@@ -141,23 +142,9 @@ START_TEST(user_basic_header_of_any_length_is_bounded)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/envd_user");
-    TCase *tc = tcase_create("user");
-    tcase_add_checked_fixture(tc, scratch_setup, scratch_teardown);
-    tcase_add_checked_fixture(tc, setup_envd, NULL);
-    tcase_add_test(tc, user_is_found_in_the_guests_files_and_defaults);
-    tcase_add_test(tc, user_change_of_the_files_is_seen);
-    tcase_add_test(tc, user_unknown_is_refused_by_name);
-    tcase_add_test(tc, user_root_exists_on_an_empty_root_file_system);
-    tcase_add_test(tc, user_fifo_in_place_of_passwd_does_not_block);
-    tcase_add_test(tc, user_basic_header_table);
-    tcase_add_test(tc, user_basic_header_of_any_length_is_bounded);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN_WITH("envd_user", .fixtures = {{scratch_setup, scratch_teardown}, {setup_envd, NULL}},
+                TESTS(user_is_found_in_the_guests_files_and_defaults,
+                      user_change_of_the_files_is_seen, user_unknown_is_refused_by_name,
+                      user_root_exists_on_an_empty_root_file_system,
+                      user_fifo_in_place_of_passwd_does_not_block, user_basic_header_table,
+                      user_basic_header_of_any_length_is_bounded))

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 static void check(int wait_status, int code, bool exited, const char *text)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /files of a live envd: statuses, ranges, large bodies both ways, clients that leave. */
+#include "tests/unit/suite.h"
 #include "live_envd.h"
 #include "scratch.h"
 
@@ -481,33 +482,15 @@ START_TEST(files_of_a_secured_sandbox)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/files");
-    TCase *tc = tcase_create("files");
-    tcase_add_checked_fixture(tc, scratch_setup, scratch_teardown);
-    tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_set_timeout(tc, 60);
-    tcase_add_test(tc, files_round_trip_with_all_headers);
-    tcase_add_test(tc, files_download_refusals);
-    tcase_add_test(tc, files_of_procfs_are_read_to_their_end);
-    tcase_add_test(tc, files_gzip_only_when_identity_is_refused);
-    tcase_add_test(tc, files_large_bodies_both_ways);
-    tcase_add_test(tc, files_chunked_upload_is_taken);
-    tcase_add_test(tc, files_upload_whose_client_leaves_changes_nothing);
-    tcase_add_test(tc, files_killed_envd_leaves_no_half_upload);
-    tcase_add_test(tc, files_killed_envd_leaves_new_files_whole_or_absent);
-    tcase_add_test(tc, files_download_whose_client_leaves_frees_everything);
-    tcase_add_test(tc, files_that_shrink_while_they_are_sent_break_the_connection);
-    tcase_add_test(tc, files_slow_readers_cost_bounded_memory);
-    tcase_add_test(tc, files_full_disk_is_507_and_leaves_the_old_file);
-    tcase_add_test(tc, files_compose_joins_and_removes_the_sources);
-    tcase_add_test(tc, files_compose_refusals_change_nothing);
-    tcase_add_test(tc, files_of_a_secured_sandbox);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN_WITH(
+    "files", .fixtures = {{scratch_setup, scratch_teardown}, {setup, teardown}},
+    TESTS(files_round_trip_with_all_headers, files_download_refusals,
+          files_of_procfs_are_read_to_their_end, files_gzip_only_when_identity_is_refused,
+          files_large_bodies_both_ways, files_chunked_upload_is_taken,
+          files_upload_whose_client_leaves_changes_nothing, files_killed_envd_leaves_no_half_upload,
+          files_killed_envd_leaves_new_files_whole_or_absent,
+          files_download_whose_client_leaves_frees_everything,
+          files_that_shrink_while_they_are_sent_break_the_connection,
+          files_slow_readers_cost_bounded_memory, files_full_disk_is_507_and_leaves_the_old_file,
+          files_compose_joins_and_removes_the_sources, files_compose_refusals_change_nothing,
+          files_of_a_secured_sandbox))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who may use /files: token, signature, expiry. */
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -154,20 +154,8 @@ START_TEST(files_auth_expiry_comes_after_the_signature)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/files_auth");
-    TCase *tc = tcase_create("files_auth");
-    tcase_add_checked_fixture(tc, setup, NULL);
-    tcase_add_test(tc, files_auth_signature_is_the_published_vector);
-    tcase_add_test(tc, files_auth_open_sandbox_asks_for_nothing);
-    tcase_add_test(tc, files_auth_header);
-    tcase_add_test(tc, files_auth_signature_is_good_for_its_own_request_only);
-    tcase_add_test(tc, files_auth_expiry_comes_after_the_signature);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN_WITH("files_auth", .fixtures = {{setup, NULL}},
+                TESTS(files_auth_signature_is_the_published_vector,
+                      files_auth_open_sandbox_asks_for_nothing, files_auth_header,
+                      files_auth_signature_is_good_for_its_own_request_only,
+                      files_auth_expiry_comes_after_the_signature))

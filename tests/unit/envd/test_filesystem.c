@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The service filesystem.Filesystem of a live envd, in JSON as clients speak it. */
+#include "tests/unit/suite.h"
 #include "live_envd.h"
 #include "scratch.h"
 
@@ -181,25 +182,8 @@ START_TEST(filesystem_client_that_leaves_harms_nobody)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/filesystem");
-    TCase *tc = tcase_create("filesystem");
-    tcase_add_checked_fixture(tc, scratch_setup, scratch_teardown);
-    tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_set_timeout(tc, 60);
-    tcase_add_test(tc, filesystem_stat);
-    tcase_add_test(tc, filesystem_make_dir);
-    tcase_add_test(tc, filesystem_move);
-    tcase_add_test(tc, filesystem_list_and_remove);
-    tcase_add_test(tc, filesystem_unknown_user_is_unauthenticated);
-    tcase_add_test(tc, filesystem_old_clients_get_old_fields_only);
-    tcase_add_test(tc, filesystem_watching_fails_loudly);
-    tcase_add_test(tc, filesystem_client_that_leaves_harms_nobody);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN_WITH("filesystem", .fixtures = {{scratch_setup, scratch_teardown}, {setup, teardown}},
+                TESTS(filesystem_stat, filesystem_make_dir, filesystem_move,
+                      filesystem_list_and_remove, filesystem_unknown_user_is_unauthenticated,
+                      filesystem_old_clients_get_old_fields_only, filesystem_watching_fails_loudly,
+                      filesystem_client_that_leaves_harms_nobody))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ranges, conditions, codings and headers of downloads, as tables. */
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -173,19 +173,6 @@ START_TEST(negotiate_type_by_name_then_content)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/negotiate");
-    TCase *tc = tcase_create("negotiate");
-    tcase_add_test(tc, negotiate_ranges_and_conditions);
-    tcase_add_test(tc, negotiate_prefers_identity_and_knows_when_it_may_not);
-    tcase_add_test(tc, negotiate_dates_in_three_forms);
-    tcase_add_test(tc, negotiate_disposition_fits_the_bytes_of_the_name);
-    tcase_add_test(tc, negotiate_type_by_name_then_content);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN("negotiate", negotiate_ranges_and_conditions,
+           negotiate_prefers_identity_and_knows_when_it_may_not, negotiate_dates_in_three_forms,
+           negotiate_disposition_fits_the_bytes_of_the_name, negotiate_type_by_name_then_content)

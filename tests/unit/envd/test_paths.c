@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The path rules: the contract's section 2.4 as tables. */
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdlib.h>
 
 #include "envd/envd.h"
@@ -109,19 +109,6 @@ START_TEST(paths_clean_keeps_leading_dots_of_relative_paths)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/paths");
-    TCase *tc = tcase_create("paths");
-    tcase_add_test(tc, paths_follow_the_rules_of_the_contract);
-    tcase_add_test(tc, paths_refuse_another_users_home);
-    tcase_add_test(tc, paths_refuse_nul_and_overlong);
-    tcase_add_test(tc, paths_split_into_directory_and_name);
-    tcase_add_test(tc, paths_clean_keeps_leading_dots_of_relative_paths);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN("paths", paths_follow_the_rules_of_the_contract, paths_refuse_another_users_home,
+           paths_refuse_nul_and_overlong, paths_split_into_directory_and_name,
+           paths_clean_keeps_leading_dots_of_relative_paths)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files appear whole or not at all; watchers see what the contract says; no trace is left. */
+#include "tests/unit/suite.h"
 #include "scratch.h"
 
 #include <errno.h>
@@ -411,36 +412,17 @@ START_TEST(place_replaces_the_whole_metadata_set)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/place");
-    TCase *tc = tcase_create("place");
-    tcase_add_checked_fixture(tc, scratch_setup, scratch_teardown);
-    tcase_set_timeout(tc, 30);
-    tcase_add_test(tc, place_new_file_gives_exactly_three_events);
-    tcase_add_test(tc, place_new_empty_file_gives_no_write_event);
-    tcase_add_test(tc, place_small_over_existing_gives_chmod_and_two_writes);
-    tcase_add_test(tc, place_large_over_existing_appears_by_one_rename);
-    tcase_add_test(tc, place_events_on_a_mount_of_its_own_name_the_file);
-    tcase_add_test(tc, place_sizes_around_every_limit_arrive_whole);
-    tcase_add_test(tc, place_sets_owner_and_mode);
-    tcase_add_test(tc, place_keeps_mode_and_inode_of_an_existing_file);
-    tcase_add_test(tc, place_follows_symlinks_also_dangling_ones);
-    tcase_add_test(tc, place_refuses_what_is_no_file);
-    tcase_add_test(tc, place_without_commit_leaves_no_trace);
-    tcase_add_test(tc, place_survives_a_directory_that_goes_away);
-    tcase_add_test(tc, place_last_of_two_writers_wins_whole);
-    tcase_add_test(tc, place_spilled_small_content_still_replaces_in_place);
-    tcase_add_test(tc, place_copies_into_a_mount_point);
-    tcase_add_test(tc, place_syncs_when_asked);
-    tcase_add_test(tc, place_clean_removes_what_a_killed_envd_left);
-    tcase_add_test(tc, place_full_disk_leaves_old_and_new_as_they_were);
-    tcase_add_test(tc, place_no_inodes_is_named);
-    tcase_add_test(tc, place_replaces_the_whole_metadata_set);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN_WITH(
+    "place", .fixtures = {{scratch_setup, scratch_teardown}},
+    TESTS(place_new_file_gives_exactly_three_events, place_new_empty_file_gives_no_write_event,
+          place_small_over_existing_gives_chmod_and_two_writes,
+          place_large_over_existing_appears_by_one_rename,
+          place_events_on_a_mount_of_its_own_name_the_file,
+          place_sizes_around_every_limit_arrive_whole, place_sets_owner_and_mode,
+          place_keeps_mode_and_inode_of_an_existing_file, place_follows_symlinks_also_dangling_ones,
+          place_refuses_what_is_no_file, place_without_commit_leaves_no_trace,
+          place_survives_a_directory_that_goes_away, place_last_of_two_writers_wins_whole,
+          place_spilled_small_content_still_replaces_in_place, place_copies_into_a_mount_point,
+          place_syncs_when_asked, place_clean_removes_what_a_killed_envd_left,
+          place_full_disk_leaves_old_and_new_as_they_were, place_no_inodes_is_named,
+          place_replaces_the_whole_metadata_set))

@@ -12,7 +12,7 @@
 
 #include <seccomp.h>
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 /* What a child said, and how it ended. */
 struct outcome {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /init documents and what they change. */
+#include "tests/unit/suite.h"
 #include "scratch.h"
 
 #include "base/clock.h"
@@ -186,24 +187,10 @@ START_TEST(state_metrics_are_figures_of_this_machine)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/state");
-    TCase *tc = tcase_create("state");
-    tcase_add_checked_fixture(tc, scratch_setup, scratch_teardown);
-    tcase_add_checked_fixture(tc, setup_envd, teardown_envd);
-    tcase_add_test(tc, state_begins_open_as_root_and_marked);
-    tcase_add_test(tc, state_replaces_variables_but_not_its_own);
-    tcase_add_test(tc, state_takes_identity_and_defaults);
-    tcase_add_test(tc, state_token_once_set_must_be_shown);
-    tcase_add_test(tc, state_old_documents_change_nothing);
-    tcase_add_test(tc, state_refuses_bad_documents_whole);
-    tcase_add_test(tc, state_bounds_the_variables);
-    tcase_add_test(tc, state_metrics_are_figures_of_this_machine);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN_WITH("state",
+                .fixtures = {{scratch_setup, scratch_teardown}, {setup_envd, teardown_envd}},
+                TESTS(state_begins_open_as_root_and_marked,
+                      state_replaces_variables_but_not_its_own, state_takes_identity_and_defaults,
+                      state_token_once_set_must_be_shown, state_old_documents_change_nothing,
+                      state_refuses_bad_documents_whole, state_bounds_the_variables,
+                      state_metrics_are_figures_of_this_machine))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Directory trees: made, listed, removed. */
+#include "tests/unit/suite.h"
 #include "scratch.h"
 
 #include "envd/filesystem/tree.h"
@@ -150,23 +151,9 @@ START_TEST(tree_removes_links_not_what_they_lead_to)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/tree");
-    TCase *tc = tcase_create("tree");
-    tcase_add_checked_fixture(tc, scratch_setup, scratch_teardown);
-    tcase_set_timeout(tc, 60);
-    tcase_add_test(tc, tree_lists_in_order_to_the_depth);
-    tcase_add_test(tc, tree_follows_a_symlink_at_the_root_only);
-    tcase_add_test(tc, tree_refuses_what_it_cannot_list);
-    tcase_add_test(tc, tree_list_is_bounded);
-    tcase_add_test(tc, tree_lists_and_removes_any_depth);
-    tcase_add_test(tc, tree_makes_directories_that_belong_to_the_user);
-    tcase_add_test(tc, tree_removes_links_not_what_they_lead_to);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN_WITH("tree", .fixtures = {{scratch_setup, scratch_teardown}},
+                TESTS(tree_lists_in_order_to_the_depth, tree_follows_a_symlink_at_the_root_only,
+                      tree_refuses_what_it_cannot_list, tree_list_is_bounded,
+                      tree_lists_and_removes_any_depth,
+                      tree_makes_directories_that_belong_to_the_user,
+                      tree_removes_links_not_what_they_lead_to))

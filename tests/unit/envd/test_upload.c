@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bodies of POST /files: every way to cut them, break them off and get them wrong. */
+#include "tests/unit/suite.h"
 #include "scratch.h"
 
 #include "envd/filesystem/upload.h"
@@ -364,29 +365,13 @@ START_TEST(upload_full_disk_leaves_the_directory_as_it_was)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("envd/upload");
-    TCase *tc = tcase_create("upload");
-    tcase_add_checked_fixture(tc, scratch_setup, scratch_teardown);
-    tcase_set_timeout(tc, 30);
-    tcase_add_test(tc, upload_raw_body_in_any_pieces);
-    tcase_add_test(tc, upload_form_cut_at_every_byte);
-    tcase_add_test(tc, upload_form_path_of_the_query_wins_and_needs_no_filename);
-    tcase_add_test(tc, upload_form_without_files_answers_an_empty_list);
-    tcase_add_test(tc, upload_broken_off_at_every_byte_changes_nothing);
-    tcase_add_test(tc, upload_gzip_body_with_a_wrong_trailer_changes_nothing);
-    tcase_add_test(tc, upload_gzip_bodies_are_decoded);
-    tcase_add_test(tc, upload_same_path_twice_keeps_the_first);
-    tcase_add_test(tc, upload_many_files_hold_bounded_memory);
-    tcase_add_test(tc, upload_answers_metadata_only_when_there_is_some);
-    tcase_add_test(tc, upload_refusals);
-    tcase_add_test(tc, upload_metadata_refusals);
-    tcase_add_test(tc, upload_full_disk_leaves_the_directory_as_it_was);
-    suite_add_tcase(s, tc);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
-}
+SUITE_MAIN_WITH("upload", .fixtures = {{scratch_setup, scratch_teardown}},
+                TESTS(upload_raw_body_in_any_pieces, upload_form_cut_at_every_byte,
+                      upload_form_path_of_the_query_wins_and_needs_no_filename,
+                      upload_form_without_files_answers_an_empty_list,
+                      upload_broken_off_at_every_byte_changes_nothing,
+                      upload_gzip_body_with_a_wrong_trailer_changes_nothing,
+                      upload_gzip_bodies_are_decoded, upload_same_path_twice_keeps_the_first,
+                      upload_many_files_hold_bounded_memory,
+                      upload_answers_metadata_only_when_there_is_some, upload_refusals,
+                      upload_metadata_refusals, upload_full_disk_leaves_the_directory_as_it_was))

@@ -2,7 +2,7 @@
 /* The lines of the channel handshake and of the tunnel. */
 #include "net/channel.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 
 static struct adit_view str(const char *s)
 {
@@ -151,23 +151,10 @@ START_TEST(channel_formats_what_it_parses)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("channel");
-    TCase *c = tcase_create("lines");
-    tcase_add_test(c, channel_line_ends_at_newline_and_leaves_the_rest);
-    tcase_add_test(c, channel_line_is_gathered_byte_by_byte);
-    tcase_add_test(c, channel_line_is_bounded);
-    tcase_add_loop_test(c, channel_line_refuses_unprintable_bytes, 0, 256);
-    tcase_add_test(c, channel_takes_one_spelling_of_connect);
-    tcase_add_test(c, channel_takes_ok_with_a_number);
-    tcase_add_test(c, channel_takes_one_spelling_of_tcp);
-    tcase_add_test(c, channel_tells_tunnel_answers_apart);
-    tcase_add_test(c, channel_formats_what_it_parses);
-    suite_add_tcase(s, c);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? 0 : 1;
-}
+SUITE_MAIN_WITH("channel",
+                TESTS(channel_line_ends_at_newline_and_leaves_the_rest,
+                      channel_line_is_gathered_byte_by_byte, channel_line_is_bounded,
+                      channel_takes_one_spelling_of_connect, channel_takes_ok_with_a_number,
+                      channel_takes_one_spelling_of_tcp, channel_tells_tunnel_answers_apart,
+                      channel_formats_what_it_parses),
+                LOOPS({channel_line_refuses_unprintable_bytes, 256}))

@@ -2,7 +2,7 @@
 /* gzip coding: round trips in any pieces, and bodies that are refused. */
 #include "net/gzip.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdlib.h>
 #include <zlib.h>
 
@@ -161,21 +161,8 @@ START_TEST(gzip_refuses_a_bomb)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("gzip");
-    TCase *c = tcase_create("coding");
-    tcase_add_checked_fixture(c, setup, teardown);
-    tcase_add_test(c, gzip_decodes_what_it_encodes);
-    tcase_add_test(c, gzip_does_not_care_how_a_stream_is_cut);
-    tcase_add_test(c, gzip_refuses_every_truncation);
-    tcase_add_test(c, gzip_refuses_corruption_and_what_is_behind_the_end);
-    tcase_add_test(c, gzip_bounds_the_output);
-    tcase_add_test(c, gzip_refuses_a_bomb);
-    suite_add_tcase(s, c);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? 0 : 1;
-}
+SUITE_MAIN_WITH("gzip", .fixtures = {{setup, teardown}},
+                TESTS(gzip_decodes_what_it_encodes, gzip_does_not_care_how_a_stream_is_cut,
+                      gzip_refuses_every_truncation,
+                      gzip_refuses_corruption_and_what_is_behind_the_end, gzip_bounds_the_output,
+                      gzip_refuses_a_bomb))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Client calls against a guest that the test plays itself, byte for byte; dialling included. */
+#include "tests/unit/suite.h"
 #include "net_fixture.h"
 
 #include <malloc.h>
@@ -1094,55 +1095,35 @@ START_TEST(http_client_ten_thousand_calls_do_not_grow)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("http_client");
-    TCase *tc = tcase_create("http_client");
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_test(tc, http_client_calls_and_keeps_the_connection);
-    tcase_add_test(tc, http_client_opens_a_connection_for_each_call_at_once);
-    tcase_add_test(tc, http_client_refuses_calls_beyond_the_maximum);
-    tcase_add_test(tc, http_client_reads_a_reply_byte_by_byte);
-    tcase_add_test(tc, http_client_reads_chunks_and_bodies_until_close);
-    tcase_add_test(tc, http_client_knows_that_head_and_304_have_no_body);
-    tcase_add_test(tc, http_client_swallows_interim_replies_up_to_a_maximum);
-    tcase_add_test(tc, http_client_does_not_keep_a_connection_the_peer_wants_closed);
-    tcase_add_test(tc, http_client_closes_idle_connections_by_age_and_number);
-    tcase_add_test(tc, http_client_starts_the_next_call_inside_on_end);
-    tcase_add_test(tc, http_client_sends_bodies_of_length_and_chunks);
-    tcase_add_test(tc, http_client_sends_a_head_whose_body_is_late);
-    tcase_add_test(tc, http_client_bounds_the_body_before_the_connection_stands);
-    tcase_add_test(tc, http_client_tells_a_slow_peer_by_congestion_and_drain);
-    tcase_add_test(tc, http_client_takes_a_reply_before_the_requests_end_and_closes);
-    tcase_add_test(tc, http_client_reads_the_reply_of_a_peer_that_stopped_reading);
-    tcase_add_test(tc, http_client_fails_a_broken_reply);
-    tcase_add_test(tc, http_client_fails_an_upgrade_nobody_asked_for);
-    tcase_add_test(tc, http_client_fails_bytes_behind_the_reply);
-    tcase_add_test(tc, http_client_closes_an_idle_connection_that_talks);
-    tcase_add_test(tc, http_client_tells_a_reply_that_breaks_off);
-    tcase_add_test(tc, http_client_drops_a_kept_connection_that_the_peer_closes);
-    tcase_add_test(tc, http_client_retries_once_when_a_kept_connection_is_dead);
-    tcase_add_test(tc, http_client_retries_when_the_kept_connection_dies_after_the_request);
-    tcase_add_test(tc, http_client_never_repeats_what_may_have_been_done);
-    tcase_add_test(tc, http_client_does_not_retry_after_the_first_byte);
-    tcase_add_test(tc, http_client_pause_bounds_what_is_read);
-    tcase_add_test(tc, http_client_holds_chunks_and_the_end_while_paused);
-    tcase_add_test(tc, http_client_cancel_closes_and_says_nothing_more);
-    tcase_add_test(tc, http_client_pool_close_fails_running_calls_at_once);
-    tcase_add_test(tc, http_client_upgrades_and_half_closes_both_ways);
-    tcase_add_test(tc, http_client_takes_a_plain_answer_to_an_upgrade);
-    tcase_add_test(tc, http_client_shakes_hands_on_a_channel);
-    tcase_add_test(tc, http_client_asks_the_tunnel_for_a_port);
-    tcase_add_test(tc, http_client_fails_a_wrong_handshake);
-    tcase_add_test(tc, http_client_tells_a_guest_that_closes_in_the_handshake);
-    tcase_add_test(tc, http_client_times_the_handshake_as_a_whole);
-    tcase_add_test(tc, http_client_tells_that_nothing_listens);
-    tcase_add_test(tc, http_client_waits_for_a_listener_whose_backlog_is_full);
-    tcase_add_test(tc, http_client_dials_tcp_and_tells_refusal);
-    tcase_add_test(tc, http_client_shakes_hands_after_a_connect_that_took_time);
-    tcase_add_test(tc, http_client_refuses_an_address_that_is_none);
-    tcase_add_test(tc, http_client_ten_thousand_calls_do_not_grow);
-    suite_add_tcase(suite, tc);
-    return run_suite(suite);
-}
+SUITE_MAIN(
+    "http_client", http_client_calls_and_keeps_the_connection,
+    http_client_opens_a_connection_for_each_call_at_once,
+    http_client_refuses_calls_beyond_the_maximum, http_client_reads_a_reply_byte_by_byte,
+    http_client_reads_chunks_and_bodies_until_close,
+    http_client_knows_that_head_and_304_have_no_body,
+    http_client_swallows_interim_replies_up_to_a_maximum,
+    http_client_does_not_keep_a_connection_the_peer_wants_closed,
+    http_client_closes_idle_connections_by_age_and_number,
+    http_client_starts_the_next_call_inside_on_end, http_client_sends_bodies_of_length_and_chunks,
+    http_client_sends_a_head_whose_body_is_late,
+    http_client_bounds_the_body_before_the_connection_stands,
+    http_client_tells_a_slow_peer_by_congestion_and_drain,
+    http_client_takes_a_reply_before_the_requests_end_and_closes,
+    http_client_reads_the_reply_of_a_peer_that_stopped_reading, http_client_fails_a_broken_reply,
+    http_client_fails_an_upgrade_nobody_asked_for, http_client_fails_bytes_behind_the_reply,
+    http_client_closes_an_idle_connection_that_talks, http_client_tells_a_reply_that_breaks_off,
+    http_client_drops_a_kept_connection_that_the_peer_closes,
+    http_client_retries_once_when_a_kept_connection_is_dead,
+    http_client_retries_when_the_kept_connection_dies_after_the_request,
+    http_client_never_repeats_what_may_have_been_done,
+    http_client_does_not_retry_after_the_first_byte, http_client_pause_bounds_what_is_read,
+    http_client_holds_chunks_and_the_end_while_paused,
+    http_client_cancel_closes_and_says_nothing_more,
+    http_client_pool_close_fails_running_calls_at_once,
+    http_client_upgrades_and_half_closes_both_ways, http_client_takes_a_plain_answer_to_an_upgrade,
+    http_client_shakes_hands_on_a_channel, http_client_asks_the_tunnel_for_a_port,
+    http_client_fails_a_wrong_handshake, http_client_tells_a_guest_that_closes_in_the_handshake,
+    http_client_times_the_handshake_as_a_whole, http_client_tells_that_nothing_listens,
+    http_client_waits_for_a_listener_whose_backlog_is_full, http_client_dials_tcp_and_tells_refusal,
+    http_client_shakes_hands_after_a_connect_that_took_time,
+    http_client_refuses_an_address_that_is_none, http_client_ten_thousand_calls_do_not_grow)

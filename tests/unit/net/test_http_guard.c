@@ -2,7 +2,7 @@
 /* The raw head check. Whole messages are judged in test_http_msg.c. */
 #include "net/http_guard.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdlib.h>
 
 static int feed(enum http_kind kind, struct adit_view bytes, size_t *head_len)
@@ -97,20 +97,9 @@ START_TEST(http_guard_knows_token_characters)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("http_guard");
-    TCase *c = tcase_create("heads");
-    tcase_add_test(c, http_guard_finds_the_end_of_a_head);
-    tcase_add_test(c, http_guard_remembers_how_far_it_came);
-    tcase_add_test(c, http_guard_takes_fields_alone);
-    tcase_add_test(c, http_guard_does_not_take_a_reply_for_a_request);
-    tcase_add_loop_test(c, http_guard_sees_control_characters_anywhere, 0, 256);
-    tcase_add_loop_test(c, http_guard_knows_token_characters, 0, 256);
-    suite_add_tcase(s, c);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? 0 : 1;
-}
+SUITE_MAIN_WITH("http_guard",
+                TESTS(http_guard_finds_the_end_of_a_head, http_guard_remembers_how_far_it_came,
+                      http_guard_takes_fields_alone,
+                      http_guard_does_not_take_a_reply_for_a_request),
+                LOOPS({http_guard_sees_control_characters_anywhere, 256},
+                      {http_guard_knows_token_characters, 256}))

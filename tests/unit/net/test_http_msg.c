@@ -5,7 +5,7 @@
 #include "tests/fuzz/http_transcript.h"
 #include "tests/unit/net/http_vectors.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 _Static_assert(COUNT(http_request_vectors) == 49, "the plan has 49 request vectors");
@@ -306,40 +306,13 @@ START_TEST(http_msg_tells_what_a_request_wants)
 }
 END_TEST
 
-static Suite *suite(void)
-{
-    Suite *s = suite_create("http_msg");
-    TCase *vectors = tcase_create("vectors");
-    tcase_add_loop_test(vectors, http_msg_judges_request_vectors, 0,
-                        (int)COUNT(http_request_vectors));
-    tcase_add_loop_test(vectors, http_msg_judges_more_requests, 0, (int)COUNT(http_request_more));
-    tcase_add_loop_test(vectors, http_msg_judges_reply_vectors, 0,
-                        (int)COUNT(http_response_vectors));
-    suite_add_tcase(s, vectors);
-    TCase *requests = tcase_create("requests");
-    tcase_add_checked_fixture(requests, setup_request, teardown);
-    tcase_add_test(requests, http_msg_splits_a_head);
-    tcase_add_test(requests, http_msg_is_idle_only_between_messages);
-    tcase_add_test(requests, http_msg_eof_is_an_error_only_inside_a_message);
-    tcase_add_test(requests, http_msg_error_is_final);
-    tcase_add_test(requests, http_msg_bounds_headers);
-    tcase_add_test(requests, http_msg_bounds_lines);
-    tcase_add_test(requests, http_msg_bounds_the_head);
-    tcase_add_test(requests, http_msg_bounds_connection_lists);
-    tcase_add_test(requests, http_msg_bounds_chunk_framing);
-    tcase_add_test(requests, http_msg_bounds_trailers);
-    tcase_add_test(requests, http_msg_knows_hop_headers);
-    tcase_add_test(requests, http_msg_frames_replies_by_request);
-    tcase_add_test(requests, http_msg_tells_what_a_request_wants);
-    suite_add_tcase(s, requests);
-    return s;
-}
-
-int main(void)
-{
-    SRunner *sr = srunner_create(suite());
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? 0 : 1;
-}
+SUITE_MAIN_WITH("http_msg", .fixtures = {{setup_request, teardown}},
+                TESTS(http_msg_splits_a_head, http_msg_is_idle_only_between_messages,
+                      http_msg_eof_is_an_error_only_inside_a_message, http_msg_error_is_final,
+                      http_msg_bounds_headers, http_msg_bounds_lines, http_msg_bounds_the_head,
+                      http_msg_bounds_connection_lists, http_msg_bounds_chunk_framing,
+                      http_msg_bounds_trailers, http_msg_knows_hop_headers,
+                      http_msg_frames_replies_by_request, http_msg_tells_what_a_request_wants),
+                LOOPS({http_msg_judges_request_vectors, COUNT(http_request_vectors)},
+                      {http_msg_judges_more_requests, COUNT(http_request_more)},
+                      {http_msg_judges_reply_vectors, COUNT(http_response_vectors)}))

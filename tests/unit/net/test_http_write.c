@@ -2,7 +2,7 @@
 /* Writing heads: what is written, and what is refused. */
 #include "net/http_write.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 
 static struct adit_buf out;
 
@@ -128,21 +128,8 @@ START_TEST(http_write_writes_chunk_heads)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("http_write");
-    TCase *c = tcase_create("lines");
-    tcase_add_checked_fixture(c, setup, teardown);
-    tcase_add_test(c, http_write_writes_a_request);
-    tcase_add_test(c, http_write_writes_a_status_line);
-    tcase_add_test(c, http_write_refuses_what_would_end_a_line_early);
-    tcase_add_test(c, http_write_appends_a_line_whole_or_not_at_all);
-    tcase_add_test(c, http_write_knows_the_registered_reasons);
-    tcase_add_test(c, http_write_writes_chunk_heads);
-    suite_add_tcase(s, c);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? 0 : 1;
-}
+SUITE_MAIN_WITH("http_write", .fixtures = {{setup, teardown}},
+                TESTS(http_write_writes_a_request, http_write_writes_a_status_line,
+                      http_write_refuses_what_would_end_a_line_early,
+                      http_write_appends_a_line_whole_or_not_at_all,
+                      http_write_knows_the_registered_reasons, http_write_writes_chunk_heads))

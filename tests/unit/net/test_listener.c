@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Listening addresses, accepting, and accepting without descriptors. */
+#include "tests/unit/suite.h"
 #include "net_fixture.h"
 
 #include <arpa/inet.h>
@@ -304,19 +305,9 @@ START_TEST(listener_waits_when_even_the_spare_descriptor_is_lost)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("listener");
-    TCase *tc = tcase_create("listener");
-
-    tcase_add_test(tc, listener_accepts_on_tcp_with_its_options);
-    tcase_add_test(tc, listener_shares_a_tcp_port_between_loops);
-    tcase_add_test(tc, listener_replaces_only_a_dead_unix_socket);
-    tcase_add_test(tc, listener_takes_an_inherited_descriptor_only_if_it_listens);
-    tcase_add_test(tc, listener_refuses_addresses_that_are_none);
-    tcase_add_test(tc, listener_may_be_closed_while_it_accepts);
-    tcase_add_test(tc, listener_drops_connections_without_descriptors_and_recovers);
-    tcase_add_test(tc, listener_waits_when_even_the_spare_descriptor_is_lost);
-    suite_add_tcase(suite, tc);
-    return run_suite(suite);
-}
+SUITE_MAIN("listener", listener_accepts_on_tcp_with_its_options,
+           listener_shares_a_tcp_port_between_loops, listener_replaces_only_a_dead_unix_socket,
+           listener_takes_an_inherited_descriptor_only_if_it_listens,
+           listener_refuses_addresses_that_are_none, listener_may_be_closed_while_it_accepts,
+           listener_drops_connections_without_descriptors_and_recovers,
+           listener_waits_when_even_the_spare_descriptor_is_lost)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The llhttp that is linked was built with LLHTTP_STRICT_MODE: the default build takes these. */
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <llhttp.h>
 #include <string.h>
 
@@ -33,17 +33,5 @@ START_TEST(llhttp_takes_a_plain_request)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("llhttp_strict");
-    TCase *c = tcase_create("strict");
-    tcase_add_test(c, llhttp_refuses_bare_cr_as_end_of_a_field);
-    tcase_add_test(c, llhttp_refuses_chunk_without_crlf);
-    tcase_add_test(c, llhttp_takes_a_plain_request);
-    suite_add_tcase(s, c);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? 0 : 1;
-}
+SUITE_MAIN("llhttp_strict", llhttp_refuses_bare_cr_as_end_of_a_field,
+           llhttp_refuses_chunk_without_crlf, llhttp_takes_a_plain_request)

@@ -4,7 +4,7 @@
 
 #include "tests/fuzz/multipart_transcript.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdio.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -254,27 +254,9 @@ START_TEST(multipart_bounds_part_heads)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("multipart");
-    TCase *c = tcase_create("bodies");
-    tcase_add_test(c, multipart_reads_parts);
-    tcase_add_test(c, multipart_reads_a_body_without_preamble);
-    tcase_add_test(c, multipart_reads_empty_parts);
-    tcase_add_test(c, multipart_gives_out_what_only_looks_like_a_boundary);
-    tcase_add_test(c, multipart_unquotes_names);
-    tcase_add_test(c, multipart_refuses_malformed_names);
-    tcase_add_test(c, multipart_part_of_another_disposition_has_no_name);
-    tcase_add_test(c, multipart_refuses_broken_bodies);
-    tcase_add_test(c, multipart_error_is_final);
-    tcase_add_test(c, multipart_finds_the_boundary);
-    tcase_add_test(c, multipart_bounds_the_boundary);
-    tcase_add_test(c, multipart_bounds_parts);
-    tcase_add_test(c, multipart_bounds_part_heads);
-    suite_add_tcase(s, c);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? 0 : 1;
-}
+SUITE_MAIN("multipart", multipart_reads_parts, multipart_reads_a_body_without_preamble,
+           multipart_reads_empty_parts, multipart_gives_out_what_only_looks_like_a_boundary,
+           multipart_unquotes_names, multipart_refuses_malformed_names,
+           multipart_part_of_another_disposition_has_no_name, multipart_refuses_broken_bodies,
+           multipart_error_is_final, multipart_finds_the_boundary, multipart_bounds_the_boundary,
+           multipart_bounds_parts, multipart_bounds_part_heads)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Deadlines and tasks of a loop. */
+#include "tests/unit/suite.h"
 #include "net_fixture.h"
 
 static struct {
@@ -189,21 +190,11 @@ START_TEST(net_loop_task_may_post_itself_and_cancel_others)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("net_loop");
-    TCase *tc = tcase_create("net_loop");
-
-    tcase_add_test(tc, net_loop_fires_a_deadline_not_early_and_once);
-    tcase_add_test(tc, net_loop_fires_a_deadline_of_zero_at_the_next_tick);
-    tcase_add_test(tc, net_loop_rearming_moves_a_deadline);
-    tcase_add_test(tc, net_loop_cancelled_deadline_does_not_fire);
-    tcase_add_test(tc, net_loop_keeps_deadlines_beyond_one_round_of_the_wheel);
-    tcase_add_test(tc, net_loop_callback_may_cancel_what_is_due_and_arm_again);
-    tcase_add_test(tc, net_loop_timer_rests_while_nothing_is_armed);
-    tcase_add_test(tc, net_loop_close_makes_armed_deadlines_due);
-    tcase_add_test(tc, net_loop_runs_tasks_once_in_order_at_the_next_turn);
-    tcase_add_test(tc, net_loop_task_may_post_itself_and_cancel_others);
-    suite_add_tcase(suite, tc);
-    return run_suite(suite);
-}
+SUITE_MAIN("net_loop", net_loop_fires_a_deadline_not_early_and_once,
+           net_loop_fires_a_deadline_of_zero_at_the_next_tick, net_loop_rearming_moves_a_deadline,
+           net_loop_cancelled_deadline_does_not_fire,
+           net_loop_keeps_deadlines_beyond_one_round_of_the_wheel,
+           net_loop_callback_may_cancel_what_is_due_and_arm_again,
+           net_loop_timer_rests_while_nothing_is_armed, net_loop_close_makes_armed_deadlines_due,
+           net_loop_runs_tasks_once_in_order_at_the_next_turn,
+           net_loop_task_may_post_itself_and_cancel_others)

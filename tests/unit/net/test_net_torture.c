@@ -7,6 +7,7 @@
  * The allocator is replaced here, which a sanitizer's own does not allow: those builds run the
  * scenario once, whole. libuv gets an allocator that never fails: it aborts without memory.
  */
+#include "tests/unit/suite.h"
 #include <stdbool.h>
 
 #include <uv.h>
@@ -261,13 +262,4 @@ START_TEST(net_relay_survives_each_allocation_that_fails)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("net_torture");
-    TCase *tc = tcase_create("net_torture");
-
-    tcase_set_timeout(tc, 120);
-    tcase_add_test(tc, net_relay_survives_each_allocation_that_fails);
-    suite_add_tcase(suite, tc);
-    return run_suite(suite);
-}
+SUITE_MAIN("net_torture", net_relay_survives_each_allocation_that_fails)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The relay between a raw client and a raw guest, both played by the test. */
+#include "tests/unit/suite.h"
 #include "net_fixture.h"
 
 #include <malloc.h>
@@ -659,35 +660,20 @@ START_TEST(relay_ten_thousand_requests_do_not_grow)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("relay");
-    TCase *tc = tcase_create("relay");
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_test(tc, relay_writes_both_heads_anew);
-    tcase_add_test(tc, relay_serves_pipelined_requests_on_one_guest_connection);
-    tcase_add_test(tc, relay_streams_chunks_both_ways);
-    tcase_add_test(tc, relay_passes_each_piece_on_at_once);
-    tcase_add_test(tc, relay_answers_head_with_the_guests_length_and_no_body);
-    tcase_add_test(tc, relay_ends_a_chunked_reply_to_a_1_0_client_by_closing);
-    tcase_add_test(tc, relay_answers_expect_itself);
-    tcase_add_test(tc, relay_holds_the_guest_back_for_a_slow_client);
-    tcase_add_test(tc, relay_holds_the_client_back_for_a_slow_guest);
-    tcase_add_test(tc, relay_raw_passes_the_clients_half_close_on);
-    tcase_add_test(tc, relay_raw_passes_the_guests_half_close_on);
-    tcase_add_test(tc, relay_raw_is_bounded_both_ways);
-    tcase_add_test(tc, relay_raw_resets_the_client_when_the_guest_breaks);
-    tcase_add_test(tc, relay_raw_resets_the_client_when_the_sandbox_is_killed);
-    tcase_add_test(tc, relay_cancels_when_the_client_is_gone);
-    tcase_add_test(tc, relay_cancels_when_the_client_goes_in_mid_reply);
-    tcase_add_test(tc, relay_resets_the_client_when_the_guest_breaks_off);
-    tcase_add_test(tc, relay_resets_the_client_on_bytes_behind_the_reply);
-    tcase_add_test(tc, relay_lets_the_owner_answer_before_a_reply_began);
-    tcase_add_test(tc, relay_lets_the_owner_answer_when_nothing_listens);
-    tcase_add_test(tc, relay_delivers_a_reply_that_comes_before_the_requests_end);
-    tcase_add_test(tc, relay_ends_when_the_pool_is_closed);
-    tcase_add_test(tc, relay_ten_thousand_requests_do_not_grow);
-    suite_add_tcase(suite, tc);
-    return run_suite(suite);
-}
+SUITE_MAIN("relay", relay_writes_both_heads_anew,
+           relay_serves_pipelined_requests_on_one_guest_connection, relay_streams_chunks_both_ways,
+           relay_passes_each_piece_on_at_once,
+           relay_answers_head_with_the_guests_length_and_no_body,
+           relay_ends_a_chunked_reply_to_a_1_0_client_by_closing, relay_answers_expect_itself,
+           relay_holds_the_guest_back_for_a_slow_client,
+           relay_holds_the_client_back_for_a_slow_guest, relay_raw_passes_the_clients_half_close_on,
+           relay_raw_passes_the_guests_half_close_on, relay_raw_is_bounded_both_ways,
+           relay_raw_resets_the_client_when_the_guest_breaks,
+           relay_raw_resets_the_client_when_the_sandbox_is_killed,
+           relay_cancels_when_the_client_is_gone, relay_cancels_when_the_client_goes_in_mid_reply,
+           relay_resets_the_client_when_the_guest_breaks_off,
+           relay_resets_the_client_on_bytes_behind_the_reply,
+           relay_lets_the_owner_answer_before_a_reply_began,
+           relay_lets_the_owner_answer_when_nothing_listens,
+           relay_delivers_a_reply_that_comes_before_the_requests_end,
+           relay_ends_when_the_pool_is_closed, relay_ten_thousand_requests_do_not_grow)

@@ -2,7 +2,7 @@
 /* Targets, percent-coding, queries, path cleaning, Host values. */
 #include "net/url.h"
 
-#include <check.h>
+#include "tests/unit/suite.h"
 #include <stdio.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -222,25 +222,8 @@ START_TEST(url_bounds_host_names)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("url");
-    TCase *c = tcase_create("text");
-    tcase_add_checked_fixture(c, setup, teardown);
-    tcase_add_test(c, url_splits_targets);
-    tcase_add_test(c, url_decodes);
-    tcase_add_test(c, url_refuses_bad_escapes);
-    tcase_add_test(c, url_encodes);
-    tcase_add_test(c, url_finds_query_parameters);
-    tcase_add_test(c, url_refuses_hostile_queries);
-    tcase_add_test(c, url_cleans_paths_to_one_spelling);
-    tcase_add_test(c, url_clean_path_appends);
-    tcase_add_test(c, url_splits_hosts);
-    tcase_add_test(c, url_bounds_host_names);
-    suite_add_tcase(s, c);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? 0 : 1;
-}
+SUITE_MAIN_WITH("url", .fixtures = {{setup, teardown}},
+                TESTS(url_splits_targets, url_decodes, url_refuses_bad_escapes, url_encodes,
+                      url_finds_query_parameters, url_refuses_hostile_queries,
+                      url_cleans_paths_to_one_spelling, url_clean_path_appends, url_splits_hosts,
+                      url_bounds_host_names))

@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 START_TEST(apt_host_finds_the_suite_as_a_word)
 {

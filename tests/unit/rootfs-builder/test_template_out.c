@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "rootfs-builder/debian.h"
 
-#include "../base/suite.h"
+#include "tests/unit/suite.h"
 
 static char dir[64], out_dir[96];
 static char alias[] = "base", suite_name[] = "bookworm", none[] = "", user[] = "user",

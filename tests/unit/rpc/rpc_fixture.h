@@ -7,7 +7,7 @@
 #ifndef ADIT_TESTS_UNIT_RPC_FIXTURE_H
 #define ADIT_TESTS_UNIT_RPC_FIXTURE_H
 
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 #include "process.pb-c.h"
 #include "rpc/rpc_server.h"
 
-#define FIXTURE_PATIENCE_MS 10000
+#define FIXTURE_PATIENCE_MS 60000 /* only what never comes takes so long */
 
 typedef Process__ProcessConfig fixture_msg;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Connect protocol without I/O: heads, bodies in any pieces, errors. */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 

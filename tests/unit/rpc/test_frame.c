@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connect's envelopes, whole and in pieces. */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include "rpc/frame.h"
 

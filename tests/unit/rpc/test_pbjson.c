@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The proto3 JSON codec: what it takes, what it writes, what it refuses. */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 

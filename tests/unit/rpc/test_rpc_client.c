@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unary calls from our client to our server over a Unix socket, and against peers that misbehave.
  */
+#include "tests/unit/suite.h"
 #include "tests/unit/rpc/rpc_fixture.h"
 
 #include <sys/un.h>
@@ -256,29 +257,10 @@ START_TEST(rpc_client_does_not_trust_its_peer)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *const tests[] = {
-        rpc_client_brings_answers_and_errors,
-        rpc_client_sends_requests_of_any_size,
-        rpc_client_refuses_a_request_above_the_maximum,
-        rpc_client_gives_up_at_the_deadline,
-        rpc_client_tells_the_server_its_deadline,
-        rpc_client_says_that_nobody_is_there,
-        rpc_client_says_that_the_connection_broke,
-        rpc_client_forgets_a_cancelled_call,
-        rpc_client_does_not_trust_its_peer,
-    };
-    Suite *suite = suite_create("rpc_client");
-    TCase *tcase = tcase_create("rpc_client");
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 60);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-        tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("rpc_client", .fixtures = {{setup, teardown}},
+                TESTS(rpc_client_brings_answers_and_errors, rpc_client_sends_requests_of_any_size,
+                      rpc_client_refuses_a_request_above_the_maximum,
+                      rpc_client_gives_up_at_the_deadline, rpc_client_tells_the_server_its_deadline,
+                      rpc_client_says_that_nobody_is_there,
+                      rpc_client_says_that_the_connection_broke,
+                      rpc_client_forgets_a_cancelled_call, rpc_client_does_not_trust_its_peer))

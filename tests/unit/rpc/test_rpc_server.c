@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connect RPC over real HTTP connections: answers byte by byte, and what the handler hears. */
+#include "tests/unit/suite.h"
 #include "tests/unit/rpc/rpc_fixture.h"
 
 #include "net/gzip.h"
@@ -513,43 +514,24 @@ START_TEST(rpc_server_answers_an_answer_that_is_too_large_with_an_error)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *const tests[] = {
-        rpc_server_answers_unary_calls_in_both_codecs,
-        rpc_server_answers_unary_errors,
-        rpc_server_answers_a_unary_call_that_has_no_answer,
-        rpc_server_refuses_unreadable_messages_and_tells_the_handler,
-        rpc_server_refuses_heads_before_the_handler_hears_of_them,
-        rpc_server_refuses_wrong_methods_types_and_paths_in_plain_http,
-        rpc_server_takes_and_gives_gzip,
-        rpc_server_streams_messages_and_ends,
-        rpc_server_starts_a_stream_at_its_one_message,
-        rpc_server_answers_stream_errors_with_200,
-        rpc_server_tells_the_client_of_a_deadline_before_the_handler,
-        rpc_server_runs_the_deadline_while_a_body_is_missing,
-        rpc_server_tells_the_handler_that_the_client_is_gone,
-        rpc_server_breaks_the_connection_of_an_aborted_call,
-        rpc_server_ends_the_call_when_sending_fails,
-        rpc_server_ends_a_stream_whose_handler_ignores_back_pressure,
-        rpc_server_tells_when_a_congested_stream_drains,
-        rpc_server_gives_client_streams_in_order,
-        rpc_server_pauses_client_streams_between_messages,
-        rpc_server_tells_the_handler_of_a_client_stream_that_breaks,
-        rpc_server_ends_a_paused_stream_whose_client_leaves,
-        rpc_server_refuses_a_unary_body_above_the_maximum,
-        rpc_server_answers_an_answer_that_is_too_large_with_an_error,
-    };
-    Suite *suite = suite_create("rpc_server");
-    TCase *tcase = tcase_create("rpc_server");
-    tcase_add_checked_fixture(tcase, fixture_setup, fixture_teardown);
-    tcase_set_timeout(tcase, 60);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-        tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH(
+    "rpc_server", .fixtures = {{fixture_setup, fixture_teardown}},
+    TESTS(rpc_server_answers_unary_calls_in_both_codecs, rpc_server_answers_unary_errors,
+          rpc_server_answers_a_unary_call_that_has_no_answer,
+          rpc_server_refuses_unreadable_messages_and_tells_the_handler,
+          rpc_server_refuses_heads_before_the_handler_hears_of_them,
+          rpc_server_refuses_wrong_methods_types_and_paths_in_plain_http,
+          rpc_server_takes_and_gives_gzip, rpc_server_streams_messages_and_ends,
+          rpc_server_starts_a_stream_at_its_one_message, rpc_server_answers_stream_errors_with_200,
+          rpc_server_tells_the_client_of_a_deadline_before_the_handler,
+          rpc_server_runs_the_deadline_while_a_body_is_missing,
+          rpc_server_tells_the_handler_that_the_client_is_gone,
+          rpc_server_breaks_the_connection_of_an_aborted_call,
+          rpc_server_ends_the_call_when_sending_fails,
+          rpc_server_ends_a_stream_whose_handler_ignores_back_pressure,
+          rpc_server_tells_when_a_congested_stream_drains, rpc_server_gives_client_streams_in_order,
+          rpc_server_pauses_client_streams_between_messages,
+          rpc_server_tells_the_handler_of_a_client_stream_that_breaks,
+          rpc_server_ends_a_paused_stream_whose_client_leaves,
+          rpc_server_refuses_a_unary_body_above_the_maximum,
+          rpc_server_answers_an_answer_that_is_too_large_with_an_error))

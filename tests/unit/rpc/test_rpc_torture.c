@@ -7,7 +7,7 @@
  * The allocator is replaced here, which a sanitizer's own does not allow: those builds run the
  * scenarios once, whole, and look for leaks in their own way.
  */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include "net/gzip.h"
 #include "process.pb-c.h"

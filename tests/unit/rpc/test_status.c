@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Error codes to HTTP, Connect and exit statuses and back. */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include "rpc/status.h"
 

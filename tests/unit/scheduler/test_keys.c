@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* API keys: their form, their hash, and looking them up. */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which node is chosen, which falls to which filter, and how a refusal explains itself. */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 
@@ -304,23 +304,10 @@ START_TEST(placement_prefers_a_node_that_has_the_template)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("placement");
-    TCase *tcase = tcase_create("placement");
-    tcase_add_loop_test(tcase, placement_judges_by_table, 0,
-                        (int)(sizeof(cases) / sizeof(cases[0])));
-    tcase_add_test(tcase, placement_does_not_count_what_a_node_does_not_count);
-    tcase_add_test(tcase, placement_takes_a_refusal_of_the_node_itself_for_full);
-    tcase_add_test(tcase, placement_explains_a_refusal_by_filter);
-    tcase_add_test(tcase, placement_says_when_there_is_no_node);
-    tcase_add_test(tcase, placement_cuts_a_long_explanation);
-    tcase_add_test(tcase, placement_takes_the_better_of_two);
-    tcase_add_test(tcase, placement_prefers_a_node_that_has_the_template);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("placement",
+                TESTS(placement_does_not_count_what_a_node_does_not_count,
+                      placement_takes_a_refusal_of_the_node_itself_for_full,
+                      placement_explains_a_refusal_by_filter, placement_says_when_there_is_no_node,
+                      placement_cuts_a_long_explanation, placement_takes_the_better_of_two,
+                      placement_prefers_a_node_that_has_the_template),
+                LOOPS({placement_judges_by_table, sizeof(cases) / sizeof(cases[0])}))

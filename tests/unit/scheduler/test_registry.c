@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Nodes, sandboxes, the sums per node, and the times of claims. */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 

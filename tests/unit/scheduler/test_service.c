@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The whole scheduler over a Unix socket: what brokers ask, what they are told, what survives. */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -499,34 +499,16 @@ START_TEST(scheduler_serves_the_loopback_but_no_other_address)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *const tests[] = {
-        service_places_confirms_locates_and_releases,
-        service_places_a_claim_again_but_no_running_sandbox,
-        service_explains_refusals_and_counts_them,
-        service_counts_claims_that_come_together,
-        service_drops_claims_that_nobody_confirms,
-        service_brings_records_in_line_with_a_new_incarnation,
-        service_leaves_claims_of_the_same_incarnation,
-        service_keeps_everything_over_a_restart,
-        service_moves_an_alias_to_the_template_that_was_put_last,
-        service_makes_lists_and_revokes_keys,
-        service_refuses_bad_requests_by_field,
-        service_refuses_an_unknown_method,
-        service_lives_on_when_callers_leave,
-        scheduler_serves_the_loopback_but_no_other_address,
-    };
-    Suite *suite = suite_create("service");
-    TCase *tcase = tcase_create("service");
-    tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 30);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-        tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("service", .fixtures = {{set_up, tear_down}},
+                TESTS(service_places_confirms_locates_and_releases,
+                      service_places_a_claim_again_but_no_running_sandbox,
+                      service_explains_refusals_and_counts_them,
+                      service_counts_claims_that_come_together,
+                      service_drops_claims_that_nobody_confirms,
+                      service_brings_records_in_line_with_a_new_incarnation,
+                      service_leaves_claims_of_the_same_incarnation,
+                      service_keeps_everything_over_a_restart,
+                      service_moves_an_alias_to_the_template_that_was_put_last,
+                      service_makes_lists_and_revokes_keys, service_refuses_bad_requests_by_field,
+                      service_refuses_an_unknown_method, service_lives_on_when_callers_leave,
+                      scheduler_serves_the_loopback_but_no_other_address))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store: what is written is there again, also after kill -9; foreign files stay untouched. */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -408,32 +408,12 @@ START_TEST(store_loses_nothing_acknowledged_when_killed)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *const tests[] = {
-        store_gives_back_what_was_committed,
-        store_answers_all_writes_before_it_closes,
-        store_makes_all_changes_of_a_write_or_none,
-        store_refuses_more_writes_than_its_maximum,
-        store_tells_when_the_copy_cannot_follow,
-        store_fails_writes_and_recovers_when_the_disk_is_full,
-        sqlite_refuses_a_file_that_is_no_database,
-        sqlite_refuses_a_database_of_another_program,
-        sqlite_refuses_a_newer_version,
-        sqlite_refuses_a_second_scheduler,
-        sqlite_refuses_a_path_it_cannot_make,
-        store_loses_nothing_acknowledged_when_killed,
-    };
-    Suite *suite = suite_create("store");
-    TCase *tcase = tcase_create("store");
-    tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 60);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-        tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH(
+    "store", .fixtures = {{set_up, tear_down}},
+    TESTS(store_gives_back_what_was_committed, store_answers_all_writes_before_it_closes,
+          store_makes_all_changes_of_a_write_or_none, store_refuses_more_writes_than_its_maximum,
+          store_tells_when_the_copy_cannot_follow,
+          store_fails_writes_and_recovers_when_the_disk_is_full,
+          sqlite_refuses_a_file_that_is_no_database, sqlite_refuses_a_database_of_another_program,
+          sqlite_refuses_a_newer_version, sqlite_refuses_a_second_scheduler,
+          sqlite_refuses_a_path_it_cannot_make, store_loses_nothing_acknowledged_when_killed))

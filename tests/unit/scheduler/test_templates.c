@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* References to templates: what they may look like, what they find, in which words they fail. */
-#include "tests/unit/base/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 
@@ -137,19 +137,8 @@ START_TEST(templates_have_a_maximum)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("templates");
-    TCase *tcase = tcase_create("templates");
-    tcase_add_loop_test(tcase, templates_resolve_by_table, 0,
-                        (int)(sizeof(cases) / sizeof(cases[0])));
-    tcase_add_test(tcase, template_ref_refuses_an_embedded_nul);
-    tcase_add_test(tcase, templates_give_an_alias_to_the_last_one_that_was_put);
-    tcase_add_test(tcase, templates_have_a_maximum);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("templates",
+                TESTS(template_ref_refuses_an_embedded_nul,
+                      templates_give_an_alias_to_the_last_one_that_was_put,
+                      templates_have_a_maximum),
+                LOOPS({templates_resolve_by_table, sizeof(cases) / sizeof(cases[0])}))
