@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The HTTP server seen by raw clients over socket pairs. */
+#include "tests/unit/suite.h"
 #include "net_fixture.h"
 
 #include <malloc.h>
@@ -744,6 +745,28 @@ START_TEST(http_server_answers_408_to_a_head_that_drips)
 }
 END_TEST
 
+START_TEST(http_server_stops_the_heads_timer_when_a_whole_request_came_at_once)
+{
+    struct http_server_conf conf = default_conf();
+    struct http_exchange *x;
+    struct peer *p;
+    uint64_t begin;
+
+    conf.header_ms = conf.body_ms = conf.idle_ms = 100;
+    start_server(&conf);
+    p = connect_client();
+    peer_send(p, "GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+    run_until(T.request_cnt == 1);
+    begin = now_ms();
+    run_until(now_ms() - begin > 400);
+    ck_assert_int_eq(T.abort_cnt, 0);
+    take(&x);
+    http_exchange_reply(x, 200, str("at last"));
+    run_until(peer_has(p, "at last"));
+    finish();
+}
+END_TEST
+
 START_TEST(http_server_closes_a_connection_that_says_nothing)
 {
     struct http_server_conf conf = default_conf();
@@ -1104,59 +1127,41 @@ START_TEST(http_server_ten_thousand_requests_do_not_grow)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("http_server");
-    TCase *tc = tcase_create("http_server");
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_test(tc, http_server_answers_and_keeps_the_connection);
-    tcase_add_test(tc, http_server_takes_a_head_byte_by_byte);
-    tcase_add_test(tc, http_server_serves_pipelined_requests_in_order);
-    tcase_add_test(tc, http_server_serves_many_pipelined_requests_in_several_turns);
-    tcase_add_test(tc, http_server_answers_head_without_a_body);
-    tcase_add_test(tc, http_server_never_sends_a_body_with_204);
-    tcase_add_test(tc, http_server_closes_after_a_1_0_request_unless_asked);
-    tcase_add_test(tc, http_server_closes_when_the_client_asks);
-    tcase_add_test(tc, http_server_streams_chunks_to_1_1_and_until_close_to_1_0);
-    tcase_add_test(tc, http_server_sends_a_begun_head_at_the_next_turn_or_flush);
-    tcase_add_test(tc, http_server_resets_an_answer_that_breaks_its_length);
-    tcase_add_test(tc, http_server_aborts_an_answer_longer_than_announced);
-    tcase_add_test(tc, http_server_reset_is_a_reset);
-    tcase_add_test(tc, http_server_refuses_header_injection_and_sends_the_rest);
-    tcase_add_test(tc, http_server_gives_bodies_of_length_and_chunks);
-    tcase_add_test(tc, http_server_pause_bounds_what_is_read);
-    tcase_add_test(tc, http_server_tells_the_end_of_a_body_that_ended_while_paused);
-    tcase_add_test(tc, http_server_write_side_is_bounded_and_drains);
-    tcase_add_test(tc, http_server_sends_100_continue_when_it_reads_on);
-    tcase_add_test(tc, http_server_sends_100_continue_only_after_resume);
-    tcase_add_test(tc, http_server_sends_no_100_continue_when_it_answers_at_once);
-    tcase_add_test(tc, http_server_delivers_an_early_answer_to_a_client_that_still_sends);
-    tcase_add_test(tc, http_server_refuses_a_broken_head_with_400);
-    tcase_add_test(tc, http_server_refuses_too_long_a_head_with_431);
-    tcase_add_test(tc, http_server_refuses_in_the_owners_form);
-    tcase_add_test(tc, http_server_tells_the_handler_of_a_broken_body_and_answers_400);
-    tcase_add_test(tc, http_server_resets_when_a_body_breaks_after_the_answer_began);
-    tcase_add_test(tc, http_server_answers_408_to_a_head_that_drips);
-    tcase_add_test(tc, http_server_closes_a_connection_that_says_nothing);
-    tcase_add_test(tc, http_server_closes_an_idle_connection_quietly);
-    tcase_add_test(tc, http_server_answers_408_to_a_body_that_stalls);
-    tcase_add_test(tc, http_server_does_not_time_a_body_that_it_paused_itself);
-    tcase_add_test(tc, http_server_tells_the_handler_that_the_client_is_gone);
-    tcase_add_test(tc, http_server_write_to_a_gone_client_fails_and_abort_comes_later);
-    tcase_add_test(tc, http_server_drops_an_answer_to_a_gone_client);
-    tcase_add_test(tc, http_server_aborts_when_the_client_closes_in_a_body);
-    tcase_add_test(tc, http_server_notices_a_gone_client_while_paused);
-    tcase_add_test(tc, http_server_raw_carries_bytes_and_the_clients_half_close_first);
-    tcase_add_test(tc, http_server_raw_goes_on_reading_after_our_half_close);
-    tcase_add_test(tc, http_server_raw_does_not_stay_half_closed_without_a_byte);
-    tcase_add_test(tc, http_server_raw_takes_bytes_sent_behind_the_head);
-    tcase_add_test(tc, http_server_refuses_raw_nobody_asked_for);
-    tcase_add_test(tc, http_server_adopts_a_stream_with_bytes_already_read);
-    tcase_add_test(tc, http_server_closes_connections_beyond_the_maximum);
-    tcase_add_test(tc, http_server_drain_lets_running_exchanges_end);
-    tcase_add_test(tc, http_server_drain_resets_when_the_grace_is_over);
-    tcase_add_test(tc, http_server_ten_thousand_requests_do_not_grow);
-    suite_add_tcase(suite, tc);
-    return run_suite(suite);
-}
+SUITE_MAIN(
+    "http_server", http_server_answers_and_keeps_the_connection,
+    http_server_takes_a_head_byte_by_byte, http_server_serves_pipelined_requests_in_order,
+    http_server_serves_many_pipelined_requests_in_several_turns,
+    http_server_answers_head_without_a_body, http_server_never_sends_a_body_with_204,
+    http_server_closes_after_a_1_0_request_unless_asked, http_server_closes_when_the_client_asks,
+    http_server_streams_chunks_to_1_1_and_until_close_to_1_0,
+    http_server_sends_a_begun_head_at_the_next_turn_or_flush,
+    http_server_resets_an_answer_that_breaks_its_length,
+    http_server_aborts_an_answer_longer_than_announced, http_server_reset_is_a_reset,
+    http_server_refuses_header_injection_and_sends_the_rest,
+    http_server_gives_bodies_of_length_and_chunks, http_server_pause_bounds_what_is_read,
+    http_server_tells_the_end_of_a_body_that_ended_while_paused,
+    http_server_write_side_is_bounded_and_drains, http_server_sends_100_continue_when_it_reads_on,
+    http_server_sends_100_continue_only_after_resume,
+    http_server_sends_no_100_continue_when_it_answers_at_once,
+    http_server_delivers_an_early_answer_to_a_client_that_still_sends,
+    http_server_refuses_a_broken_head_with_400, http_server_refuses_too_long_a_head_with_431,
+    http_server_refuses_in_the_owners_form,
+    http_server_tells_the_handler_of_a_broken_body_and_answers_400,
+    http_server_resets_when_a_body_breaks_after_the_answer_began,
+    http_server_answers_408_to_a_head_that_drips,
+    http_server_stops_the_heads_timer_when_a_whole_request_came_at_once,
+    http_server_closes_a_connection_that_says_nothing,
+    http_server_closes_an_idle_connection_quietly, http_server_answers_408_to_a_body_that_stalls,
+    http_server_does_not_time_a_body_that_it_paused_itself,
+    http_server_tells_the_handler_that_the_client_is_gone,
+    http_server_write_to_a_gone_client_fails_and_abort_comes_later,
+    http_server_drops_an_answer_to_a_gone_client,
+    http_server_aborts_when_the_client_closes_in_a_body,
+    http_server_notices_a_gone_client_while_paused,
+    http_server_raw_carries_bytes_and_the_clients_half_close_first,
+    http_server_raw_goes_on_reading_after_our_half_close,
+    http_server_raw_does_not_stay_half_closed_without_a_byte,
+    http_server_raw_takes_bytes_sent_behind_the_head, http_server_refuses_raw_nobody_asked_for,
+    http_server_adopts_a_stream_with_bytes_already_read,
+    http_server_closes_connections_beyond_the_maximum, http_server_drain_lets_running_exchanges_end,
+    http_server_drain_resets_when_the_grace_is_over, http_server_ten_thousand_requests_do_not_grow)
