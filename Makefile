@@ -196,7 +196,7 @@ define install_packages
 		apt-get install -y -q --no-install-recommends $$missing; fi
 endef
 
-.PHONY: setup setup-test
+.PHONY: setup
 setup: ## install the packages that building and running need
 	$(call install_packages,$(PACKAGES_BUILD) $(PACKAGES_RUN))
 
@@ -217,6 +217,55 @@ run: setup ## install, build, make the base template, start the broker in the fo
 .PHONY: env
 env: ## print the client's variables for the broker that runs: eval "$$(make -s env)"
 	@$(SUDO) $(B)/bin/broker env --state-dir $(RUN_DIR)/state
+
+# ---- tests with real sandboxes and real clients --------------------------------------------------
+
+# Debian's npm only where there is none: another Node brings its own.
+NPM_PACKAGE := $(if $(shell command -v npm),,npm)
+VENV := build/venv
+NODE_MODULES := tests/e2e/js/node_modules
+PYTEST := $(VENV)/bin/python -m pytest
+
+$(VENV)/ok: tests/e2e/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+$(NODE_MODULES)/ok: tests/e2e/js/package-lock.json
+	cd tests/e2e/js && npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+.PHONY: setup-test e2e e2e-asan fault bench test
+setup-test: setup ## install what the tests need
+	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
+	@$(MAKE) --no-print-directory $(VENV)/ok $(NODE_MODULES)/ok
+
+e2e: setup-test template ## end-to-end tests with the official clients; T=tests/e2e/test_files.py runs a part
+	$(PYTEST) $(if $(T),$(T),tests/e2e)
+
+# The long transfers are left to the release build: under the sanitizers they only take time.
+e2e-asan: setup-test template ## the same against the sanitizer build
+	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan build
+	ADIT_BIN=build/asan/bin $(PYTEST) -m 'not heavy' $(if $(T),$(T),tests/e2e)
+
+fault: setup-test template ## faults: each a test, nothing left behind
+	$(PYTEST) $(if $(T),$(T),tests/fault)
+
+bench: setup-test template ## figures, beside a peer or a floor in the same run
+	@$(MAKE) --no-print-directory $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_C))
+	@for b in $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_C)); do echo "== $$(basename $$b)"; $$b || exit 1; done
+	@echo "== bench_envd"; $(VENV)/bin/python bench/bench_envd.py
+	@echo "== bench_broker"; $(VENV)/bin/python bench/bench_broker.py
+
+test: setup-test ## the whole test suite
+	@$(MAKE) --no-print-directory -j$$(nproc) build
+	@$(MAKE) --no-print-directory -j$$(nproc) format-check check-headers check-symbols check-hardening
+	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan build
+	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit
+	@$(MAKE) --no-print-directory fuzz-smoke
+	@$(MAKE) --no-print-directory fault
+	@$(MAKE) --no-print-directory e2e-asan
+	@$(MAKE) --no-print-directory e2e
 
 # ---- installing --------------------------------------------------------------------------------
 

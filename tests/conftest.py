@@ -133,6 +133,8 @@ class Broker:
                 self.process.kill()
                 self.process.wait()
                 raise AssertionError("broker did not stop within 40 s of SIGTERM")
+            assert self.process.returncode == 0, (
+                f"broker ended with {self.process.returncode}:\n{self.log()[-4000:]}")
 
 
 def leftovers(broker):
