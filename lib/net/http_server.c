@@ -236,8 +236,8 @@ static bool conn_step(struct http_conn *c, struct adit_view *in)
 static bool takes_input(const struct http_conn *c)
 {
     switch (c->state) {
-    case HTTP_CONN_HEAD:
-        return !c->is_broken;
+    case HTTP_CONN_HEAD: /* not before the client has read most of what it asked for until now */
+        return !c->is_broken && !net_stream_is_congested(c->stream);
     case HTTP_CONN_BODY:
     case HTTP_CONN_RAW:
         return !c->is_broken && !(c->exchange.is_live && c->exchange.is_paused);
@@ -315,6 +315,8 @@ static enum http_conn_wait what_wait(const struct http_conn *c)
 
     switch (c->state) {
     case HTTP_CONN_HEAD:
+        if (net_stream_is_congested(c->stream))
+            return HTTP_WAIT_STALLED;
         if (!http_parser_is_idle(c->parser) || c->held.len)
             return HTTP_WAIT_HEAD;
         return c->has_served ? HTTP_WAIT_IDLE : HTTP_WAIT_FIRST;
@@ -477,7 +479,9 @@ static void on_drain(struct net_stream *stream)
 {
     struct http_conn *c = net_stream_owner(stream);
 
-    if (c->exchange.is_live && c->exchange.ops->on_drain)
+    if (!c->exchange.is_live)
+        http_server_update(c);
+    else if (c->exchange.ops->on_drain)
         c->exchange.ops->on_drain(&c->exchange);
 }
 
