@@ -24,6 +24,10 @@
 #define EDGE_ID_CAP 64
 #define EDGE_TOKEN_CAP 256
 #define EDGE_API_BODY_MAX (1024u * 1024)
+/* Bodies of the control API up to the first size are always taken; beyond it all bodies that a loop
+ * gathers may hold the second together. They come before any key was looked at. */
+#define EDGE_API_BODY_SMALL (16u * 1024)
+#define EDGE_API_BODIES_MAX (16u * 1024 * 1024)
 #define EDGE_LOOPS_MAX 64
 #define EDGE_LISTENERS_MAX 8
 

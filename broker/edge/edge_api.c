@@ -57,8 +57,10 @@ struct edge_api_request {
     size_t answer_header_cnt;
 };
 
+/* On the relay loop, or when that has ended. */
 static void request_free(struct edge_api_request *r)
 {
+    r->loop->api_bytes -= r->body.len;
     adit_buf_fini(&r->text);
     adit_buf_fini(&r->body);
     adit_buf_fini(&r->answer_body);
@@ -128,10 +130,24 @@ static void deliver_request(struct edge_mail *m, void *receiver)
     e->conf.on_api(e->conf.owner, r);
 }
 
+/* Anybody may send a body, with a key or without: what all of them hold is bounded. */
+static int gather(struct edge_api_request *r, struct adit_view bytes)
+{
+    struct edge_loop *l = r->loop;
+
+    if (r->body.len + bytes.len > EDGE_API_BODY_SMALL &&
+        l->api_bytes + bytes.len > EDGE_API_BODIES_MAX)
+        return ADIT_ERR_NO_MEMORY;
+    int rc = adit_buf_append_view(&r->body, bytes);
+    if (rc == 0)
+        l->api_bytes += bytes.len;
+    return rc;
+}
+
 static void on_body(struct http_exchange *x, struct adit_view bytes)
 {
     struct edge_api_request *r = http_exchange_user(x);
-    int rc = adit_buf_append_view(&r->body, bytes);
+    int rc = gather(r, bytes);
 
     if (rc == 0)
         return;

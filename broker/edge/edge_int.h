@@ -46,6 +46,7 @@ struct edge_entry {
  *
  * @table:    sandbox id → struct edge_entry
  * @uses:     counts look-ups, to find the pool used longest ago
+ * @api_bytes: of the bodies that control API requests of this loop hold
  * @head_buf: scratch for the request head being written
  * @path_buf: scratch for cleaned paths
  * @page_buf: scratch for our own answers
@@ -60,6 +61,7 @@ struct edge_loop {
     struct listener *listeners[EDGE_LISTENERS_MAX];
     struct adit_map table;
     uint64_t uses;
+    size_t api_bytes;
     struct adit_buf head_buf, path_buf, page_buf;
 };
 

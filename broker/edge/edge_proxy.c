@@ -193,19 +193,26 @@ static bool is_forwarded(struct adit_view name)
                               adit_view_ieq_str(name, "x-forwarded-proto"));
 }
 
+/* Absolute form becomes origin form; its path may be empty, and is "/" then. */
+static int write_request_line(struct adit_buf *b, const struct http_head *head,
+                              const struct url_target *url)
+{
+    if (url->authority.len == 0)
+        return http_write_request_line(b, head->method_text, head->target);
+    return adit_buf_appendf(b, "%.*s %.*s%s%.*s HTTP/1.1\r\n", ADIT_VIEW_ARG(head->method_text),
+                            ADIT_VIEW_ARG(url->path), url->query.len > 0 ? "?" : "",
+                            ADIT_VIEW_ARG(url->query));
+}
+
 static int write_head(struct edge_loop *l, struct http_exchange *x, const struct http_head *head,
                       const struct url_target *url, const struct edge_route *route, uint16_t port)
 {
     struct adit_buf *b = &l->head_buf;
     struct adit_view host = url->authority.len > 0 ? url->authority : http_head_get(head, "host");
     bool is_masked = route->mask_host[0] != '\0' && port != CHANNEL_PORT_ENVD;
-    struct adit_view target = head->target;
 
-    if (url->authority.len > 0) /* absolute form becomes origin form */
-        target = adit_view_mem(url->path.ptr,
-                               (size_t)(head->target.ptr + head->target.len - url->path.ptr));
     adit_buf_clear(b);
-    int rc = http_write_request_line(b, head->method_text, target);
+    int rc = write_request_line(b, head, url);
     if (rc == 0 && is_masked)
         rc = append_masked_host(b, route->mask_host, port);
     else if (rc == 0)

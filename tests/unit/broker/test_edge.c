@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include "tests/unit/suite.h"
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -294,6 +295,49 @@ START_TEST(edge_refuses_an_api_body_over_the_limit)
 }
 END_TEST
 
+/* Bodies that lack their last byte, sent by nobody in particular. */
+static void many_bodies_script(void)
+{
+    enum { CNT = 60 };
+    static char body[EDGE_API_BODY_MAX - 1];
+    struct pollfd fds[CNT];
+    size_t refused = 0;
+
+    memset(body, 'x', sizeof(body));
+    for (size_t i = 0; i < CNT; i++) {
+        fds[i] = (struct pollfd){dial(), POLLIN, 0};
+        send_text(fds[i].fd,
+                  "POST /sandboxes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048576\r\n\r\n");
+        for (size_t at = 0; at < sizeof(body);) {
+            ssize_t n = send(fds[i].fd, body + at, sizeof(body) - at, MSG_NOSIGNAL);
+            if (n < 0)
+                break; /* refused already */
+            at += (size_t)n;
+        }
+    }
+    ASSERT_HAS(ask("POST /small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"),
+               "HTTP/1.1 201 ");
+    while (refused < CNT - 2 * (EDGE_API_BODIES_MAX / sizeof(body) + 1)) {
+        ck_assert_int_gt(poll(fds, CNT, 10000), 0);
+        for (size_t i = 0; i < CNT; i++) {
+            if (fds[i].fd < 0 || !fds[i].revents)
+                continue;
+            ASSERT_HAS(read_all(fds[i].fd), "HTTP/1.1 503 ");
+            fds[i].fd = -1; /* poll skips it */
+            refused++;
+        }
+    }
+    for (size_t i = 0; i < CNT; i++)
+        if (fds[i].fd >= 0)
+            close(fds[i].fd);
+}
+
+START_TEST(edge_bounds_what_all_api_bodies_hold_together)
+{
+    run(many_bodies_script);
+}
+END_TEST
+
 static void data_script(void)
 {
     const char *a = ask("GET /files?path=a%2fb HTTP/1.1\r\nHost: localhost:3000\r\n"
@@ -314,6 +358,10 @@ static void data_script(void)
     ASSERT_LACKS(a, "TE: ");
     a = ask("GET http://49983-iabc.adit.test/x?y HTTP/1.1\r\nHost: 49983-iabc.adit.test\r\n");
     ASSERT_HAS(a, "GET /x?y\n");
+    a = ask("GET http://49983-iabc.adit.test HTTP/1.1\r\nHost: 49983-iabc.adit.test\r\n");
+    ASSERT_HAS(a, "GET /\n");
+    a = ask("GET http://49983-iabc.adit.test?y HTTP/1.1\r\nHost: 49983-iabc.adit.test\r\n");
+    ASSERT_HAS(a, "GET /?y\n");
     a = ask("GET / HTTP/1.1\r\nHost: 49983-inone.adit.test\r\n");
     ASSERT_HAS(a, "HTTP/1.1 502 ");
     ASSERT_HAS(a,
@@ -444,8 +492,8 @@ START_TEST(edge_closes_with_an_api_request_unanswered_and_its_client_gone)
 END_TEST
 
 SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
-           edge_refuses_an_api_body_over_the_limit, edge_relays_with_a_head_written_anew,
-           edge_refuses_reserved_routes_in_every_spelling,
+           edge_refuses_an_api_body_over_the_limit, edge_bounds_what_all_api_bodies_hold_together,
+           edge_relays_with_a_head_written_anew, edge_refuses_reserved_routes_in_every_spelling,
            edge_withdrawal_resets_streams_before_it_is_done,
            edge_bounds_the_requests_of_a_sandbox_over_all_loops,
            edge_closes_with_an_api_request_unanswered_and_its_client_gone)
