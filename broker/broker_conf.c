@@ -83,7 +83,8 @@ const struct adit_conf_spec broker_conf_spec = {
         "broker env [OPTIONS]               print the client's variables\n"
         "broker keys [OPTIONS] list         list the API keys\n"
         "broker keys [OPTIONS] add NAME [TEAM]  make an API key\n"
-        "broker keys [OPTIONS] revoke ID    revoke an API key (an unambiguous prefix will do)\n",
+        "broker keys [OPTIONS] revoke ID    revoke an API key (an unambiguous prefix will do)\n"
+        "broker purge [OPTIONS]             end every sandbox of a state directory\n",
     .env_prefix = "ADIT_BROKER",
     .file = "/etc/adit/broker.conf",
     .rows = rows,

@@ -14,22 +14,18 @@
  */
 #include "broker/broker.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "broker/api/api.h"
 #include "broker/client_env.h"
+#include "broker/host.h"
 #include "broker/key_command.h"
+#include "broker/purge.h"
 #include "broker/launcher/launcher.h"
 #include "broker/launcher/launch_msg.h"
 #include "broker/launcher/launcher_client.h"
@@ -41,8 +37,7 @@
 /* What only start and stop touch. owned by: main() */
 struct program {
     struct broker broker;
-    struct launcher_client *launcher;
-    struct vmm *vmm;
+    struct host host;
     struct client_env *client_env;
     uv_signal_t signals[SIGNAL_CNT];
     char url[CLIENT_ENV_URL_CAP];
@@ -70,8 +65,7 @@ static void on_edge_closed(void *user)
     node_stop(b->node);
     registration_close(b->registration);
     scheduler_client_close(b->scheduler);
-    launcher_client_close(p->launcher);
-    container_close(p->vmm);
+    host_close(&p->host);
     if (b->scheduler_child)
         scheduler_child_close(b->scheduler_child);
     for (size_t i = 0; i < SIGNAL_CNT; i++)
@@ -108,105 +102,10 @@ static int watch_signals(struct program *p, struct adit_err *err)
 
 /* ---- starting ---- */
 
-/* An OCI runtime given by name is looked for in PATH, because the launcher wants a path. */
-static int find_runtime(const char *name, char *out, size_t cap, struct adit_err *err)
-{
-    struct adit_view rest = adit_view_str(getenv("PATH")), dir;
-    if (strchr(name, '/')) {
-        (void)snprintf(out, cap, "%s", name);
-        return 0;
-    }
-    while (rest.len > 0) {
-        (void)adit_view_split(rest, ':', &dir, &rest); /* the last one has no ":" */
-        int n = snprintf(out, cap, "%.*s/%s", ADIT_VIEW_ARG(dir), name);
-        if (dir.len && n > 0 && (size_t)n < cap && access(out, X_OK) == 0)
-            return 0;
-    }
-    return adit_err_set(err, ADIT_ERR_NOT_FOUND, "the OCI runtime %s is not in PATH", name);
-}
-
-/* Before anything else runs: it forks. */
-static int start_launcher(const struct broker_conf *c, int *fd, struct adit_err *err)
-{
-    char runtime[PATH_MAX], sandboxes[PATH_MAX];
-    pid_t pid; /* it ends with our descriptor; nobody waits for it */
-    int rc = find_runtime(c->runtime, runtime, sizeof(runtime), err);
-    if (rc)
-        return rc;
-    int len = snprintf(sandboxes, sizeof(sandboxes), "%s/sandboxes", c->state_dir);
-    if (len + 1 + SANDBOX_ID_LEN >= LAUNCH_SANDBOX_DIR_CAP)
-        return adit_err_set(err, ADIT_ERR_BAD_INPUT,
-                            "state-dir: %s is too long for the sockets in it, by %d characters",
-                            c->state_dir, len + 2 + SANDBOX_ID_LEN - LAUNCH_SANDBOX_DIR_CAP);
-    if ((rc = adit_file_mkdirs(sandboxes, 0700, err)) ||
-        (rc = adit_file_mkdirs(c->templates_dir, 0755, err)))
-        return rc;
-    struct launcher_conf conf = {
-        .runtime = runtime,
-        .envd = c->envd,
-        .templates_dir = c->templates_dir,
-        .sandboxes_dir = sandboxes,
-        .cgroup_parent = "adit",
-        .uid = geteuid(),
-        .gid = getegid(),
-    };
-    return launcher_start(&conf, fd, &pid, err);
-}
-
-/* One broker a state directory. The lock is let go by the kernel however this process ends; it is
- * taken after the launcher was forked, which may live a moment longer. */
-static int lock_state(const char *state_dir, struct adit_err *err)
-{
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof(path), "%s/lock", state_dir);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* stays open */
-    if (fd < 0)
-        return adit_err_sys(err, errno, "open %s", path);
-    if (flock(fd, LOCK_EX | LOCK_NB))
-        return adit_err_set(err, ADIT_ERR_EXISTS, "another broker uses %s", state_dir);
-    return 0;
-}
-
-static void raise_limits(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit); /* the old limit serves fewer clients */
-    }
-    (void)prctl(PR_SET_DUMPABLE, 0);             /* keys and tokens stay out of core files */
-    (void)setenv("UV_THREADPOOL_SIZE", "16", 0); /* records wait for the disk side by side */
-}
-
 static void on_exited(void *owner, const char *sandbox_id, const char *reason)
 {
     struct broker *b = owner;
     node_exited(b->node, sandbox_id, reason);
-}
-
-static void on_launcher_lost(void *owner)
-{
-    (void)owner; /* creates fail as unavailable from now on; what runs goes on */
-    adit_log(ADIT_LOG_ERROR, "launcher_lost");
-}
-
-static int open_driver(struct program *p, int launcher_fd, struct adit_err *err)
-{
-    static const struct launcher_client_ops ops = {.on_lost = on_launcher_lost};
-    struct broker *b = &p->broker;
-    const char *base = strrchr(b->conf.runtime, '/');
-    bool is_gvisor = strcmp(base ? base + 1 : b->conf.runtime, "runsc") == 0;
-    int rc = launcher_client_open(&b->uv, launcher_fd, &ops, p, &p->launcher, err);
-    if (rc)
-        return rc;
-    struct container_conf conf = {
-        .loop = &b->uv,
-        .client = p->launcher,
-        .isolation = is_gvisor ? "gvisor" : "container",
-        .on_exited = on_exited,
-        .owner = b,
-    };
-    return container_open(&conf, &p->vmm, err);
 }
 
 static int open_node(struct program *p, struct adit_err *err)
@@ -215,8 +114,8 @@ static int open_node(struct program *p, struct adit_err *err)
     struct node_conf conf = {
         .loop = &b->net,
         .state_dir = b->conf.state_dir,
-        .driver = container_driver(p->vmm),
-        .vmm = p->vmm,
+        .driver = p->host.driver,
+        .vmm = p->host.vmm,
         .tokens = &b->tokens,
         .ops = &broker_node_ops,
         .owner = b,
@@ -315,7 +214,7 @@ static int open_edge(struct program *p, struct adit_err *err)
     return 0;
 }
 
-static int open_all(struct program *p, int launcher_fd, struct adit_err *err)
+static int open_all(struct program *p, struct adit_err *err)
 {
     struct broker *b = &p->broker;
     int rc;
@@ -326,7 +225,8 @@ static int open_all(struct program *p, int launcher_fd, struct adit_err *err)
     if ((rc = net_loop_init(&b->net, &b->uv, err)) ||
         (rc = tokens_load(b->conf.state_dir, &b->tokens, err)) ||
         (rc = registration_load_node_id(b->conf.state_dir, b->node_id, err)) ||
-        (rc = watch_signals(p, err)) || (rc = open_driver(p, launcher_fd, err)) ||
+        (rc = watch_signals(p, err)) ||
+        (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, b, err)) ||
         (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) || (rc = open_edge(p, err)) ||
         (rc = open_registration(p, err)))
         return rc;
@@ -347,13 +247,9 @@ static void free_all(struct program *p)
 
 static int serve(struct program *p, struct adit_err *err)
 {
-    int launcher_fd = -1;
-    raise_limits();
-    int rc = start_launcher(&p->broker.conf, &launcher_fd, err);
+    int rc = host_prepare(&p->host, &p->broker.conf, err);
     if (rc == 0)
-        rc = lock_state(p->broker.conf.state_dir, err);
-    if (rc == 0)
-        rc = open_all(p, launcher_fd, err);
+        rc = open_all(p, err);
     if (rc)
         return rc; /* the process ends: what is open goes with it */
     (void)uv_run(&p->broker.uv, UV_RUN_DEFAULT);
@@ -389,6 +285,8 @@ static int run(struct program *p, const char *command, int argc, char **argv, in
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unexpected word: %s", argv[0]);
     if (strcmp(command, "env") == 0)
         return client_env_print(c->state_dir, err);
+    if (strcmp(command, "purge") == 0)
+        return purge_main(c, err);
     if (command[0])
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unknown command: %s", command);
     return serve(p, err);

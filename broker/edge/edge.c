@@ -165,7 +165,7 @@ static int another_socket(struct edge *e, size_t i, int first_fd, int *out_fd, s
     const char *colon = strrchr(address, ':');
     int host_len = colon != NULL ? (int)(colon - address) : 0;
     snprintf(with_port, sizeof(with_port), "%.*s:%u", host_len, address, e->ports[i]);
-    return listener_socket(with_port, out_fd, err);
+    return listener_socket_shared(with_port, out_fd, err);
 }
 
 static int open_sockets(struct edge *e, int fds[][EDGE_LISTENERS_MAX], struct adit_err *err)

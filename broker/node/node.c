@@ -54,6 +54,14 @@ int node_new(const struct node_conf *conf, struct node **out, struct adit_err *e
     return 0;
 }
 
+void node_end_all(struct node *n, const char *reason)
+{
+    struct sandbox *s;
+    size_t pos = 0;
+    while ((s = node_next_any(n, &pos)))
+        sandbox_end(s, SANDBOX_KILLED, reason);
+}
+
 void node_stop(struct node *n)
 {
     size_t pos = 0;

@@ -68,6 +68,8 @@ ADIT_MUST_CHECK int node_new(const struct node_conf *conf, struct node **out, st
  * loop runs.
  */
 void node_adopt(struct node *n);
+/* End every sandbox, of all teams. */
+void node_end_all(struct node *n, const char *reason);
 /* Begin nothing any more. Sandboxes stay as they are. */
 void node_stop(struct node *n);
 /* After the loop has ended. */

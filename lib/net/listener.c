@@ -72,8 +72,13 @@ static int listen_failed(int fd, const char *text, struct adit_err *err)
     return adit_err_sys(err, sys_errno, "listen on %.100s", text);
 }
 
-static int bind_and_listen(const union address *a, socklen_t len, const char *text, int *out_fd,
-                           struct adit_err *err)
+/*
+ * @is_shared: with listeners of this process that are there already. Sharing is allowed after the
+ * bind only for the first one, so that a port which another process listens on, shareable or not,
+ * is refused.
+ */
+static int bind_and_listen(const union address *a, socklen_t len, const char *text, bool is_shared,
+                           int *out_fd, struct adit_err *err)
 {
     const int on = 1, off = 0;
     bool is_ip = a->any.sa_family == AF_INET || a->any.sa_family == AF_INET6;
@@ -81,13 +86,18 @@ static int bind_and_listen(const union address *a, socklen_t len, const char *te
 
     if (fd < 0)
         return listen_failed(fd, text, err);
-    if (is_ip && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-                  setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0))
+    if (is_ip && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+        return listen_failed(fd, text, err);
+    if (is_shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
         return listen_failed(fd, text, err);
     if (a->any.sa_family == AF_INET6 &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0)
         return listen_failed(fd, text, err);
-    if (bind(fd, &a->any, len) < 0 || listen(fd, LISTENER_BACKLOG) < 0)
+    if (bind(fd, &a->any, len) < 0)
+        return listen_failed(fd, text, err);
+    if (is_ip && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
+        return listen_failed(fd, text, err);
+    if (listen(fd, LISTENER_BACKLOG) < 0)
         return listen_failed(fd, text, err);
     *out_fd = fd;
     return ADIT_OK;
@@ -118,10 +128,10 @@ static int unix_socket(const char *path, int *out_fd, struct adit_err *err)
     if (len == 0 || len >= sizeof(a.un.sun_path))
         return address_fail(path, err);
     memcpy(a.un.sun_path, path, len + 1);
-    if (bind_and_listen(&a, sizeof(a.un), path, out_fd, &first) == ADIT_OK)
+    if (bind_and_listen(&a, sizeof(a.un), path, false, out_fd, &first) == ADIT_OK)
         return ADIT_OK;
     if (first.sys_errno == EADDRINUSE && remove_stale(&a))
-        return bind_and_listen(&a, sizeof(a.un), path, out_fd, err);
+        return bind_and_listen(&a, sizeof(a.un), path, false, out_fd, err);
     if (err)
         *err = first;
     return first.code;
@@ -135,7 +145,7 @@ static int vsock_socket(const char *port_text, int *out_fd, struct adit_err *err
     if (adit_view_u64(adit_view_str(port_text), VMADDR_PORT_ANY - 1u, &port) != ADIT_OK)
         return address_fail(port_text, err);
     a.vm.svm_port = (unsigned)port;
-    return bind_and_listen(&a, sizeof(a.vm), port_text, out_fd, err);
+    return bind_and_listen(&a, sizeof(a.vm), port_text, false, out_fd, err);
 }
 
 static int inherited_socket(const char *number, int *out_fd, struct adit_err *err)
@@ -158,7 +168,7 @@ static int inherited_socket(const char *number, int *out_fd, struct adit_err *er
     return ADIT_OK;
 }
 
-static int tcp_socket(const char *text, int *out_fd, struct adit_err *err)
+static int tcp_socket(const char *text, bool is_shared, int *out_fd, struct adit_err *err)
 {
     union address a = {.in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT}};
     const char *colon = strrchr(text, ':');
@@ -175,17 +185,17 @@ static int tcp_socket(const char *text, int *out_fd, struct adit_err *err)
         memcpy(host, "127.0.0.1", sizeof("127.0.0.1"));
     a.in6.sin6_port = htons((uint16_t)port);
     if (host[0] == '\0')
-        return bind_and_listen(&a, sizeof(a.in6), text, out_fd, err);
+        return bind_and_listen(&a, sizeof(a.in6), text, is_shared, out_fd, err);
     if (host[0] == '[' && host[host_len - 1] == ']') {
         host[host_len - 1] = '\0';
         if (inet_pton(AF_INET6, host + 1, &a.in6.sin6_addr) != 1)
             return address_fail(text, err);
-        return bind_and_listen(&a, sizeof(a.in6), text, out_fd, err);
+        return bind_and_listen(&a, sizeof(a.in6), text, is_shared, out_fd, err);
     }
     a.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     if (inet_pton(AF_INET, host, &a.in.sin_addr) != 1)
         return address_fail(text, err);
-    return bind_and_listen(&a, sizeof(a.in), text, out_fd, err);
+    return bind_and_listen(&a, sizeof(a.in), text, is_shared, out_fd, err);
 }
 
 int listener_socket(const char *address, int *out_fd, struct adit_err *err)
@@ -196,7 +206,12 @@ int listener_socket(const char *address, int *out_fd, struct adit_err *err)
         return vsock_socket(address + 6, out_fd, err);
     if (strncmp(address, "fd:", 3) == 0)
         return inherited_socket(address + 3, out_fd, err);
-    return tcp_socket(address, out_fd, err);
+    return tcp_socket(address, false, out_fd, err);
+}
+
+int listener_socket_shared(const char *address, int *out_fd, struct adit_err *err)
+{
+    return tcp_socket(address, true, out_fd, err);
 }
 
 uint16_t listener_port(int fd)

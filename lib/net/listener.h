@@ -25,6 +25,9 @@ typedef void (*listener_accept_fn)(void *owner, int take_fd);
  * replaced. Errors: BAD_INPUT with the text; EXISTS-like errno as IO ("address already in use").
  */
 ADIT_MUST_CHECK int listener_socket(const char *address, int *out_fd, struct adit_err *err);
+/* One more socket on a TCP address that listener_socket() of this process has opened: the kernel
+ * spreads connections over them. */
+ADIT_MUST_CHECK int listener_socket_shared(const char *address, int *out_fd, struct adit_err *err);
 /* Port of a bound TCP socket (for ":0"), 0 for others. */
 uint16_t listener_port(int fd);
 
