@@ -225,7 +225,6 @@ def test_stdin_and_its_end(box):
     box.commands.send_stdin(handle.pid, b"bytes\n")
     box.commands.send_stdin(handle.pid, "")
     handle.close_stdin()
-    handle.close_stdin()
     assert handle.wait().stdout == "text ä\nbytes\nafter\n"
     with pytest.raises(NotFoundException):
         box.commands.send_stdin(999999, "x")
@@ -346,9 +345,7 @@ def test_user(box):
     assert as_root == "root\nroot\nroot root /root\n"
     assert "sudo" in box.commands.run("id -Gn").stdout.split() or \
         box.commands.run("sudo -n id -un").stdout == "root\n"
-    for user in ("nobody-here", "", "0x0", " root", "root:user"):
-        if user == "":
-            continue  # the SDK sends no user then
+    for user in ("nobody-here", "0x0", "4294967295", " root", "root "):
         with pytest.raises(AuthenticationException, match="invalid username"):
             box.commands.run("true", user=user)
 
@@ -432,7 +429,7 @@ def test_pty_size_input_resize_and_exit(box):
 def test_pty_control_c_interrupts(box):
     t = Terminal(box)
     t.say(b"echo begin; sleep 1000; echo end$?\n")
-    t.hears(rb"\r\nbegin\r\n")
+    t.hears(rb"begin\r\n")
     t.say(b"\x03")
     t.say(b"echo status $?\n")
     t.hears(rb"status 130\r\n")

@@ -83,7 +83,7 @@ async def test_background_kill_and_list(sandbox):
 async def test_stdin_by_messages_and_by_stream(sandbox):
     handle = await sandbox.commands.run("cat", background=True, stdin=True)
     await sandbox.commands.send_stdin(handle.pid, "one\n")
-    async with await sandbox.commands.stream_input(handle.pid) as stream:
+    async with sandbox.commands.stream_input(handle.pid) as stream:
         for n in range(100):
             await stream.send(f"{n}\n")
     await sandbox.commands.close_stdin(handle.pid)
@@ -92,7 +92,7 @@ async def test_stdin_by_messages_and_by_stream(sandbox):
 
 
 async def test_streaming_input_to_nobody_is_not_found(sandbox):
-    stream = await sandbox.commands.stream_input(999999)
+    stream = sandbox.commands.stream_input(999999)
     with pytest.raises(NotFoundException):
         await stream.close()
 

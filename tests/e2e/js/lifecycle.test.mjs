@@ -45,7 +45,7 @@ test('kill twice', async () => {
   assert.equal(await sandbox.isRunning(), false)
   await assert.rejects(sandbox.getInfo(), SandboxNotFoundError)
   await assert.rejects(Sandbox.connect(sandbox.sandboxId), SandboxNotFoundError)
-  await assert.rejects(sandbox.commands.run('true'), TimeoutError)
+  await assert.rejects(sandbox.commands.run('true'), /not running anymore/)
 })
 
 test('list over 26 sandboxes with filters and pages', async () => {

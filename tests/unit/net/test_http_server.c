@@ -259,6 +259,33 @@ START_TEST(http_server_serves_many_pipelined_requests_in_several_turns)
 }
 END_TEST
 
+/* A client that asks and asks and never reads must not fill our memory with answers. */
+START_TEST(http_server_takes_no_request_while_its_answers_are_not_read)
+{
+    static const char request[] = "GET /now HTTP/1.1\r\nHost: a\r\n\r\n";
+    enum { CNT = 1000, LEN = sizeof(request) - 1 };
+    static char all[CNT * LEN];
+    struct peer *p = start();
+    size_t sent = 0;
+
+    for (size_t i = 0; i < CNT; i++)
+        memcpy(all + i * LEN, request, LEN);
+    p->is_deaf = true;
+    for (int idle = 0; idle < 10; idle++) {
+        size_t n = peer_push(p, all + sent % sizeof(all), sizeof(all) - sent % sizeof(all));
+        sent += n;
+        if (n)
+            idle = 0;
+        settle();
+    }
+    ck_assert_uint_lt((size_t)T.request_cnt * 100, 4 * NET_STREAM_HIGH); /* an answer has more */
+    p->is_deaf = false;
+    run_until((size_t)T.request_cnt == sent / LEN);
+    run_until(peer_count(p, "HTTP/1.1 200") == sent / LEN);
+    finish();
+}
+END_TEST
+
 START_TEST(http_server_answers_head_without_a_body)
 {
     struct peer *p = start();
@@ -1131,6 +1158,7 @@ SUITE_MAIN(
     "http_server", http_server_answers_and_keeps_the_connection,
     http_server_takes_a_head_byte_by_byte, http_server_serves_pipelined_requests_in_order,
     http_server_serves_many_pipelined_requests_in_several_turns,
+    http_server_takes_no_request_while_its_answers_are_not_read,
     http_server_answers_head_without_a_body, http_server_never_sends_a_body_with_204,
     http_server_closes_after_a_1_0_request_unless_asked, http_server_closes_when_the_client_asks,
     http_server_streams_chunks_to_1_1_and_until_close_to_1_0,
