@@ -83,22 +83,23 @@ END_TEST
 START_TEST(buf_behaves_as_a_queue_of_bytes)
 {
     struct adit_buf b = new_buf(4096);
-    unsigned seed = 1, written = 0, read = 0;
+    unsigned seed = 1, written = 0, read = 0, wrong = 0;
     for (int i = 0; i < 100000; i++) {
         seed = seed * 1103515245 + 12345;
         unsigned n = seed >> 16 & 0xFF;
         if (seed & 0x1000000) {
             for (unsigned k = 0; k < n && b.len < 4096; k++)
-                ck_assert_int_eq(adit_buf_append_char(&b, (char)(written++ % 251)), 0);
+                wrong += adit_buf_append_char(&b, (char)(written++ % 251)) != 0;
         } else {
             struct adit_view v = adit_buf_view(&b);
             n = n < v.len ? n : (unsigned)v.len;
             for (unsigned k = 0; k < n; k++)
-                ck_assert_int_eq(v.ptr[k], (char)(read++ % 251));
+                wrong += v.ptr[k] != (char)(read++ % 251);
             adit_buf_consume(&b, n);
         }
-        ck_assert_uint_eq(b.len, written - read);
+        wrong += b.len != written - read;
     }
+    ck_assert_uint_eq(wrong, 0);
     adit_buf_fini(&b);
 }
 END_TEST

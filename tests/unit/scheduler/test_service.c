@@ -3,6 +3,7 @@
 #include "tests/unit/suite.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,6 +66,7 @@ static void stop(void)
 
 static void set_up(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN); /* as every program does; cannot fail */
     snprintf(dir, sizeof(dir), "/tmp/adit-scheduler-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(dir));
     snprintf(socket_address, sizeof(socket_address), "unix:%s/s.sock", dir);
