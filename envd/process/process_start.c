@@ -45,20 +45,26 @@ static const char *tag_of(const Process__StartRequest *m)
 
 /* ---- directory and environment ---- */
 
+/* *out: heap. */
 static int resolve_cwd(struct envd *e, const struct user_entry *user,
-                       const Process__ProcessConfig *config, struct adit_buf *out,
-                       struct adit_err *err)
+                       const Process__ProcessConfig *config, char **out, struct adit_err *err)
 {
     bool has_cwd = config->has_cwd_case == PROCESS__PROCESS_CONFIG__HAS_CWD_CWD;
-    int code = envd_path(e, user, adit_view_str(has_cwd ? config->cwd : ""), out, err);
-    if (code == ADIT_OK && out->len == 0)
-        code = adit_buf_append_str(out, user->home);
-    if (code == ADIT_OK)
-        code = adit_buf_append_char(out, '\0');
-    if (code != ADIT_OK)
-        return code;
+    struct adit_buf path;
+    adit_buf_init(&path, ENVD_PATH_CAP * 2);
+    int code = envd_path(e, user, adit_view_str(has_cwd ? config->cwd : ""), &path, err);
+    if (code == ADIT_OK && path.len == 0)
+        code = adit_buf_append_str(&path, user->home);
+    *out = code == ADIT_OK ? adit_buf_steal_str(&path) : NULL;
+    adit_buf_fini(&path);
+    if (code == ADIT_OK && !*out)
+        code = adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
+    return code;
+}
+
+static int check_cwd(const char *cwd, struct adit_err *err)
+{
     struct stat st;
-    const char *cwd = adit_buf_view(out).ptr;
     if (stat(cwd, &st) != 0 && (errno == ENOENT || errno == ENOTDIR))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "cwd '%s' does not exist", cwd);
     return ADIT_OK;
@@ -242,11 +248,12 @@ int process_start(struct process_table *t, const Process__StartRequest *m, const
     int code = envd_user(t->envd, adit_view_str(user), &entry, err);
     if (code != ADIT_OK)
         return code;
-    struct adit_buf cwd;
-    adit_buf_init(&cwd, ENVD_PATH_CAP * 2);
+    char *cwd;
     code = resolve_cwd(t->envd, &entry, m->process, &cwd, err);
     if (code == ADIT_OK)
-        code = spawn_as(t, m, &entry, adit_buf_view(&cwd).ptr, out, err);
-    adit_buf_fini(&cwd);
+        code = check_cwd(cwd, err);
+    if (code == ADIT_OK)
+        code = spawn_as(t, m, &entry, cwd, out, err);
+    free(cwd);
     return code;
 }
