@@ -53,8 +53,8 @@ static int resolve_cwd(struct envd *e, const struct user_entry *user,
     struct adit_buf path;
     adit_buf_init(&path, ENVD_PATH_CAP * 2);
     int code = envd_path(e, user, adit_view_str(has_cwd ? config->cwd : ""), &path, err);
-    if (code == ADIT_OK && path.len == 0)
-        code = adit_buf_append_str(&path, user->home);
+    if (code == ADIT_OK && path.len == 0 && adit_buf_append_str(&path, user->home) != ADIT_OK)
+        code = adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
     *out = code == ADIT_OK ? adit_buf_steal_str(&path) : NULL;
     adit_buf_fini(&path);
     if (code == ADIT_OK && !*out)
