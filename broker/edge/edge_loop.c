@@ -23,13 +23,19 @@
 #include "broker/edge/edge_target.h"
 #include "net/channel.h"
 
+/* Said twice is not said: an empty value is refused by what reads it. */
+static struct adit_view routing_header(const struct http_head *head, const char *name)
+{
+    return http_head_count(head, name) > 1 ? adit_view_str("") : http_head_get(head, name);
+}
+
 static void on_request(struct http_exchange *x, const struct http_head *head)
 {
     struct edge_loop *l = http_server_owner(http_exchange_server(x));
     struct edge_target target;
 
-    edge_target_parse(http_head_get(head, "host"), http_head_get(head, "e2b-sandbox-id"),
-                      http_head_get(head, "e2b-sandbox-port"), adit_view_str(l->edge->conf.domain),
+    edge_target_parse(http_head_get(head, "host"), routing_header(head, "e2b-sandbox-id"),
+                      routing_header(head, "e2b-sandbox-port"), adit_view_str(l->edge->conf.domain),
                       &target);
     switch (target.kind) {
     case EDGE_TARGET_API:

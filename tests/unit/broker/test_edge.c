@@ -407,6 +407,12 @@ static void refusal_script(void)
     a = ask("GET / HTTP/1.1\r\nHost: 8080-iabc.adit.test\r\nE2b-Sandbox-Id: iprivate\r\n"
             "E2b-Sandbox-Port: 8080\r\n");
     ASSERT_HAS(a, "HTTP/1.1 400 ");
+    a = ask("GET /health HTTP/1.1\r\nHost: localhost\r\nE2b-Sandbox-Id: iabc\r\n"
+            "E2b-Sandbox-Port: 49983\r\nE2b-Sandbox-Id: iprivate\r\n");
+    ASSERT_HAS(a, "HTTP/1.1 400 ");
+    a = ask("GET /health HTTP/1.1\r\nHost: localhost\r\nE2b-Sandbox-Id: iabc\r\n"
+            "E2b-Sandbox-Port: 8080\r\nE2b-Sandbox-Port: 49983\r\n");
+    ASSERT_HAS(a, "HTTP/1.1 400 ");
 }
 
 START_TEST(edge_refuses_reserved_routes_in_every_spelling)
