@@ -104,7 +104,7 @@ def test_connect_is_a_terminal(sandbox, tmp_path):
     try:
         read_until(rb"[$#] ")
         os.write(ours, b"echo mark$((40 + 2)) $(id -un); tty\n")
-        read_until(rb"mark42 user\r\n/dev/pts/\d+")
+        read_until(rb"mark42 user[\r\n]+/dev/pts/\d+")
         os.write(ours, b"exit\n")
         read_until(rb"Closing terminal connection")
         assert process.wait(20) == 0

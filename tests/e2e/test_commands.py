@@ -76,6 +76,7 @@ def test_stdout_and_stderr_stay_apart_and_whole(box):
     err.done()
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(180)
 def test_100_mb_of_output_arrive_whole_and_in_order(box):
     numbers, digest = Numbers(10000000, 21111111), hashlib.sha256()

@@ -85,6 +85,7 @@ def test_streams_and_file_objects(box, folder, tmp_path):
     assert box.files.read(f"{folder}/text") == "zeile ä\n"
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(240)
 def test_one_gibibyte_both_ways(box, folder):
     path, up, down = f"{folder}/large", hashlib.sha256(), hashlib.sha256()

@@ -8,7 +8,13 @@ import pytest
 from support import JS, NODE, client_env
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in JS.glob("*.test.mjs")))
+FILES = [
+    pytest.param(p.name, marks=[pytest.mark.heavy] if p.name == "heavy.test.mjs" else [])
+    for p in sorted(JS.glob("*.test.mjs"))
+]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_javascript(broker, tmp_path, name):
     run = subprocess.run(
         [str(NODE), "--test", "--test-reporter=spec", "--test-timeout=120000", name],
