@@ -436,7 +436,8 @@ static void on_due(struct net_deadline *d)
     case HTTP_WAIT_FIRST:
     case HTTP_WAIT_IDLE:
     case HTTP_WAIT_NOTHING:
-        conn_kill(c, CLOSE_GRACEFULLY);
+        (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "nothing came"); /* only told */
+        conn_fail(c, &err);
         break;
     }
 }
