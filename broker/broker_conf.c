@@ -126,10 +126,11 @@ static int make_absolute(char **path)
         return 0;
     if (!getcwd(cwd, sizeof(cwd) - 1))
         return ADIT_ERR_IO;
-    strcat(cwd, "/");
+    len = strlen(cwd);
+    cwd[len++] = '/';
     char *relative = *path;
     *path = NULL;
-    int rc = place(path, cwd, strlen(cwd), relative);
+    int rc = place(path, cwd, len, relative);
     if (rc)
         *path = relative;
     else

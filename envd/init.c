@@ -80,7 +80,7 @@ void init_process(struct rlimit *nofile)
     protect_from_oom();
     /* Root of a container holds all capabilities that envd has, so only this keeps its memory, its
      * token and the listening socket from it: attaching needs CAP_SYS_PTRACE then. */
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* always valid */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);        /* always valid */
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* as PID 1 it changes nothing */
 }
 

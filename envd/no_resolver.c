@@ -6,9 +6,9 @@
  *
  * libuv refers to the resolver and to the password database for calls that envd never makes. In a
  * static glibc those references pull in the name service switch, its loader and its tables (some
- * 90 KiB) that could not work anyway: they load shared objects of the build machine's version. These
- * definitions take their place at link time. envd reads the guest's own passwd and group files
- * (base/user.h) and resolves no names by itself.
+ * 90 KiB) that could not work anyway: they load shared objects of the build machine's version.
+ * These definitions take their place at link time. envd reads the guest's own passwd and group
+ * files (base/user.h) and resolves no names by itself.
  *
  * Failure: each says that there is no such service.
  */

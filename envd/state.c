@@ -346,11 +346,13 @@ static int append_env(const struct adit_map *env, struct adit_buf *out)
 {
     struct adit_view name;
     void *value;
+    const char *separator = "\"";
     int rc = adit_buf_append_char(out, '{');
 
     for (size_t pos = 0; !rc && adit_map_next(env, &pos, &name, &value);) {
         const struct envd_env_var *var = value;
-        rc = adit_buf_append_str(out, adit_buf_view(out).ptr[out->len - 1] == '{' ? "\"" : ",\"");
+        rc = adit_buf_append_str(out, separator);
+        separator = ",\"";
         if (!rc)
             rc = adit_buf_append_json_text(out, name);
         if (!rc)

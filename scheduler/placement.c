@@ -194,7 +194,7 @@ int placement_choose(struct registry_node *const *nodes, size_t node_cnt,
                      struct registry_node **out, struct adit_err *err)
 {
     struct tally t;
-    memset(t.cnt, 0, sizeof(t.cnt));
+    memset(&t, 0, sizeof(t));
     judge_all(nodes, node_cnt, need, &t);
     size_t cnt = t.cnt[PLACEMENT_FITS];
     if (!cnt)

@@ -106,7 +106,7 @@ void edge_target_parse(struct adit_view host, struct adit_view id_header,
                        struct edge_target *out)
 {
     struct edge_target by_header = {0};
-    struct adit_view name = {NULL, 0};
+    struct adit_view name = ADIT_VIEW("");
     uint16_t listener_port;
 
     memset(out, 0, sizeof(*out));

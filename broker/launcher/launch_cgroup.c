@@ -53,9 +53,10 @@ static int open_v2(struct launch_cgroup_host *h, struct adit_err *err)
     struct adit_buf words;
     adit_buf_init(&words, 4096);
     int rc = adit_file_read(root, "cgroup.controllers", &words, err);
+    struct adit_view known = adit_buf_view(&words);
     for (int i = 0; !rc && i < LAUNCH_CGROUP_HIERARCHIES_MAX; i++)
-        if (!memmem(adit_buf_view(&words).ptr, words.len, v1_controllers[i],
-                    strlen(v1_controllers[i])))
+        if (!known.len ||
+            !memmem(known.ptr, known.len, v1_controllers[i], strlen(v1_controllers[i])))
             rc = adit_err_set(err, ADIT_ERR_PRECONDITION, "cgroup controller %s is missing",
                               v1_controllers[i]);
     adit_buf_fini(&words);

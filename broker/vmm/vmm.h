@@ -31,9 +31,9 @@ struct vmm_spec {
 /* What identifies a running sandbox across restarts of the broker. */
 struct vmm_instance {
     char driver[16];
-    pid_t pid;              /* of the sandbox's first process, as the host sees it */
-    uint64_t pid_start;     /* field 22 of /proc/PID/stat, against reused pids */
-    uint32_t slot;          /* user-id range (container) or CID (vm) */
+    pid_t pid;          /* of the sandbox's first process, as the host sees it */
+    uint64_t pid_start; /* field 22 of /proc/PID/stat, against reused pids */
+    uint32_t slot;      /* user-id range (container) or CID (vm) */
     struct http_target target;
 };
 
@@ -51,8 +51,8 @@ struct vmm_driver {
     /* Start it; on failure nothing is left behind. */
     int (*create)(struct vmm *v, const struct vmm_spec *spec, vmm_created_fn done, void *user,
                   struct adit_err *err);
-    /* End it and remove everything of it (processes, mounts, cgroups, sockets, files of the driver in
-     * sandbox_dir). Idempotent; also for half-made or vanished ones. */
+    /* End it and remove everything of it (processes, mounts, cgroups, sockets, files of the driver
+     * in sandbox_dir). Idempotent; also for half-made or vanished ones. */
     int (*destroy)(struct vmm *v, const char *sandbox_id, const char *sandbox_dir,
                    const struct vmm_instance *instance, vmm_done_fn done, void *user,
                    struct adit_err *err);

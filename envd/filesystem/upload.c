@@ -157,7 +157,7 @@ static int refuse_twice(struct upload *u, const char *path, struct adit_err *err
     struct adit_buf others;
     adit_buf_init(&others, sizeof err->msg);
     for (size_t i = 0; i < u->file_cnt; i++) {
-        if (strcmp(u->files[i].path, path) &&
+        if (strcmp(u->files[i].path, path) != 0 &&
             adit_buf_appendf(&others, "%s%s", others.len ? ", " : "", u->files[i].path))
             break; /* the message has no room for more */
     }

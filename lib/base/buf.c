@@ -53,7 +53,7 @@ static size_t grown_cap(const struct adit_buf *b, size_t need)
 /* Make room by moving the content to the front, and by a larger storage if that is not enough. */
 static int make_room(struct adit_buf *b, size_t need)
 {
-    if (b->off) {
+    if (b->data && b->off) {
         memmove(b->data, b->data + b->off, b->len);
         b->off = 0;
     }

@@ -394,7 +394,7 @@ static int walk_flags(const struct adit_conf_spec *spec, int argc, char **argv, 
         if (own && f.own == 'c')
             own->config = f.text.ptr;
         else if (own && f.own && !own->info)
-            own->info = f.own;
+            own->info = (unsigned char)f.own;
         at += f.words;
     }
     *rest = at < argc ? at : argc;

@@ -315,7 +315,7 @@ static int remove_next(struct removal *r)
 
 static bool is_component(const char *name)
 {
-    return name[0] && strcmp(name, ".") && strcmp(name, "..") && !strchr(name, '/');
+    return name[0] && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !strchr(name, '/');
 }
 
 int adit_file_remove_tree(int dir_fd, const char *name, struct adit_err *err)

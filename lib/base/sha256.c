@@ -42,7 +42,7 @@ static void keyed(const uint8_t key[BLOCK_LEN], uint8_t pad, struct adit_view da
     OPENSSL_cleanse(&ctx, sizeof ctx);
 }
 
-void adit_hmac_sha256(struct adit_view key, struct adit_view data, uint8_t out[ADIT_SHA256_LEN])
+void adit_sha256_hmac(struct adit_view key, struct adit_view data, uint8_t out[ADIT_SHA256_LEN])
 {
     uint8_t block[BLOCK_LEN] = {0}, inner[ADIT_SHA256_LEN];
 

@@ -14,6 +14,6 @@
 #define ADIT_SHA256_LEN 32
 
 void adit_sha256(struct adit_view data, uint8_t out[ADIT_SHA256_LEN]);
-void adit_hmac_sha256(struct adit_view key, struct adit_view data, uint8_t out[ADIT_SHA256_LEN]);
+void adit_sha256_hmac(struct adit_view key, struct adit_view data, uint8_t out[ADIT_SHA256_LEN]);
 
 #endif

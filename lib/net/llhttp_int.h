@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * llhttp.h for http_msg.c alone. llhttp's enumerators share names with those of http_msg.h; here they
- * begin with LLHTTP_ instead of HTTP_.
+ * llhttp.h for http_msg.c alone. llhttp's enumerators share names with those of http_msg.h; here
+ * they begin with LLHTTP_ instead of HTTP_.
  */
 #ifndef ADIT_NET_LLHTTP_INT_H
 #define ADIT_NET_LLHTTP_INT_H

@@ -63,8 +63,8 @@ struct net_stream {
     bool is_reading, has_ended, write_failed, is_sending, wants_shutdown, is_shut, is_congested;
     uv_write_t request;
     struct adit_buf sending, waiting;
-    struct net_deadline deadline; /* of a graceful close */
-    size_t queued_before;         /* when the deadline was armed */
+    struct net_deadline deadline;   /* of a graceful close */
+    size_t queued_before;           /* when the deadline was armed */
     char peer[NET_STREAM_PEER_CAP]; /* empty until it was asked for */
 };
 
@@ -445,7 +445,9 @@ static sa_family_t peer_address(const struct net_stream *s, union peer_address *
 {
     socklen_t len = sizeof(*a);
 
-    return getpeername(fd_of(s), &a->any, &len) == 0 ? a->any.sa_family : AF_UNSPEC;
+    a->any.sa_family = AF_UNSPEC;
+    (void)getpeername(fd_of(s), &a->any, &len); /* a peer that has gone has no address */
+    return a->any.sa_family;
 }
 
 static void format_peer(const struct net_stream *s, char out[NET_STREAM_PEER_CAP])

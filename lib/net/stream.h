@@ -76,8 +76,8 @@ void net_stream_reset(struct net_stream *s);
 /* Has the peer closed its sending side? Asks the kernel, so it also knows while reading is off. */
 bool net_stream_peer_has_closed(const struct net_stream *s);
 
-/* Peer's address as text ("127.0.0.1", "unix", "vsock:2"); for X-Forwarded-For and logs. Kept in the
- * stream: valid as long as that. */
+/* Peer's address as text ("127.0.0.1", "unix", "vsock:2"); for X-Forwarded-For and logs. Kept in
+ * the stream: valid as long as that. */
 #define NET_STREAM_PEER_CAP 48
 const char *net_stream_peer(struct net_stream *s);
 /* AF_VSOCK peers: the CID; otherwise 0. */

@@ -14,6 +14,10 @@
  */
 #include "net/url.h"
 
+#include <ctype.h>
+
+#include "base/encode.h"
+
 #define HOST_CAP 255
 
 static struct adit_view skip(struct adit_view v, size_t n)
@@ -76,17 +80,6 @@ int url_split_target(struct adit_view target, struct url_target *out, struct adi
 
 /* ---- percent-coding ---- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Decode one character at the front of @v. Return: false for a bad escape or a NUL. */
 static bool decode_char(struct adit_view *v, bool plus_is_space, char *out)
 {
@@ -95,11 +88,8 @@ static bool decode_char(struct adit_view *v, bool plus_is_space, char *out)
     if (*out == '+' && plus_is_space)
         *out = ' ';
     if (*out == '%') {
-        int high = v->len >= 3 ? hex_value(v->ptr[1]) : -1;
-        int low = v->len >= 3 ? hex_value(v->ptr[2]) : -1;
-        if (high < 0 || low < 0)
+        if (v->len < 3 || adit_hex_decode(adit_view_mem(v->ptr + 1, 2), out, 1) != 0)
             return false;
-        *out = (char)(high * 16 + low);
         used = 3;
     }
     *v = skip(*v, used);
@@ -261,7 +251,7 @@ static bool is_ipv6_text(struct adit_view name)
     if (name.len < 2 || name.len > 45)
         return false;
     for (size_t i = 0; i < name.len; i++)
-        if (hex_value(name.ptr[i]) < 0 && name.ptr[i] != ':' && name.ptr[i] != '.')
+        if (!isxdigit((unsigned char)name.ptr[i]) && name.ptr[i] != ':' && name.ptr[i] != '.')
             return false;
     return true;
 }

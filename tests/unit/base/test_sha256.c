@@ -29,12 +29,12 @@ START_TEST(hmac_sha256_matches_rfc_4231)
     uint8_t out[ADIT_SHA256_LEN];
     char key[131];
     memset(key, 0x0b, 20);
-    adit_hmac_sha256(adit_view_mem(key, 20), adit_view_str("Hi There"), out);
+    adit_sha256_hmac(adit_view_mem(key, 20), adit_view_str("Hi There"), out);
     expect(out, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
-    adit_hmac_sha256(adit_view_str("Jefe"), adit_view_str("what do ya want for nothing?"), out);
+    adit_sha256_hmac(adit_view_str("Jefe"), adit_view_str("what do ya want for nothing?"), out);
     expect(out, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     memset(key, 0xaa, sizeof key);
-    adit_hmac_sha256(adit_view_mem(key, sizeof key),
+    adit_sha256_hmac(adit_view_mem(key, sizeof key),
                      adit_view_str("Test Using Larger Than Block-Size Key - Hash Key First"), out);
     expect(out, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
@@ -43,7 +43,7 @@ END_TEST
 START_TEST(hmac_sha256_takes_empty_key_and_data)
 {
     uint8_t out[ADIT_SHA256_LEN];
-    adit_hmac_sha256(adit_view_mem(NULL, 0), adit_view_mem(NULL, 0), out);
+    adit_sha256_hmac(adit_view_mem(NULL, 0), adit_view_mem(NULL, 0), out);
     expect(out, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
 END_TEST
