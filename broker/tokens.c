@@ -61,7 +61,7 @@ static void derive(const struct tokens *t, const char *label, const char *sandbo
     char text[128];
     uint8_t mac[ADIT_SHA256_LEN];
     int n = snprintf(text, sizeof(text), "%s%s", label, sandbox_id);
-    adit_hmac_sha256(adit_view_mem(t->seed, sizeof(t->seed)), adit_view_mem(text, (size_t)n), mac);
+    adit_sha256_hmac(adit_view_mem(t->seed, sizeof(t->seed)), adit_view_mem(text, (size_t)n), mac);
     adit_hex_encode(mac, sizeof(mac), out);
 }
 
@@ -73,4 +73,18 @@ void tokens_envd(const struct tokens *t, const char *sandbox_id, char out[TOKENS
 void tokens_traffic(const struct tokens *t, const char *sandbox_id, char out[TOKENS_CAP])
 {
     derive(t, "sandbox-traffic-", sandbox_id, out);
+}
+
+void tokens_sandbox_id(const struct tokens *t, const char *team_id, struct adit_view key,
+                       char out[SANDBOX_ID_CAP])
+{
+    static const char digits[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    uint8_t of_team[ADIT_SHA256_LEN], mac[ADIT_SHA256_LEN];
+    /* Two steps, so that no team and key run into one another. */
+    adit_sha256_hmac(adit_view_mem(t->seed, sizeof(t->seed)), adit_view_str(team_id), of_team);
+    adit_sha256_hmac(adit_view_mem(of_team, sizeof(of_team)), key, mac);
+    out[0] = 'i';
+    for (size_t i = 1; i < SANDBOX_ID_LEN; i++)
+        out[i] = digits[mac[i] % 36];
+    out[SANDBOX_ID_LEN] = '\0';
 }

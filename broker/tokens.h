@@ -4,6 +4,7 @@
 #define BROKER_TOKENS_H
 
 #include "base/sha256.h"
+#include "broker/sandbox_id.h"
 
 #define TOKENS_SEED_LEN 32
 #define TOKENS_CAP (2 * ADIT_SHA256_LEN + 1)
@@ -18,5 +19,8 @@ ADIT_MUST_CHECK int tokens_load(const char *state_dir, struct tokens *out, struc
 /* Lower-case hexadecimal, the same for the sandbox's whole life. */
 void tokens_envd(const struct tokens *t, const char *sandbox_id, char out[TOKENS_CAP]);
 void tokens_traffic(const struct tokens *t, const char *sandbox_id, char out[TOKENS_CAP]);
+/* The sandbox id that belongs to a team's idempotency key: the same key, the same sandbox. */
+void tokens_sandbox_id(const struct tokens *t, const char *team_id, struct adit_view key,
+                       char out[SANDBOX_ID_CAP]);
 
 #endif

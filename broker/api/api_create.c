@@ -11,13 +11,17 @@
  * then the answer goes out, so a client that has its 201 can call the sandbox at once and it is on
  * record. A template that the scheduler does not know may have been put into the directory a moment
  * ago: the directory is read again, once a request and not more often than
- * registration_sync_templates() allows. Failure: a claim that is not used is given back; the node
+ * registration_sync_templates() allows. A request with an Idempotency-Key gets the sandbox id that
+ * belongs to team and key, so that its repetition finds the sandbox instead of making another, also
+ * after a restart: 201 again while it runs, 409 while it is being made or ended. Failure: a claim that is not used is given back; the node
  * undoes what it began before it reports.
  */
 #include <stdlib.h>
 
 #include "broker/api/api.h"
 #include "broker/api/create_request.h"
+
+#define IDEMPOTENCY_KEY_MAX 255
 
 /* owned by: itself, from the request until its answer */
 struct creation {
@@ -156,7 +160,8 @@ static void use_claim(struct creation *c, const Scheduler__PlaceResponse *p)
     }
     if (rc == 0)
         return;
-    broker_release_claim(b, c->sandbox_id, err.msg);
+    if (err.code != ADIT_ERR_EXISTS) /* then the claim is another request's, with the same key */
+        broker_release_claim(b, c->sandbox_id, err.msg);
     if (err.code != ADIT_ERR_UNAVAILABLE)
         error_code = NULL;
     fail(c, error_code, &err);
@@ -188,6 +193,36 @@ static void place(struct creation *c)
         fail(c, NULL, &err);
 }
 
+/* Answer when the sandbox of this idempotency key is there already. */
+static bool repeat(struct creation *c)
+{
+    struct node *node = c->rq->broker->node;
+    struct sandbox *s = node_find(node, c->rq->team_id, c->sandbox_id);
+    if (!s && !node_has(node, c->sandbox_id))
+        return false;
+    struct api_request *rq = leave(c);
+    if (s)
+        api_reply_json(rq, 201, api_json_sandbox(rq->broker, s));
+    else
+        api_reply_error(rq, 409, "sandbox_start_in_flight",
+                        "the sandbox of this Idempotency-Key is being made or ended");
+    return true;
+}
+
+/* The sandbox id of a request with an Idempotency-Key. */
+static int use_key(struct creation *c, struct adit_view key, struct adit_err *err)
+{
+    for (size_t i = 0; i < key.len; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-", key.ptr[i]))
+            key.len = 0;
+    if (key.len == 0 || key.len > IDEMPOTENCY_KEY_MAX)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT,
+                            "Idempotency-Key: 1 to %d lower-case letters, digits and hyphens",
+                            IDEMPOTENCY_KEY_MAX);
+    tokens_sandbox_id(&c->rq->broker->tokens, c->rq->team_id, key, c->sandbox_id);
+    return 0;
+}
+
 static void create(struct api_request *rq, bool is_v2)
 {
     struct adit_err err = ADIT_ERR_INIT;
@@ -202,8 +237,12 @@ static void create(struct api_request *rq, bool is_v2)
         fail(c, NULL, &err);
         return;
     }
+    struct adit_view key = edge_api_header(rq->edge, "Idempotency-Key");
     sandbox_id_make(c->sandbox_id);
-    place(c);
+    if (key.ptr && use_key(c, key, &err))
+        fail(c, NULL, &err);
+    else if (!repeat(c))
+        place(c);
 }
 
 void api_create_v1(struct api_request *rq)

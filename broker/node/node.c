@@ -199,6 +199,11 @@ static bool is_visible(const struct sandbox *s, const char *team_id)
            strcmp(s->record.team_id, team_id) == 0;
 }
 
+bool node_has(const struct node *n, const char *sandbox_id)
+{
+    return adit_map_get(&n->sandboxes, adit_view_str(sandbox_id)) != NULL;
+}
+
 struct sandbox *node_find(const struct node *n, const char *team_id, const char *sandbox_id)
 {
     struct sandbox *s = adit_map_get(&n->sandboxes, adit_view_str(sandbox_id));
