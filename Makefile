@@ -6,7 +6,7 @@ VERSION := 0.1.0
 B := build/$(MODE)
 GEN := build/gen
 
-ifneq ($(filter asan fuzz,$(MODE)),)
+ifneq ($(filter asan fuzz cover,$(MODE)),)
 CC := clang-14
 else
 CC := gcc
@@ -22,10 +22,12 @@ HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -ffunction-sections
 CFLAGS_release := -O2 -g $(HARDEN)
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+CFLAGS_cover := -O1 -g -fprofile-instr-generate -fcoverage-mapping
 CFLAGS := -std=gnu11 -pthread $(CFLAGS_$(MODE))
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_fuzz := -fsanitize=address,undefined,fuzzer
+LDFLAGS_cover := -fprofile-instr-generate
 LDFLAGS := -pthread $(LDFLAGS_$(MODE))
 
 # One short line a step; V=1 shows the commands.
@@ -55,6 +57,7 @@ LIBS := -luv -lprotobuf-c -lz -lcrypto -ljansson -lsqlite3 -lseccomp
 ENVD_LIBS := -l:libuv_a.a -l:libprotobuf-c.a -l:libz.a -l:libcrypto.a -l:libjansson.a -lpthread
 ENVD_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs -Wl,--gc-sections
 ENVD_LDFLAGS_asan := $(LDFLAGS_asan)
+ENVD_LDFLAGS_cover := $(LDFLAGS_cover)
 
 PROGRAMS := envd broker scheduler rootfs-builder
 BINARIES := $(PROGRAMS:%=$(B)/bin/%)
@@ -149,6 +152,18 @@ $(UNIT_BIN): $(B)/%: $(B)/%.o $$(LINK)
 .PHONY: unit
 unit: $(if $(T),$(filter %/$(T),$(UNIT_BIN)),$(UNIT_BIN)) ## unit tests (MODE=asan for sanitizers)
 	@tests/run-unit $^
+
+# The programs take part so that a file no test links counts as uncovered.
+.PHONY: cover cover-run
+cover: ## lines and branches that the unit tests reach, by file
+	@$(MAKE) --no-print-directory MODE=cover cover-run
+ifeq ($(MODE),cover)
+cover-run: $(UNIT_BIN) $(BINARIES)
+	@rm -rf $(B)/profiles
+	@LLVM_PROFILE_FILE=$(CURDIR)/$(B)/profiles/%m.profraw tests/run-unit $(UNIT_BIN) || echo "the figures are of a run that failed"
+	@llvm-profdata-14 merge -o $(B)/unit.profdata $(B)/profiles/*.profraw
+	@tests/cover-report $(B)/unit.profdata $(UNIT_BIN) $(BINARIES)
+endif
 
 FUZZ_C := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_C))

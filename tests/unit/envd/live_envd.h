@@ -8,7 +8,8 @@
 #ifndef ADIT_TESTS_UNIT_ENVD_LIVE_ENVD_H
 #define ADIT_TESTS_UNIT_ENVD_LIVE_ENVD_H
 
-#include <check.h>
+#include "tests/unit/suite.h"
+
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>

@@ -95,23 +95,4 @@ static inline struct live_conn start(struct live_shell *s, const char *headers, 
     return c;
 }
 
-/* Run tests, each with an envd of its own that @start_envd makes. Return: the exit status of the
- * program. */
-static inline int live_run_tests(const char *name, void (*start_envd)(void),
-                                 const TTest *const *tests, size_t cnt)
-{
-    Suite *suite = suite_create(name);
-    TCase *tcase = tcase_create(name);
-    tcase_add_checked_fixture(tcase, start_envd, teardown);
-    for (size_t i = 0; i < cnt; i++)
-        tcase_add_test(tcase, tests[i]);
-    tcase_set_timeout(tcase, 60);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
 #endif

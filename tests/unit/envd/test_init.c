@@ -101,12 +101,8 @@ START_TEST(init_stop_kills_what_does_not_end)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *const tests[] = {
-        init_brings_the_loopback_interface_up, init_reaps_orphans,
-        init_cannot_be_killed_from_inside,     init_stop_reaches_every_process_and_lets_it_clean_up,
-        init_stop_wakes_a_stopped_process,     init_stop_kills_what_does_not_end,
-    };
-    return live_run_tests("init", setup_pid_one, tests, sizeof tests / sizeof tests[0]);
-}
+SUITE_MAIN_WITH("init", .fixtures = {{setup_pid_one, teardown}},
+                TESTS(init_brings_the_loopback_interface_up, init_reaps_orphans,
+                      init_cannot_be_killed_from_inside,
+                      init_stop_reaches_every_process_and_lets_it_clean_up,
+                      init_stop_wakes_a_stopped_process, init_stop_kills_what_does_not_end))

@@ -470,25 +470,19 @@ START_TEST(process_without_terminal_cannot_be_resized)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *const tests[] = {
-        process_output_of_100_megabytes_is_whole_and_in_order,
-        process_single_slow_reader_holds_the_process_back_in_little_memory,
-        process_slow_reader_beside_a_quick_one_is_ended_and_harms_nobody,
-        process_without_readers_is_never_blocked,
-        process_input_arrives_in_order_and_end_of_file_ends_it,
-        process_close_stdin_is_idempotent_and_later_input_is_refused,
-        process_without_stdin_refuses_input,
-        process_input_is_answered_only_when_the_process_took_it,
-        process_that_dies_fails_the_input_it_did_not_take,
-        process_stream_input_feeds_a_process,
-        process_stream_input_refuses_what_is_out_of_order,
-        process_stream_input_that_breaks_off_leaves_the_process_alone,
-        process_terminal_has_its_size_and_is_controlling,
-        process_terminal_is_resized,
-        process_terminal_takes_input_and_refuses_stdin,
-        process_without_terminal_cannot_be_resized,
-    };
-    return live_run_tests("process_io", setup, tests, sizeof tests / sizeof tests[0]);
-}
+SUITE_MAIN_WITH("process_io", .fixtures = {{setup, teardown}},
+                TESTS(process_output_of_100_megabytes_is_whole_and_in_order,
+                      process_single_slow_reader_holds_the_process_back_in_little_memory,
+                      process_slow_reader_beside_a_quick_one_is_ended_and_harms_nobody,
+                      process_without_readers_is_never_blocked,
+                      process_input_arrives_in_order_and_end_of_file_ends_it,
+                      process_close_stdin_is_idempotent_and_later_input_is_refused,
+                      process_without_stdin_refuses_input,
+                      process_input_is_answered_only_when_the_process_took_it,
+                      process_that_dies_fails_the_input_it_did_not_take,
+                      process_stream_input_feeds_a_process,
+                      process_stream_input_refuses_what_is_out_of_order,
+                      process_stream_input_that_breaks_off_leaves_the_process_alone,
+                      process_terminal_has_its_size_and_is_controlling, process_terminal_is_resized,
+                      process_terminal_takes_input_and_refuses_stdin,
+                      process_without_terminal_cannot_be_resized))

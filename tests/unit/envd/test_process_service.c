@@ -463,36 +463,23 @@ START_TEST(process_streams_end_when_envd_is_told_to_stop)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *const tests[] = {
-        process_start_tells_start_output_and_end_in_order,
-        process_exit_zero_has_no_error,
-        process_killed_by_itself_tells_the_signal,
-        process_missing_program_starts_and_exits_127,
-        process_missing_directory_is_refused_before_the_start,
-        process_unknown_user_is_unauthenticated,
-        process_runs_as_the_named_user,
-        process_gets_path_home_and_request_variables_and_nothing_else,
-        process_end_waits_for_the_output_of_grandchildren,
-        process_kill_does_not_wait_for_grandchildren,
-        process_term_lets_the_program_clean_up,
-        process_killed_is_no_zombie_for_the_next_command,
-        process_refuses_other_signals,
-        process_deadline_is_told_before_the_kill_and_kills,
-        process_deadline_kills_though_the_client_left_before,
-        process_deadline_of_connect_does_not_kill,
-        process_keepalive_comes_while_nothing_is_said,
-        process_survives_its_reader_and_can_be_found_again,
-        process_every_reader_gets_every_event,
-        process_that_ended_lately_still_tells_start_and_end,
-        process_connect_to_nobody_is_not_found,
-        process_empty_selector_is_unimplemented,
-        process_is_found_by_tag_and_listed_with_its_configuration,
-        process_table_remembers_a_bounded_number_of_ends,
-        process_many_at_once_all_end_and_leave_nothing,
-        process_orphans_are_reaped,
-        process_streams_end_when_envd_is_told_to_stop,
-    };
-    return live_run_tests("process_service", setup, tests, sizeof tests / sizeof tests[0]);
-}
+SUITE_MAIN_WITH(
+    "process_service", .fixtures = {{setup, teardown}},
+    TESTS(process_start_tells_start_output_and_end_in_order, process_exit_zero_has_no_error,
+          process_killed_by_itself_tells_the_signal, process_missing_program_starts_and_exits_127,
+          process_missing_directory_is_refused_before_the_start,
+          process_unknown_user_is_unauthenticated, process_runs_as_the_named_user,
+          process_gets_path_home_and_request_variables_and_nothing_else,
+          process_end_waits_for_the_output_of_grandchildren,
+          process_kill_does_not_wait_for_grandchildren, process_term_lets_the_program_clean_up,
+          process_killed_is_no_zombie_for_the_next_command, process_refuses_other_signals,
+          process_deadline_is_told_before_the_kill_and_kills,
+          process_deadline_kills_though_the_client_left_before,
+          process_deadline_of_connect_does_not_kill, process_keepalive_comes_while_nothing_is_said,
+          process_survives_its_reader_and_can_be_found_again, process_every_reader_gets_every_event,
+          process_that_ended_lately_still_tells_start_and_end,
+          process_connect_to_nobody_is_not_found, process_empty_selector_is_unimplemented,
+          process_is_found_by_tag_and_listed_with_its_configuration,
+          process_table_remembers_a_bounded_number_of_ends,
+          process_many_at_once_all_end_and_leave_nothing, process_orphans_are_reaped,
+          process_streams_end_when_envd_is_told_to_stop))

@@ -6,55 +6,25 @@
 #include <sys/mman.h>
 
 #include "live_process.h"
+#include "tests/unit/failing_malloc.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_OWN_MALLOC 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_OWN_MALLOC 1
-#endif
-#endif
-
-#ifndef HAS_OWN_MALLOC
-
+#if FAILING_MALLOC
 /* More allocations than one request makes; the test asserts it. */
 #define FAILURES_MAX 400
 
-static long countdown = -1;
 static long *fired; /* shared with the parent: how many failed */
 
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t cnt, size_t n);
-void *__libc_realloc(void *p, size_t n);
-
-static bool must_fail(void)
+static void note_failure(void)
 {
-    if (countdown < 0 || countdown-- > 0)
-        return false;
     ++*fired;
-    return true;
-}
-
-void *malloc(size_t n)
-{
-    return must_fail() ? NULL : __libc_malloc(n);
-}
-
-void *calloc(size_t cnt, size_t n)
-{
-    return must_fail() ? NULL : __libc_calloc(cnt, n);
-}
-
-void *realloc(void *p, size_t n)
-{
-    return must_fail() ? NULL : __libc_realloc(p, n);
 }
 
 static long fail_at;
 
 static void arm(void)
 {
-    countdown = fail_at;
+    failing_malloc.on_failure = note_failure;
+    failing_malloc.countdown = fail_at + 1;
 }
 
 /* Send @text and read until the peer closes, or @until. Return: whether @until came. */
@@ -145,26 +115,14 @@ START_TEST(process_survives_every_failed_allocation)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("process_torture");
-    TCase *tcase = tcase_create("process_torture");
-    tcase_add_loop_test(tcase, process_survives_every_failed_allocation, 0, SCENARIO_CNT);
-    tcase_set_timeout(tcase, 120);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE_MAIN_WITH("process_torture", LOOPS({process_survives_every_failed_allocation, SCENARIO_CNT}))
 
 #else
 
 int main(void)
 {
-    return EXIT_SUCCESS; /* the sanitizer's allocator cannot be replaced; the release build runs
-                            this */
+    suite_skip("test_process_torture", FAILING_MALLOC_NEEDS);
+    return EXIT_SUCCESS;
 }
 
 #endif

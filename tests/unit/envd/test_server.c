@@ -311,24 +311,21 @@ static void setup_secured(void)
 
 int main(void)
 {
-    const TTest *const open[] = {
-        server_closes_bad_handshakes_without_an_answer,
-        server_takes_a_handshake_in_pieces_and_a_request_right_behind_it,
-        server_closes_a_silent_connection_after_its_deadline,
-        server_serves_1024_channels_at_once_and_closes_them_all,
-        server_sheds_channels_above_its_maximum_and_recovers,
-        routes_open_sandbox_needs_no_token,
-        routes_other_methods_are_405_with_allow,
-        routes_bad_targets_are_refused,
-        routes_answers_to_browsers_carry_cors_headers,
-    };
-    const TTest *const secured[] = {
-        routes_secured_sandbox_answers_every_spelling_with_401,
-        routes_secured_sandbox_guards_everything_but_its_exemptions,
-        routes_preflight_is_answered_before_authorization,
-    };
-    int failed = live_run_tests("server", setup, open, sizeof open / sizeof open[0]);
-    failed |= live_run_tests("server secured", setup_secured, secured,
-                             sizeof secured / sizeof secured[0]);
-    return failed;
+    const struct suite open = {
+        .name = "server",
+        .fixtures = {{setup, teardown}},
+        TESTS(server_closes_bad_handshakes_without_an_answer,
+              server_takes_a_handshake_in_pieces_and_a_request_right_behind_it,
+              server_closes_a_silent_connection_after_its_deadline,
+              server_serves_1024_channels_at_once_and_closes_them_all,
+              server_sheds_channels_above_its_maximum_and_recovers,
+              routes_open_sandbox_needs_no_token, routes_other_methods_are_405_with_allow,
+              routes_bad_targets_are_refused, routes_answers_to_browsers_carry_cors_headers)};
+    const struct suite secured = {.name = "server secured",
+                                  .fixtures = {{setup_secured, teardown}},
+                                  TESTS(routes_secured_sandbox_answers_every_spelling_with_401,
+                                        routes_secured_sandbox_guards_everything_but_its_exemptions,
+                                        routes_preflight_is_answered_before_authorization)};
+    int failed = suite_run(&open);
+    return suite_run(&secured) || failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

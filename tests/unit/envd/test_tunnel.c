@@ -252,18 +252,10 @@ START_TEST(tunnel_many_come_and_go)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *const tests[] = {
-        tunnel_reaches_servers_on_every_loopback_address,
-        tunnel_to_a_closed_port_is_refused,
-        tunnel_refuses_odd_lines,
-        tunnel_closes_on_bytes_before_the_answer_and_on_garbage,
-        tunnel_half_close_passes_both_ways,
-        tunnel_passes_a_reset_on_as_the_end_of_both_sides,
-        tunnel_carries_much_data_both_ways_at_once_unchanged,
-        tunnel_holds_back_a_sender_whose_reader_does_not_read,
-        tunnel_many_come_and_go,
-    };
-    return live_run_tests("tunnel", setup, tests, sizeof tests / sizeof tests[0]);
-}
+SUITE_MAIN_WITH(
+    "tunnel", .fixtures = {{setup, teardown}},
+    TESTS(tunnel_reaches_servers_on_every_loopback_address, tunnel_to_a_closed_port_is_refused,
+          tunnel_refuses_odd_lines, tunnel_closes_on_bytes_before_the_answer_and_on_garbage,
+          tunnel_half_close_passes_both_ways, tunnel_passes_a_reset_on_as_the_end_of_both_sides,
+          tunnel_carries_much_data_both_ways_at_once_unchanged,
+          tunnel_holds_back_a_sender_whose_reader_does_not_read, tunnel_many_come_and_go))

@@ -7,7 +7,9 @@
  * The allocator is replaced here, which a sanitizer's own does not allow: those builds run the
  * scenario once, whole. libuv gets an allocator that never fails: it aborts without memory.
  */
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/suite.h"
+
 #include <stdbool.h>
 
 #include <uv.h>
@@ -15,13 +17,11 @@
 #define UNUSED __attribute__((unused))
 
 /* Only what runs in the loop may be refused memory, not the test itself. */
-static bool in_loop;
-
 static int run_loop(uv_loop_t *loop, uv_run_mode mode)
 {
-    in_loop = true;
+    failing_malloc.is_off = false;
     int rc = uv_run(loop, mode);
-    in_loop = false;
+    failing_malloc.is_off = true;
     return rc;
 }
 
@@ -33,58 +33,7 @@ static int run_loop(uv_loop_t *loop, uv_run_mode mode)
 
 #define BODY_LEN (700u * 1024)
 
-/* @until_failure: 0: never. @live: blocks that are allocated now. */
-static long until_failure;
-static UNUSED long live;
-
-#ifndef __SANITIZE_ADDRESS__
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-#endif
-
-#ifndef __SANITIZE_ADDRESS__
-extern void *__libc_malloc(size_t n);
-extern void *__libc_realloc(void *p, size_t n);
-extern void *__libc_calloc(size_t cnt, size_t n);
-extern void __libc_free(void *p);
-
-static bool fails(void)
-{
-    return in_loop && until_failure && --until_failure == 0;
-}
-
-static void *counted(void *p)
-{
-    live += p != NULL;
-    return p;
-}
-
-void *malloc(size_t n)
-{
-    return fails() ? NULL : counted(__libc_malloc(n));
-}
-
-void *calloc(size_t cnt, size_t n)
-{
-    return fails() ? NULL : counted(__libc_calloc(cnt, n));
-}
-
-void *realloc(void *p, size_t n)
-{
-    if (fails())
-        return NULL;
-    return p ? __libc_realloc(p, n) : counted(__libc_realloc(NULL, n));
-}
-
-void free(void *p)
-{
-    live -= p != NULL;
-    __libc_free(p);
-}
-
+#if FAILING_MALLOC
 static void spare_libuv(void)
 {
     ck_assert_int_eq(
@@ -225,13 +174,13 @@ static bool run_scenario(long n)
     ck_assert_int_eq(http_server_new(&F.net, &conf, &T.server, NULL), ADIT_OK);
     c = peer_new(&fd);
 
-    until_failure = n;
-    in_loop = true;
+    failing_malloc.countdown = n;
+    failing_malloc.is_off = false;
     http_server_accept(T.server, fd);
-    in_loop = false;
+    failing_malloc.is_off = true;
     play(c);
-    has_failed = n && until_failure == 0;
-    until_failure = 0;
+    has_failed = n && failing_malloc.countdown == 0;
+    failing_malloc.countdown = 0;
     if (!has_failed)
         ck_assert_uint_ge(c->total, BODY_LEN);
 
@@ -249,15 +198,17 @@ START_TEST(net_relay_survives_each_allocation_that_fails)
     long before, n;
 
     spare_libuv();
+    failing_malloc.is_off = true;
     (void)run_scenario(0);
-#ifndef __SANITIZE_ADDRESS__
-    before = live;
+#if FAILING_MALLOC
+    before = failing_malloc.live;
     for (n = 1; run_scenario(n); n++)
-        ck_assert_int_eq(live, before);
+        ck_assert_int_eq(failing_malloc.live, before);
     ck_assert_int_gt(n, 10);
 #else
     (void)before;
     (void)n;
+    suite_skip("net_torture", FAILING_MALLOC_NEEDS);
 #endif
 }
 END_TEST

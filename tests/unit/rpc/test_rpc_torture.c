@@ -7,6 +7,7 @@
  * The allocator is replaced here, which a sanitizer's own does not allow: those builds run the
  * scenarios once, whole, and look for leaks in their own way.
  */
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/suite.h"
 
 #include "net/gzip.h"
@@ -14,58 +15,6 @@
 #include "rpc/connect.h"
 #include "rpc/pbjson.h"
 #include "tests/proto/every_type.h"
-
-/* @until_failure: 0: never. @live: blocks that are allocated now. */
-static long until_failure, live;
-
-#ifndef __SANITIZE_ADDRESS__
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-#endif
-
-#ifndef __SANITIZE_ADDRESS__
-extern void *__libc_malloc(size_t n);
-extern void *__libc_realloc(void *p, size_t n);
-extern void *__libc_calloc(size_t cnt, size_t n);
-extern void __libc_free(void *p);
-
-static bool fails(void)
-{
-    return until_failure && --until_failure == 0;
-}
-
-static void *counted(void *p)
-{
-    live += p != NULL;
-    return p;
-}
-
-void *malloc(size_t n)
-{
-    return fails() ? NULL : counted(__libc_malloc(n));
-}
-
-void *calloc(size_t cnt, size_t n)
-{
-    return fails() ? NULL : counted(__libc_calloc(cnt, n));
-}
-
-void *realloc(void *p, size_t n)
-{
-    if (fails())
-        return NULL;
-    return p ? __libc_realloc(p, n) : counted(__libc_realloc(NULL, n));
-}
-
-void free(void *p)
-{
-    live -= p != NULL;
-    __libc_free(p);
-}
-#endif
 
 static int json_scenario(void)
 {
@@ -127,23 +76,23 @@ static int stream_scenario(void)
 static void torture(int (*scenario)(void), long allocations_min)
 {
     ck_assert_int_eq(scenario(), 0); /* also makes what is made once */
-#ifndef __SANITIZE_ADDRESS__
+#if FAILING_MALLOC
     long n = 1;
     for (bool through = false; !through; n++) {
-        long before = live;
-        until_failure = n;
+        long before = failing_malloc.live;
+        failing_malloc.countdown = n;
         int rc = scenario();
-        through = until_failure > 0;
-        until_failure = 0;
-        ck_assert_msg(live == before, "%ld blocks lost at %ld", live - before, n);
+        through = failing_malloc.countdown > 0;
+        failing_malloc.countdown = 0;
+        ck_assert_msg(failing_malloc.live == before, "%ld blocks lost at %ld",
+                      failing_malloc.live - before, n);
         ck_assert_msg(through == (rc == 0), "%d at %ld", rc, n);
         ck_assert_int_lt(n, 10000);
     }
     ck_assert_int_ge(n, allocations_min);
 #else
     (void)allocations_min;
-    (void)until_failure;
-    (void)live;
+    suite_skip("rpc_torture", FAILING_MALLOC_NEEDS);
 #endif
 }
 
