@@ -20,6 +20,9 @@
  * The nameless file is made in "/" where that is the same mount: writing to it is visible to
  * watchers of its directory under an odd name, and "/" is the least watched one.
  *
+ * Two commits that meet come out as one after the other. linkat and rename see to that themselves;
+ * the steps of an in-place commit are done under a lock that commits to the same inode share.
+ *
  * Limits: PLACE_SMALL_MAX in memory, one descriptor.
  *
  * Failure: where the file system has no O_TMPFILE the file has a hidden name from the start, and
@@ -32,6 +35,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
@@ -45,6 +49,7 @@
 
 #define FILE_MODE 0644
 #define COPY_STEP (256u * 1024)
+#define INODE_LOCK_CNT 16
 
 static int no_memory(struct adit_err *err)
 {
@@ -385,6 +390,11 @@ static int appear(struct place *p, bool *exists, struct adit_err *err)
 
 /* ---- the commit in place ---- */
 
+/* Chosen by inode number; different inodes may share one. */
+static pthread_mutex_t inode_locks[INODE_LOCK_CNT] = {
+    [0 ... INODE_LOCK_CNT - 1] = PTHREAD_MUTEX_INITIALIZER,
+};
+
 /* What an in-place write must be able to give back. */
 struct saved {
     struct stat st;
@@ -452,7 +462,11 @@ static int overwrite(struct place *p, struct adit_err *err)
         return failure_as(err, ADIT_ERR_IO, errno, "error opening file");
     if (!S_ISREG(s.st.st_mode))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "path is not a regular file: %s", p->target);
-    int rc = overwrite_fd(p, fd, &s, err);
+    pthread_mutex_t *lock = &inode_locks[s.st.st_ino % INODE_LOCK_CNT];
+    (void)pthread_mutex_lock(lock); /* fails only for a bad lock */
+    int rc = fstat(fd, &s.st) ? failure_as(err, ADIT_ERR_IO, errno, "error getting file info")
+                              : overwrite_fd(p, fd, &s, err);
+    (void)pthread_mutex_unlock(lock);
     free(s.bytes);
     return rc;
 }

@@ -4,6 +4,7 @@
 #include "scratch.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/inotify.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -179,6 +180,21 @@ START_TEST(place_keeps_mode_and_inode_of_an_existing_file)
 }
 END_TEST
 
+START_TEST(place_takes_set_id_bits_off_with_the_old_owner)
+{
+    char *bytes = scratch_bytes(LARGE);
+    struct stat after;
+    for (int i = 0; i < 2; i++) {
+        scratch_write("f", "old", 3);
+        ck_assert_int_eq(chmod(scratch("f"), 06755), 0);
+        ck_assert_int_eq(put("f", bytes, i ? LARGE : 3, NULL), 0);
+        ck_assert_int_eq(stat(scratch("f"), &after), 0);
+        ck_assert_uint_eq(after.st_mode & 07777, 0755);
+    }
+    free(bytes);
+}
+END_TEST
+
 START_TEST(place_follows_symlinks_also_dangling_ones)
 {
     char *bytes = scratch_bytes(LARGE);
@@ -255,6 +271,51 @@ START_TEST(place_last_of_two_writers_wins_whole)
     place_fini(&b);
     ck_assert(scratch_is("f", bytes + 7, LARGE - 7));
     ck_assert_int_eq(scratch_count(scratch_dir), 1);
+    free(bytes);
+}
+END_TEST
+
+#define RACE_ROUNDS 400
+
+/* One of two writers that commit at the same moment. */
+struct writer {
+    struct place place;
+    pthread_barrier_t *start;
+    int rc;
+};
+
+static void *commit_at_start(void *arg)
+{
+    struct writer *w = arg;
+    (void)pthread_barrier_wait(w->start);
+    w->rc = place_commit(&w->place, NULL);
+    return NULL;
+}
+
+START_TEST(place_small_writers_at_once_leave_the_whole_content_of_one)
+{
+    char *bytes = scratch_bytes(PLACE_SMALL_MAX);
+    const size_t len[2] = {PLACE_SMALL_MAX, PLACE_SMALL_MAX / 2};
+    pthread_barrier_t start;
+    ck_assert_int_eq(pthread_barrier_init(&start, NULL, 2), 0);
+    for (int round = 0; round < RACE_ROUNDS; round++) {
+        struct writer w[2];
+        pthread_t other;
+        scratch_write("f", "old", 3);
+        for (int i = 0; i < 2; i++) {
+            w[i].start = &start;
+            ck_assert_int_eq(place_init(&w[i].place, &conf, scratch("f"), NULL), 0);
+            ck_assert_int_eq(place_write(&w[i].place, adit_view_mem(bytes + i, len[i]), NULL), 0);
+        }
+        ck_assert_int_eq(pthread_create(&other, NULL, commit_at_start, &w[0]), 0);
+        (void)commit_at_start(&w[1]);
+        ck_assert_int_eq(pthread_join(other, NULL), 0);
+        ck_assert(w[0].rc == 0 && w[1].rc == 0);
+        ck_assert(scratch_is("f", bytes, len[0]) || scratch_is("f", bytes + 1, len[1]));
+        for (int i = 0; i < 2; i++)
+            place_fini(&w[i].place);
+    }
+    (void)pthread_barrier_destroy(&start);
     free(bytes);
 }
 END_TEST
@@ -419,9 +480,11 @@ SUITE_MAIN_WITH(
           place_large_over_existing_appears_by_one_rename,
           place_events_on_a_mount_of_its_own_name_the_file,
           place_sizes_around_every_limit_arrive_whole, place_sets_owner_and_mode,
-          place_keeps_mode_and_inode_of_an_existing_file, place_follows_symlinks_also_dangling_ones,
+          place_keeps_mode_and_inode_of_an_existing_file,
+          place_takes_set_id_bits_off_with_the_old_owner, place_follows_symlinks_also_dangling_ones,
           place_refuses_what_is_no_file, place_without_commit_leaves_no_trace,
           place_survives_a_directory_that_goes_away, place_last_of_two_writers_wins_whole,
+          place_small_writers_at_once_leave_the_whole_content_of_one,
           place_spilled_small_content_still_replaces_in_place, place_copies_into_a_mount_point,
           place_syncs_when_asked, place_clean_removes_what_a_killed_envd_left,
           place_full_disk_leaves_old_and_new_as_they_were, place_no_inodes_is_named,
