@@ -89,7 +89,7 @@ void process_update_flow(struct process *p);
 /* Tell @s how the process ended; frees @s. */
 void process_tell_end(struct process *p, struct subscriber *s);
 
-/* Errors: BAD_INPUT (not a terminal), IO. Words as in envd-api.md 7.5 and 7.6. */
+/* Errors: IO (also: not a terminal). Words as in envd-api.md 7.5 and 7.6. */
 ADIT_MUST_CHECK int process_resize(struct process *p, uint32_t cols, uint32_t rows,
                                    struct adit_err *err);
 /* See input_queue_write(). @to_pty: which of the two the client meant. */

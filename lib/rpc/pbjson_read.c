@@ -123,7 +123,7 @@ static bool magnitude_of(const struct word *w, uint64_t *out)
     *out = 0;
     if (cnt == 0)
         return true;
-    if (labs(exponent) > PBJSON_NUMBER_CAP || point + exponent < cnt)
+    if (exponent > PBJSON_NUMBER_CAP || exponent < -PBJSON_NUMBER_CAP || point + exponent < cnt)
         return false;
     for (long i = 0; i < point + exponent; i++) {
         uint64_t digit = i < cnt ? (uint64_t)(digits[i] - '0') : 0;
