@@ -248,46 +248,78 @@ static int read_file(const struct launch_cgroup_host *h, int hierarchy, const ch
     return adit_file_read(h->fd[hierarchy], path, out, err);
 }
 
-/*
- * Kill the first process that the group lists, and wait for its end. Usually that is the init of
- * the sandbox's pid namespace, and with it all others are gone. The number could have passed to a
- * stranger since it was listed: the descriptor is opened first and the list read again, so what is
- * killed is a process that was listed while the descriptor held it.
- */
-static int kill_first(const struct launch_cgroup_host *h, const char *id, uint64_t deadline_ns,
-                      bool *is_empty, struct adit_err *err)
+/* Does the process with this number belong to the group? A line of its groups ends in "/<id>". */
+static bool is_member(uint64_t pid, const char *id)
 {
+    char path[32], end[PATH_CAP];
+    struct adit_buf groups;
+
+    (void)snprintf(path, sizeof(path), "/proc/%llu/cgroup", (unsigned long long)pid);
+    int len = snprintf(end, sizeof(end), "/%s\n", id);
+    adit_buf_init(&groups, 4096);
+    bool is = !adit_file_read(AT_FDCWD, path, &groups, NULL) &&
+              memmem(adit_buf_view(&groups).ptr, groups.len, end, (size_t)len);
+    adit_buf_fini(&groups);
+    return is;
+}
+
+/*
+ * Kill one listed process. The number could have passed to a stranger since it was listed, so the
+ * descriptor is opened first: if the number is a member's then, either the descriptor is that
+ * member's or its process has ended already. Return: the descriptor, or -1 if there is none.
+ */
+static int kill_member(uint64_t pid, const char *id)
+{
+    ADIT_CLEANUP_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+    if (pidfd < 0 || !is_member(pid, id))
+        return -1;
+    (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* fails only if it is gone */
+    return adit_steal_fd(&pidfd);
+}
+
+/* Kill everything that the group lists and wait for the end of one of them. */
+static int kill_listed(const struct launch_cgroup_host *h, const char *id, uint64_t deadline_ns,
+                       bool *is_empty, struct adit_err *err)
+{
+    ADIT_CLEANUP_CLOSE int first = -1;
     struct adit_view line, rest;
-    uint64_t pid, again;
     struct adit_buf list;
-    int last = h->hierarchy_cnt - 1;
+    uint64_t pid;
 
     adit_buf_init(&list, PROCS_CAP);
-    int rc = read_file(h, last, id, "cgroup.procs", &list, err);
-    (void)adit_view_split(adit_buf_view(&list), '\n', &line, &rest); /* no newline: empty */
-    *is_empty = !rc && line.len == 0;
-    if (!rc && !*is_empty && adit_view_u64(line, INT32_MAX, &pid))
-        rc = adit_err_set(err, ADIT_ERR_IO, "cgroup.procs of %s is malformed", id);
-    if (rc || *is_empty) {
-        adit_buf_fini(&list);
-        return rc;
+    int rc = read_file(h, h->hierarchy_cnt - 1, id, "cgroup.procs", &list, err);
+    rest = adit_buf_view(&list);
+    *is_empty = !rc && rest.len == 0;
+    while (!rc && adit_view_split(rest, '\n', &line, &rest)) {
+        if (adit_view_u64(line, INT32_MAX, &pid)) {
+            rc = adit_err_set(err, ADIT_ERR_IO, "cgroup.procs of %s is malformed", id);
+            break;
+        }
+        int pidfd = kill_member(pid, id);
+        if (first < 0)
+            first = pidfd;
+        else if (pidfd >= 0)
+            (void)close(pidfd); /* it was killed: nothing to lose */
     }
-    ADIT_CLEANUP_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
-    adit_buf_clear(&list);
-    rc = read_file(h, last, id, "cgroup.procs", &list, err);
-    (void)adit_view_split(adit_buf_view(&list), '\n', &line, &rest); /* as above */
-    bool is_same =
-        pidfd >= 0 && !rc && line.len && !adit_view_u64(line, INT32_MAX, &again) && again == pid;
     adit_buf_fini(&list);
-    if (rc || !is_same)
-        return rc; /* it went away meanwhile: the caller looks again */
-    (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* fails only if it is gone */
-    struct pollfd gone = {pidfd, POLLIN, 0};
+    if (rc || *is_empty)
+        return rc;
+    struct pollfd gone = {first, POLLIN, 0};
     uint64_t now = adit_clock_mono_ns();
     int wait_ms = now < deadline_ns ? (int)((deadline_ns - now) / 1000000) + 1 : 0;
-    if (poll(&gone, 1, wait_ms) == 0)
+    /* None: all that were listed have ended, and leave the list in a moment. */
+    if (poll(&gone, 1, first < 0 ? RETRY_MS : wait_ms) == 0 && first >= 0)
         return adit_err_set(err, ADIT_ERR_TIMEOUT, "a process of %s does not end", id);
     return 0;
+}
+
+/* No process may be born while the others are killed, or a fork bomb would win. It is not enough to
+ * kill the init of the sandbox's pid namespace: which one that is the group does not say, and
+ * numbers wrap. */
+static int begin_kill(const struct launch_cgroup_host *h, const char *id, struct adit_err *err)
+{
+    return h->is_v2 ? write_file(h, 0, id, "cgroup.kill", "1", err)
+                    : write_number(h, h->hierarchy_cnt - 1, id, "pids.max", 0, err);
 }
 
 static int kill_all(const struct launch_cgroup_host *h, const char *id, uint64_t deadline_ns,
@@ -295,9 +327,9 @@ static int kill_all(const struct launch_cgroup_host *h, const char *id, uint64_t
 {
     struct adit_err why;
     bool is_empty = false;
-    int rc = h->is_v2 ? write_file(h, 0, id, "cgroup.kill", "1", &why) : 0;
+    int rc = begin_kill(h, id, &why);
     while (!rc && !is_empty) {
-        rc = kill_first(h, id, deadline_ns, &is_empty, &why);
+        rc = kill_listed(h, id, deadline_ns, &is_empty, &why);
         if (!rc && !is_empty && adit_clock_mono_ns() > deadline_ns)
             rc = adit_err_set(&why, ADIT_ERR_TIMEOUT, "processes of %s do not end", id);
     }

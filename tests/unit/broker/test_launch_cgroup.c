@@ -71,5 +71,47 @@ START_TEST(launch_cgroup_v2_remove_kills_what_joined)
 }
 END_TEST
 
+/* As many processes as the group may have, and a new one for each that is killed. Says when there
+ * is no room for more. */
+static _Noreturn void fork_bomb(int ready_fd)
+{
+    bool has_said = false;
+    char byte = 0;
+
+    (void)signal(SIGCHLD, SIG_IGN); /* nothing to reap */
+    for (;;)
+        if (fork() < 0 && !has_said)
+            has_said = write(ready_fd, &byte, 1) == 1;
+}
+
+START_TEST(launch_cgroup_remove_wins_against_a_fork_bomb)
+{
+    const struct launch_cgroup_limits limits = {
+        .memory_bytes = 64 << 20, .cpu_count = 1, .pids_max = 100};
+    struct launch_cgroup_host h;
+    struct adit_err err = ADIT_ERR_INIT;
+    int ready[2];
+    char byte;
+
+    if (geteuid() != 0 || launch_cgroup_open(&h, PARENT, NULL)) {
+        printf("SKIPPED launch_cgroup_remove_wins_against_a_fork_bomb: needs root "
+               "and the controllers\n");
+        return;
+    }
+    ck_assert_int_eq(launch_cgroup_create(&h, "b", &limits, &err), 0);
+    ck_assert(pipe(ready) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (launch_cgroup_join(&h, "b", NULL))
+            _exit(1);
+        fork_bomb(ready[1]);
+    }
+    ck_assert(read(ready[0], &byte, 1) == 1);
+    ck_assert_msg(launch_cgroup_remove(&h, "b", &err) == 0, "%s", err.msg);
+    ck_assert(waitpid(pid, NULL, 0) == pid);
+    launch_cgroup_close(&h);
+}
+END_TEST
+
 SUITE_MAIN("launch_cgroup", launch_cgroup_refuses_parents_that_are_no_plain_names,
-           launch_cgroup_v2_remove_kills_what_joined)
+           launch_cgroup_v2_remove_kills_what_joined, launch_cgroup_remove_wins_against_a_fork_bomb)
