@@ -333,7 +333,7 @@ static void answer(struct download *d)
     pump(d);
 }
 
-static void on_opened(uv_work_t *work, int status)
+static void on_worked(uv_work_t *work, int status)
 {
     struct download *d = work->data;
     (void)status; /* cancelled only without an exchange */
@@ -342,19 +342,8 @@ static void on_opened(uv_work_t *work, int status)
         finish(d);
     else if (d->rc)
         fail(d);
-    else
+    else if (!d->is_begun)
         answer(d);
-}
-
-static void on_filled(uv_work_t *work, int status)
-{
-    struct download *d = work->data;
-    (void)status; /* cancelled only without an exchange */
-    d->is_busy = false;
-    if (!d->x)
-        finish(d);
-    else if (d->rc)
-        fail(d);
     else {
         d->ready++;
         pump(d);
@@ -370,7 +359,7 @@ static void start_fill(struct download *d)
     d->is_busy = true;
     d->filling = &d->buffers[(d->out + d->ready) % DOWNLOAD_BUFFER_CNT];
     (void)uv_queue_work(d->uv, &d->work, on_work_fill,
-                        on_filled); /* fails without a callback only */
+                        on_worked); /* fails without a callback only */
 }
 
 /* Give back what is empty while the socket is congested. */
@@ -479,5 +468,5 @@ void files_get(struct http_exchange *x, const struct http_head *head)
     http_exchange_set_ops(x, &download_ops, d);
     d->is_busy = true;
     d->filling = &d->buffers[0];
-    (void)uv_queue_work(d->uv, &d->work, on_work_open, on_opened); /* as in start_fill */
+    (void)uv_queue_work(d->uv, &d->work, on_work_open, on_worked); /* as in start_fill */
 }

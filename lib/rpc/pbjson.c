@@ -80,17 +80,23 @@ bool pbjson_is_timestamp(const ProtobufCMessageDescriptor *type)
     return type == &google__protobuf__timestamp__descriptor;
 }
 
+/* The next character of a field's JSON name (lowerCamelCase), '\0' at its end. */
+static char next_of_name(const char **name)
+{
+    bool capital = **name == '_';
+    while (**name == '_')
+        (*name)++;
+    if (!**name)
+        return '\0';
+    char c = *(*name)++;
+    return capital ? to_upper(c) : c;
+}
+
 size_t pbjson_json_name(const char *name, char *out)
 {
     size_t len = 0;
-    for (; *name; name++) {
-        bool capital = name[0] == '_';
-        while (*name == '_')
-            name++;
-        if (!*name)
-            break;
-        out[len++] = capital ? to_upper(*name) : *name;
-    }
+    for (char c; (c = next_of_name(&name)) != '\0';)
+        out[len++] = c;
     return len;
 }
 
@@ -99,15 +105,9 @@ bool pbjson_name_matches(const char *name, struct adit_view text)
     if (adit_view_eq_str(text, name))
         return true;
     size_t i = 0;
-    for (; *name; name++) {
-        bool capital = name[0] == '_';
-        while (*name == '_')
-            name++;
-        if (!*name)
-            break;
-        if (i == text.len || text.ptr[i++] != (capital ? to_upper(*name) : *name))
+    for (char c; (c = next_of_name(&name)) != '\0'; i++)
+        if (i == text.len || text.ptr[i] != c)
             return false;
-    }
     return i == text.len;
 }
 
