@@ -249,9 +249,6 @@ static int take_document(struct envd *e, const struct document *d, struct adit_e
     int rc = 0;
 
     adit_map_init(&env);
-    if (set_identity(e, "E2B_SANDBOX_ID", d->sandbox_id) ||
-        set_identity(e, "E2B_TEMPLATE_ID", d->template_id))
-        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
     if (d->env_vars)
         rc = make_env(e, d->env_vars, &env, err);
     if (rc) {
@@ -262,6 +259,9 @@ static int take_document(struct envd *e, const struct document *d, struct adit_e
         free_env(&e->env);
         e->env = env;
     }
+    if (set_identity(e, "E2B_SANDBOX_ID", d->sandbox_id) ||
+        set_identity(e, "E2B_TEMPLATE_ID", d->template_id))
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
     set_text(e->access_token, sizeof e->access_token, d->token ? d->token : "");
     if (d->user && d->user[0])
         set_text(e->default_user, sizeof e->default_user, d->user);

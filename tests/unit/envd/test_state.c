@@ -126,6 +126,7 @@ START_TEST(state_refuses_bad_documents_whole)
         "{\"envVars\":{\"A\":1}}",
         "{\"envVars\":{\"A=B\":\"1\"}}",
         "{\"envVars\":{\"\":\"1\"}}",
+        "{\"envVars\":{\"\":\"1\"},\"sandboxID\":\"i1\",\"templateID\":\"t1\"}",
         "{\"timestamp\":\"soon\"}",
         "{\"defaultUser\":\"u\",\"defaultUser\":\"v\"}",
         "{\"envVars\":{\"A\":\"x\\u0000y\"}}",
@@ -136,6 +137,8 @@ START_TEST(state_refuses_bad_documents_whole)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         ck_assert_msg(apply(bad[i]) == ADIT_ERR_BAD_INPUT, "%s", bad[i]);
     ck_assert_str_eq(e.default_user, "root");
+    ck_assert_str_eq(var("E2B_SANDBOX_ID"), "(none)");
+    ck_assert_str_eq(var("E2B_TEMPLATE_ID"), "base");
     char *json = malloc(4096);
     (void)snprintf(json, 4096, "{\"accessToken\":\"%0300d\"}", 1);
     ck_assert_int_eq(apply(json), ADIT_ERR_BAD_INPUT);
