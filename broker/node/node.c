@@ -146,19 +146,20 @@ static int enter_table(struct sandbox *s, struct adit_err *err)
     return 0;
 }
 
-/* Take resources, enter the table, begin; nothing stays of a failure. */
+/* Enter the table, take resources, begin; nothing stays of a failure. One that exists already is
+ * that and nothing else, also on a full node. */
 static int admit(struct sandbox *s, struct adit_err *err)
 {
     struct admission *a = &s->node->conf.admission;
     struct admission_ask ask = sandbox_ask(s);
-    int rc = admission_take(a, &ask, err);
+    int rc = enter_table(s, err);
     if (rc)
         return rc;
-    rc = enter_table(s, err);
+    rc = admission_take(a, &ask, err);
     if (rc == 0 && (rc = sandbox_begin(s, err)))
-        (void)adit_map_del(&s->node->sandboxes, adit_view_str(s->record.sandbox_id));
-    if (rc)
         admission_give_back(a, &ask);
+    if (rc)
+        (void)adit_map_del(&s->node->sandboxes, adit_view_str(s->record.sandbox_id)); /* it is s */
     return rc;
 }
 
@@ -301,6 +302,11 @@ static void take_up_running(struct sandbox *s)
     const struct node_conf *conf = &s->node->conf;
     struct adit_err err = ADIT_ERR_INIT;
     int rc = conf->driver->adopt(conf->vmm, s->record.sandbox_id, &s->record.instance, &err);
+    if (rc && rc != ADIT_ERR_NOT_FOUND) { /* a broker without descriptors ends nobody's work */
+        adit_log(ADIT_LOG_ERROR, "sandbox_not_watched", LOG_S("sandbox", s->record.sandbox_id),
+                 LOG_ERR(&err));
+        rc = 0;
+    }
     if (rc == 0)
         rc = sandbox_resume_running(s, &err);
     adit_log(rc ? ADIT_LOG_WARN : ADIT_LOG_INFO, rc ? "sandbox_not_adopted" : "sandbox_adopted",

@@ -28,6 +28,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/map.h"
 #include "broker/launcher/launch_container.h"
 
@@ -368,40 +369,51 @@ static int destroy(struct vmm *v, const char *sandbox_id, const char *sandbox_di
     return 0;
 }
 
+/* Open the process that a record names. Errors: NOT_FOUND when it is gone; LIMIT or NO_MEMORY when
+ * that cannot be seen now. */
+static int open_process(const struct vmm_instance *instance, int *out, struct adit_err *err)
+{
+    uint64_t start = 0;
+    ADIT_CLEANUP_CLOSE int fd = (int)syscall(SYS_pidfd_open, instance->pid, 0);
+    int rc = fd < 0 ? adit_err_sys(err, errno, "open process %d", (int)instance->pid) : 0;
+    if (rc == 0) /* in this order: while the descriptor is held, the number cannot pass on */
+        rc = launch_container_pid_start(instance->pid, &start, err);
+    if (rc == ADIT_ERR_LIMIT || rc == ADIT_ERR_NO_MEMORY)
+        return rc;
+    if (rc || start != instance->pid_start)
+        return ADIT_ERR_NOT_FOUND;
+    *out = adit_steal_fd(&fd);
+    return 0;
+}
+
 static int adopt(struct vmm *v, const char *sandbox_id, const struct vmm_instance *instance,
                  struct adit_err *err)
 {
-    struct container *c;
+    struct container *c = NULL;
     char dir[sizeof(instance->target.path)];
-    uint64_t start;
+    int pidfd = -1;
 
     (void)snprintf(dir, sizeof(dir), "%s", instance->target.path);
     char *slash = strrchr(dir, '/');
     if (!slash || instance->slot >= LAUNCH_SLOTS || instance->pid <= 1)
-        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "record of sandbox %s is malformed",
+        return adit_err_set(err, ADIT_ERR_NOT_FOUND, "record of sandbox %s names no container",
                             sandbox_id);
     *slash = '\0';
-    int pidfd = (int)syscall(SYS_pidfd_open, instance->pid, 0);
-    /* In this order: while the descriptor is held, the number cannot pass on. */
-    if (pidfd < 0 || launch_container_pid_start(instance->pid, &start, NULL) ||
-        start != instance->pid_start) {
-        if (pidfd >= 0)
-            (void)close(pidfd); /* a stranger's */
-        return adit_err_set(err, ADIT_ERR_NOT_FOUND, "sandbox %s does not run", sandbox_id);
-    }
-    int rc = add(v, sandbox_id, dir, CONTAINER_RUNNING, &c, err);
-    if (rc) {
+    int rc = open_process(instance, &pidfd, err);
+    if (rc == ADIT_ERR_NOT_FOUND)
+        return adit_err_set(err, rc, "sandbox %s does not run", sandbox_id);
+    if (rc == 0 && (rc = add(v, sandbox_id, dir, CONTAINER_RUNNING, &c, err)))
         (void)close(pidfd); /* nothing to lose */
+    bool is_free = !v->slot_used[instance->slot];
+    v->slot_used[instance->slot] = true; /* it may run, whatever else goes wrong */
+    if (rc)
         return rc;
-    }
     c->pid = instance->pid;
-    if (!v->slot_used[instance->slot]) {
-        v->slot_used[instance->slot] = true;
-        c->slot = instance->slot;
-    }
     rc = watch(c, pidfd, err);
     if (rc)
         forget(c);
+    else if (is_free)
+        c->slot = instance->slot;
     return rc;
 }
 

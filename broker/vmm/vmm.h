@@ -56,7 +56,8 @@ struct vmm_driver {
     int (*destroy)(struct vmm *v, const char *sandbox_id, const char *sandbox_dir,
                    const struct vmm_instance *instance, vmm_done_fn done, void *user,
                    struct adit_err *err);
-    /* Watch a sandbox that an earlier broker started. Errors: NOT_FOUND when it no longer runs. */
+    /* Watch a sandbox that an earlier broker started. Errors: NOT_FOUND when it no longer runs; any
+     * other says nothing about it. */
     int (*adopt)(struct vmm *v, const char *sandbox_id, const struct vmm_instance *instance,
                  struct adit_err *err);
 };

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -437,6 +438,12 @@ START_TEST(container_outlives_launcher_and_driver)
     struct vmm_instance stranger = i;
     stranger.pid_start++;
     ck_assert_int_eq(ops->adopt(driver, "e1", &stranger, NULL), ADIT_ERR_NOT_FOUND);
+    struct rlimit was, none = {0, 0};
+    ck_assert(getrlimit(RLIMIT_NOFILE, &was) == 0);
+    none.rlim_max = was.rlim_max;
+    ck_assert(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    ck_assert_int_eq(ops->adopt(driver, "e1", &i, NULL), ADIT_ERR_LIMIT); /* not: it is gone */
+    ck_assert(setrlimit(RLIMIT_NOFILE, &was) == 0);
     ck_assert_int_eq(ops->adopt(driver, "e1", &i, NULL), 0);
     struct vmm_instance next = must_create("e3", 64);
     ck_assert_uint_ne(next.slot, i.slot);

@@ -35,7 +35,7 @@ struct vmm {
     unsigned init_status; /* what the guest answers to /init */
     bool is_failing;      /* create fails */
     bool is_drained;
-    bool is_lost;           /* adopt finds nothing */
+    int adopt_code;         /* what adopt says */
     unsigned destroy_fails; /* so many times */
     unsigned created, destroyed, adopted, inits;
 };
@@ -200,7 +200,7 @@ static int fake_adopt(struct vmm *v, const char *id, const struct vmm_instance *
     v->adopted++;
     ck_assert_int_eq(instance->pid, 7);
     ck_assert_str_eq(instance->target.path, v->socket_path);
-    return v->is_lost ? adit_err_set(err, ADIT_ERR_NOT_FOUND, "it no longer runs") : 0;
+    return v->adopt_code ? adit_err_set(err, v->adopt_code, "as the test wants it") : 0;
 }
 
 static const struct vmm_driver driver = {"fake", "container", fake_create, fake_destroy,
@@ -548,6 +548,7 @@ START_TEST(node_refuses_more_than_fits)
     create_running(&w, "ic");
     ck_assert_int_eq(create(&w, "id", 60000, &err), ADIT_ERR_UNAVAILABLE);
     ck_assert_str_eq(err.msg, "this node is full: 1 sandbox asked for, 3 of 3 taken");
+    ck_assert_int_eq(create(&w, "ia", 60000, &err), ADIT_ERR_EXISTS); /* full or not */
     ck_assert_int_eq(create(&w, "../x", 60000, &err), ADIT_ERR_BAD_INPUT);
     close_world(&w);
 }
@@ -669,12 +670,33 @@ START_TEST(node_ends_what_died_while_no_broker_ran)
     open_world(&w);
     create_running(&w, "ia");
     forget_node(&w);
-    w.vmm.is_lost = true;
+    w.vmm.adopt_code = ADIT_ERR_NOT_FOUND;
     open_node(&w);
     node_adopt(w.node);
     ck_assert_ptr_null(node_find(w.node, "red", "ia"));
     run_until(&w, &w.released, 1);
     ck_assert_uint_eq(w.vmm.destroyed, 1);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_serves_on_what_it_cannot_watch)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    forget_node(&w);
+    w.published = 0;
+    w.vmm.adopt_code = ADIT_ERR_LIMIT; /* no descriptor was left */
+    open_node(&w);
+    node_adopt(w.node);
+    struct sandbox *s = node_find(w.node, "red", "ia");
+    ck_assert_ptr_nonnull(s);
+    ck_assert_uint_eq(w.published, 1);
+    ck_assert_uint_eq(w.vmm.destroyed, 0);
+    node_kill(s, "test", on_ended, &w);
+    run_until(&w, &w.ended_cnt, 1);
     ck_assert(!has_folder(&w, "ia"));
     close_world(&w);
 }
@@ -736,6 +758,6 @@ SUITE_MAIN("node", node_answers_a_create_when_all_is_in_place,
            node_moves_the_end_and_puts_it_on_record,
            node_cleans_up_after_a_sandbox_that_ended_by_itself,
            node_takes_running_sandboxes_up_again, node_ends_what_expired_while_no_broker_ran,
-           node_ends_what_died_while_no_broker_ran,
+           node_ends_what_died_while_no_broker_ran, node_serves_on_what_it_cannot_watch,
            node_removes_half_made_sandboxes_and_leaves_torn_records_alone,
            node_ends_a_create_that_an_earlier_broker_did_not_finish)
