@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gzip (RFC 1952) coding of bodies on zlib, streaming, without I/O. A decoder stops with
- * ADIT_ERR_LIMIT when the output passes @max_out, or GZIP_RATIO_MAX times the input once it is
- * beyond GZIP_RATIO_GRACE.
+ * ADIT_ERR_LIMIT when the output passes @max_out.
  */
 #ifndef ADIT_NET_GZIP_H
 #define ADIT_NET_GZIP_H
 
 #include "base/buf.h"
-
-#define GZIP_RATIO_MAX 1000
-#define GZIP_RATIO_GRACE (1024u * 1024)
 
 struct gzip; /* opaque */
 
