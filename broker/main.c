@@ -143,7 +143,7 @@ static int open_scheduler(struct program *p, struct adit_err *err)
     (void)snprintf(own, sizeof(own), SCHEDULER_CHILD_ADDRESS, b->conf.state_dir);
     if (!b->conf.scheduler[0])
         rc = scheduler_child_new(&b->uv, b->conf.scheduler_program, b->conf.state_dir,
-                                 &b->scheduler_child, err);
+                                 b->conf.log_level, b->conf.log_json, &b->scheduler_child, err);
     if (rc == 0)
         rc = scheduler_client_new(&b->net, b->conf.scheduler[0] ? b->conf.scheduler : own,
                                   &b->scheduler, err);

@@ -29,7 +29,8 @@
  */
 struct scheduler_child {
     uv_loop_t *uv; /* borrowed */
-    char *program, *listen, *data_dir;
+    char *program, *listen, *data_dir, *log_level;
+    bool log_json;
     uv_process_t process;
     uv_timer_t timer;
     int lifeline[2];
@@ -46,6 +47,7 @@ static void free_child(struct scheduler_child *c)
     free(c->program);
     free(c->listen);
     free(c->data_dir);
+    free(c->log_level);
     free(c);
 }
 
@@ -74,9 +76,10 @@ static void on_child_exit(uv_process_t *process, int64_t status, int term_signal
 static int spawn(struct scheduler_child *c)
 {
     char parent_fd[] = "3";
-    char flags[][12] = {"--listen", "--data-dir", "--parent-fd"};
-    char *args[] = {c->program,  flags[0], c->listen, flags[1],
-                    c->data_dir, flags[2], parent_fd, NULL};
+    char flags[][14] = {"--listen", "--data-dir", "--parent-fd", "--log-level", "--log-json"};
+    char *args[] = {c->program, flags[0],  c->listen, flags[1],     c->data_dir,
+                    flags[2],   parent_fd, flags[3],  c->log_level, c->log_json ? flags[4] : NULL,
+                    NULL};
     uv_stdio_container_t stdio[PARENT_FD + 1] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = 2},
@@ -125,7 +128,8 @@ static void restart_later(struct scheduler_child *c)
 }
 
 int scheduler_child_new(uv_loop_t *uv, const char *program, const char *state_dir,
-                        struct scheduler_child **out, struct adit_err *err)
+                        const char *log_level, bool log_json, struct scheduler_child **out,
+                        struct adit_err *err)
 {
     struct scheduler_child *c = calloc(1, sizeof(*c));
     if (!c)
@@ -134,7 +138,10 @@ int scheduler_child_new(uv_loop_t *uv, const char *program, const char *state_di
     c->backoff_ms = SCHEDULER_CHILD_BACKOFF_MIN_MS;
     c->lifeline[0] = c->lifeline[1] = -1;
     c->program = strdup(program);
-    if (!c->program || asprintf(&c->listen, SCHEDULER_CHILD_ADDRESS, state_dir) < 0 ||
+    c->log_level = strdup(log_level);
+    c->log_json = log_json;
+    if (!c->program || !c->log_level ||
+        asprintf(&c->listen, SCHEDULER_CHILD_ADDRESS, state_dir) < 0 ||
         asprintf(&c->data_dir, "%s/scheduler", state_dir) < 0 || pipe2(c->lifeline, O_CLOEXEC)) {
         int rc = adit_err_sys(err, errno, "prepare the scheduler");
         free_child(c);

@@ -3,6 +3,7 @@
 #ifndef BROKER_SCHEDULER_CHILD_H
 #define BROKER_SCHEDULER_CHILD_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/err.h"
@@ -18,10 +19,11 @@
 struct scheduler_child;
 
 /*
- * Start "@program --listen <its address> --data-dir <state_dir>/scheduler
- * --parent-fd 3"; descriptor 3 is a pipe that ends with this process. Errors: IO, NO_MEMORY.
+ * Start "@program --listen <its address> --data-dir <state_dir>/scheduler --parent-fd 3" with our own
+ * log options; descriptor 3 is a pipe that ends with this process. Errors: IO, NO_MEMORY.
  */
 ADIT_MUST_CHECK int scheduler_child_new(uv_loop_t *uv, const char *program, const char *state_dir,
+                                        const char *log_level, bool log_json,
                                         struct scheduler_child **out, struct adit_err *err);
 /* It runs but does not answer: end it, so that it is started anew. */
 void scheduler_child_kick(struct scheduler_child *c);

@@ -11,8 +11,8 @@
 #include "net/http_server.h"
 #include "net/listener.h"
 
-/* Pools a table entry keeps: envd's port, and the user ports used last. */
-#define EDGE_POOLS_MAX 8
+/* Ports of one sandbox in use at once on one loop. */
+#define EDGE_POOLS_MAX 64
 
 struct edge_loop;
 

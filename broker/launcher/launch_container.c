@@ -50,6 +50,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "broker/launcher/oci_config.h"
 #include "broker/launcher/oci_seccomp.h"
 
@@ -486,6 +487,23 @@ static int run_runtime(const struct launch_host *h, const struct launch_request 
     return wait_runtime(runtime, log_fd, err);
 }
 
+/*
+ * The agent is the last to go when memory runs out: without it the sandbox is lost. It raises the
+ * score of what it starts. Only CAP_SYS_RESOURCE in the first user namespace may lower one, so this
+ * can be neither the runtime's nor the agent's own work. A host that does not grant it (a broker that
+ * runs in a container itself) keeps the usual order: the largest process goes first.
+ */
+static void protect_init(pid_t pid)
+{
+    static const char score[] = "-1000";
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
+    ADIT_CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, score, sizeof(score) - 1) < 0 && errno != EACCES)
+        adit_log(ADIT_LOG_WARN, "agent_not_protected", LOG_D("pid", pid),
+                 LOG_S("error", strerror(errno)));
+}
+
 /* Hold the sandbox's first process. */
 static int find_init(pid_t *pid, uint64_t *pid_start, int *pidfd, struct adit_err *err)
 {
@@ -607,6 +625,8 @@ int launch_container_create(const struct launch_host *h, const struct launch_req
         rc = start(h, r, &in, err);
         if (!rc)
             rc = find_init(pid, pid_start, pidfd, err);
+        if (!rc)
+            protect_init(*pid);
         if (rc)
             (void)remove_all(h, r->sandbox_id, in.sandbox_fd, NULL); /* the first error counts */
     }

@@ -205,8 +205,13 @@ static void on_end(struct net_stream *s, const struct adit_err *err)
 {
     struct dial *d = net_stream_owner(s);
 
-    (void)err;
-    (void)adit_err_set(&d->failure, ADIT_ERR_CLOSED, "handshake: closed by the peer");
+    /* Closing an unanswered handshake is how a VMM, or envd, says that nothing listens on the port.
+     */
+    if (err == NULL && d->line.len == 0)
+        (void)adit_err_set(&d->failure, ADIT_ERR_UNAVAILABLE,
+                           "nothing listens on the guest's port");
+    else
+        (void)adit_err_set(&d->failure, ADIT_ERR_CLOSED, "handshake: closed by the peer");
     dial_fail(d, &d->failure);
 }
 

@@ -930,7 +930,7 @@ START_TEST(http_client_tells_a_guest_that_closes_in_the_handshake)
     run_until(peer_has(guest(0), "\n"));
     peer_close(guest(0));
     run_until(s->fail_cnt == 1);
-    ck_assert_int_eq(s->fail_code, ADIT_ERR_CLOSED);
+    ck_assert_int_eq(s->fail_code, ADIT_ERR_UNAVAILABLE);
     finish();
 }
 END_TEST
