@@ -406,15 +406,16 @@ def test_an_unknown_sandbox(broker, domain):
     assert "Sandbox Not Found" in page.text and NOBODY in page.text
 
 
-def test_a_closed_port(broker, box, domain):
-    ask = host(box, 8099, domain)
+@pytest.mark.parametrize("port", [8099, 49999])
+def test_a_closed_port(broker, box, domain, port):
+    ask = host(box, port, domain)
     answer = http_request(broker, "GET", "/", ask)
     assert answer.status == 502
-    assert answer.json() == {"sandboxId": box.sandbox_id, "port": 8099, "code": 502,
+    assert answer.json() == {"sandboxId": box.sandbox_id, "port": port, "code": 502,
                              "message": "The sandbox is running but port is not open"}
     page = http_request(broker, "GET", "/", {**ask, **BROWSER})
     assert page.status == 502 and page.text.startswith("<html") and page.text.endswith("</html>")
-    assert "no service running on port" in page.text and "8099" in page.text
+    assert "no service running on port" in page.text and str(port) in page.text
     for scripted in ({"Accept": "application/json"}, {"Sec-Fetch-Mode": "cors"},
                      {"X-Requested-With": "XMLHttpRequest"}):
         answer = http_request(broker, "GET", "/", {**ask, **BROWSER, **scripted})
