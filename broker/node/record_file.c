@@ -103,10 +103,13 @@ static void on_work(uv_work_t *work)
 
 static void on_worked(uv_work_t *work, int status);
 
-static void start(struct record_file *f, enum record_file_job job)
+/* Begin what is next, unless a job runs: its end comes here again. */
+static void start(struct record_file *f)
 {
     struct adit_buf empty = f->text;
     struct adit_list *it, *tmp;
+    if (f->is_busy)
+        return;
     f->text = f->next;
     f->next = empty;
     adit_buf_clear(&f->next);
@@ -118,7 +121,7 @@ static void start(struct record_file *f, enum record_file_job job)
     f->has_next = false;
     f->is_lazy = f->next_is_lazy;
     f->is_busy = true;
-    f->job = job;
+    f->job = f->next_job;
     f->result = 0;
     f->work.data = f;
     (void)uv_queue_work(f->uv, &f->work, on_work, on_worked); /* fails without a callback only */
@@ -153,7 +156,7 @@ static void on_worked(uv_work_t *work, int status)
     }
     f->is_busy = false;
     if (f->has_next)
-        start(f, RECORD_FILE_SAVE);
+        start(f);
     serve(&served, result, &err);
 }
 
@@ -196,18 +199,21 @@ int record_file_save(struct record_file *f, struct adit_view text, bool is_lazy,
 {
     bool joins_strict = f->has_next && !f->next_is_lazy;
     int rc = enqueue(f, text, on_done, user);
-    if (rc == 0)
-        f->next_is_lazy = is_lazy && !joins_strict;
-    if (rc == 0 && !f->is_busy)
-        start(f, RECORD_FILE_SAVE);
-    return rc;
+    if (rc)
+        return rc;
+    f->next_job = RECORD_FILE_SAVE;
+    f->next_is_lazy = is_lazy && !joins_strict;
+    start(f);
+    return 0;
 }
 
 int record_file_remove(struct record_file *f, struct adit_view line, record_file_fn on_done,
                        void *user)
 {
     int rc = enqueue(f, line, on_done, user);
-    if (rc == 0)
-        start(f, RECORD_FILE_REMOVE);
-    return rc;
+    if (rc)
+        return rc;
+    f->next_job = RECORD_FILE_REMOVE;
+    start(f);
+    return 0;
 }

@@ -27,7 +27,7 @@ enum record_file_job { RECORD_FILE_SAVE, RECORD_FILE_REMOVE };
 /*
  * Embedded in its sandbox, which stays until no job runs.
  *
- * @next_is_lazy, @is_lazy: of @next and of the running job
+ * @next_job, @next_is_lazy: of @next / @job, @is_lazy: of the running job
  * @next:    the text to save once the running job is done
  * @text:    the running job's
  * @waiting: who waits for @next / @served: for the running job (struct waiter)
@@ -37,7 +37,7 @@ struct record_file {
     int sandboxes_fd; /* borrowed: the folder of all sandboxes */
     char sandbox_id[SANDBOX_ID_CAP];
     uv_work_t work;
-    enum record_file_job job;
+    enum record_file_job job, next_job;
     bool is_busy, has_next;
     bool next_is_lazy, is_lazy;
     struct adit_buf next, text;
@@ -60,7 +60,8 @@ void record_file_fini(struct record_file *f);
  */
 ADIT_MUST_CHECK int record_file_save(struct record_file *f, struct adit_view text, bool is_lazy,
                                      record_file_fn on_done, void *user);
-/* Note the end (@line, with newline) and remove the folder. No save may run or follow. */
+/* Note the end (@line, with newline) and remove the folder, after a save that runs. No save may
+ * follow. */
 ADIT_MUST_CHECK int record_file_remove(struct record_file *f, struct adit_view line,
                                        record_file_fn on_done, void *user);
 
