@@ -6,8 +6,8 @@
  *
  * Every handler looks its sandbox up by id and team, so a stranger's sandbox is a missing one. A
  * changed end is answered when it is on record. Connecting and refreshing only ever extend a life
- * (R4); setting a timeout sets it, up to the longest life from the start. A kill is answered when
- * the sandbox is dead.
+ * (R4), setting a timeout sets it; none goes beyond the longest life from the start. A kill is
+ * answered when the sandbox is dead.
  */
 #include "broker/api/api.h"
 #include "broker/api/create_request.h"
@@ -63,6 +63,11 @@ static void on_connect_saved(void *user, const struct adit_err *err)
         api_reply_no_sandbox(rq);
 }
 
+static uint64_t within_life(const struct api_request *rq, const struct sandbox *s, uint64_t ms)
+{
+    return node_within_life_ms(s, ms, rq->broker->conf.max_timeout_ms);
+}
+
 static void set_timeout(struct api_request *rq, struct sandbox *s, uint64_t ms, node_done_fn done)
 {
     struct adit_err err = ADIT_ERR_INIT;
@@ -83,7 +88,7 @@ static void serve_connect(struct api_request *rq, uint64_t default_s)
         api_reply_err(rq, NULL, &err);
     else if (!s)
         api_reply_no_sandbox(rq);
-    else if (ms <= node_remaining_ms(s))
+    else if ((ms = within_life(rq, s, ms)) <= node_remaining_ms(s))
         api_reply_json(rq, 200, api_json_sandbox(rq->broker, s));
     else
         set_timeout(rq, s, ms, on_connect_saved);
@@ -118,17 +123,15 @@ void api_sandbox_resume(struct api_request *rq)
 void api_sandbox_timeout(struct api_request *rq)
 {
     struct adit_err err = ADIT_ERR_INIT;
-    uint64_t ms = 0, max = rq->broker->conf.max_timeout_ms;
+    uint64_t ms = 0;
     struct sandbox *s = api_sandbox_find(rq);
-    if (create_request_parse_timeout(edge_api_body(rq->edge), max, &ms, &err)) {
+    if (create_request_parse_timeout(edge_api_body(rq->edge), rq->broker->conf.max_timeout_ms, &ms,
+                                     &err))
         api_reply_err(rq, NULL, &err);
-    } else if (!s) {
+    else if (!s)
         api_reply_no_sandbox(rq);
-    } else {
-        uint64_t age = node_age_ms(s);
-        uint64_t left = age < max ? max - age : 0;
-        set_timeout(rq, s, ms < left ? ms : left, on_timeout_saved);
-    }
+    else
+        set_timeout(rq, s, within_life(rq, s, ms), on_timeout_saved);
 }
 
 void api_sandbox_refresh(struct api_request *rq)
@@ -140,7 +143,7 @@ void api_sandbox_refresh(struct api_request *rq)
         api_reply_err(rq, NULL, &err);
     else if (!s)
         api_reply_no_sandbox(rq);
-    else if (ms <= node_remaining_ms(s))
+    else if ((ms = within_life(rq, s, ms)) <= node_remaining_ms(s))
         api_reply_empty(rq, 204);
     else
         set_timeout(rq, s, ms, on_timeout_saved);

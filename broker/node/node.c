@@ -272,6 +272,13 @@ uint64_t node_age_ms(const struct sandbox *s)
     return (adit_clock_mono_ns() - s->started_mono_ns) / NS_PER_MS;
 }
 
+uint64_t node_within_life_ms(const struct sandbox *s, uint64_t ms, uint64_t max_ms)
+{
+    uint64_t age = node_age_ms(s);
+    uint64_t left = age < max_ms ? max_ms - age : 0;
+    return ms < left ? ms : left;
+}
+
 const struct admission *node_admission(const struct node *n)
 {
     return &n->conf.admission;

@@ -100,6 +100,8 @@ const struct record *node_record(const struct sandbox *s);
 uint64_t node_remaining_ms(const struct sandbox *s);
 /* Since it was started. */
 uint64_t node_age_ms(const struct sandbox *s);
+/* The part of @ms, from now, that a life of at most @max_ms has room for. */
+uint64_t node_within_life_ms(const struct sandbox *s, uint64_t ms, uint64_t max_ms);
 const struct admission *node_admission(const struct node *n);
 const char *node_isolation(const struct node *n);
 

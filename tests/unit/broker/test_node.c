@@ -599,6 +599,21 @@ START_TEST(node_moves_the_end_and_puts_it_on_record)
 }
 END_TEST
 
+START_TEST(node_knows_how_long_a_life_may_go_on)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    const struct sandbox *s = node_find(w.node, "red", "ia");
+    skipped_ns += UINT64_C(40) * 1000000000;
+    ck_assert_uint_le(node_within_life_ms(s, 60000, 60000), 20000); /* the longest from its start */
+    ck_assert_uint_gt(node_within_life_ms(s, 60000, 60000), 10000);
+    ck_assert_uint_eq(node_within_life_ms(s, 500, 60000), 500);
+    ck_assert_uint_eq(node_within_life_ms(s, 500, 30000), 0);
+    close_world(&w);
+}
+END_TEST
+
 START_TEST(node_cleans_up_after_a_sandbox_that_ended_by_itself)
 {
     struct world w;
@@ -755,7 +770,7 @@ SUITE_MAIN("node", node_answers_a_create_when_all_is_in_place,
            node_undoes_a_create_whose_driver_fails, node_undoes_a_create_whose_envd_refuses,
            node_gives_up_on_an_envd_that_is_never_ready, node_refuses_more_than_fits,
            node_refuses_an_id_twice, node_ends_a_sandbox_at_its_time,
-           node_moves_the_end_and_puts_it_on_record,
+           node_moves_the_end_and_puts_it_on_record, node_knows_how_long_a_life_may_go_on,
            node_cleans_up_after_a_sandbox_that_ended_by_itself,
            node_takes_running_sandboxes_up_again, node_ends_what_expired_while_no_broker_ran,
            node_ends_what_died_while_no_broker_ran, node_serves_on_what_it_cannot_watch,
