@@ -19,8 +19,8 @@
 struct scheduler_child;
 
 /*
- * Start "@program --listen <its address> --data-dir <state_dir>/scheduler --parent-fd 3" with our own
- * log options; descriptor 3 is a pipe that ends with this process. Errors: IO, NO_MEMORY.
+ * Start "@program --listen <its address> --data-dir <state_dir>/scheduler --parent-fd 3" with our
+ * own log options; descriptor 3 is a pipe that ends with this process. Errors: IO, NO_MEMORY.
  */
 ADIT_MUST_CHECK int scheduler_child_new(uv_loop_t *uv, const char *program, const char *state_dir,
                                         const char *log_level, bool log_json,

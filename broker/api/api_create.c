@@ -13,8 +13,8 @@
  * ago: the directory is read again, once a request and not more often than
  * registration_sync_templates() allows. A request with an Idempotency-Key gets the sandbox id that
  * belongs to team and key, so that its repetition finds the sandbox instead of making another, also
- * after a restart: 201 again while it runs, 409 while it is being made or ended. Failure: a claim that is not used is given back; the node
- * undoes what it began before it reports.
+ * after a restart: 201 again while it runs, 409 while it is being made or ended. Failure: a claim
+ * that is not used is given back; the node undoes what it began before it reports.
  */
 #include <stdlib.h>
 

@@ -490,8 +490,8 @@ static int run_runtime(const struct launch_host *h, const struct launch_request 
 /*
  * The agent is the last to go when memory runs out: without it the sandbox is lost. It raises the
  * score of what it starts. Only CAP_SYS_RESOURCE in the first user namespace may lower one, so this
- * can be neither the runtime's nor the agent's own work. A host that does not grant it (a broker that
- * runs in a container itself) keeps the usual order: the largest process goes first.
+ * can be neither the runtime's nor the agent's own work. A host that does not grant it (a broker
+ * that runs in a container itself) keeps the usual order: the largest process goes first.
  */
 static void protect_init(pid_t pid)
 {
