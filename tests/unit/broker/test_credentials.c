@@ -29,6 +29,8 @@ static const struct {
     {"i.bc", NULL},
     {"i bc", NULL},
     {"i\xc3\xa4", NULL},
+    {"i{bc", NULL},
+    {"i:bc", NULL},
     {"i234567890123456789012345678901234567890123456789012345678901234", NULL},
 };
 
@@ -65,6 +67,9 @@ static const char *const bad_keys[] = {
     "e2b_a",
     "e2b_AB",
     "e2b_ag",
+    "e2b_a{",
+    "e2b_a:",
+    "e2b_0",
     "E2B_ab",
     "sk_e2b_ab",
     "e2b_ab ",
@@ -187,9 +192,55 @@ START_TEST(client_env_names_an_address_that_can_be_reached)
 }
 END_TEST
 
+START_TEST(tokens_refuse_a_seed_that_is_not_theirs)
+{
+    static const char *const bad[] = {
+        "",
+        "\n",
+        "00",
+        "000000000000000000000000000000000000000000000000000000000000000g",
+        "00000000000000000000000000000000000000000000000000000000000000000",
+    };
+    char dir[] = "/tmp/adit-tokens-XXXXXX", path[64];
+    struct tokens t;
+    struct adit_err err = ADIT_ERR_INIT;
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    (void)snprintf(path, sizeof(path), "%s/seed", dir);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        FILE *f = fopen(path, "w");
+        ck_assert_ptr_nonnull(f);
+        ck_assert_int_ge(fputs(bad[i], f), 0);
+        ck_assert_int_eq(fclose(f), 0);
+        ck_assert_int_eq(tokens_load(dir, &t, &err), ADIT_ERR_BAD_INPUT);
+    }
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(rmdir(dir), 0);
+    ck_assert_int_eq(tokens_load(dir, &t, &err), ADIT_ERR_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(tokens_sandbox_id_belongs_to_team_and_key)
+{
+    struct tokens t = {{1}}, other = {{2}};
+    char a[SANDBOX_ID_CAP], b[SANDBOX_ID_CAP];
+    tokens_sandbox_id(&t, "team", adit_view_str("key"), a);
+    tokens_sandbox_id(&t, "team", adit_view_str("key"), b);
+    ck_assert(sandbox_id_is_valid(adit_view_str(a)));
+    ck_assert_str_eq(a, b);
+    tokens_sandbox_id(&t, "team", adit_view_str("key2"), b);
+    ck_assert_str_ne(a, b);
+    tokens_sandbox_id(&t, "teamk", adit_view_str("ey"), b);
+    ck_assert_str_ne(a, b);
+    tokens_sandbox_id(&other, "team", adit_view_str("key"), b);
+    ck_assert_str_ne(a, b);
+}
+END_TEST
+
 SUITE_MAIN_WITH("credentials",
-                TESTS(sandbox_id_is_made_as_it_is_taken, key_cache_hashes_the_decoded_bytes,
-                      key_cache_forgets_after_its_time, key_cache_stays_bounded,
+                TESTS(tokens_refuse_a_seed_that_is_not_theirs,
+                      tokens_sandbox_id_belongs_to_team_and_key, sandbox_id_is_made_as_it_is_taken,
+                      key_cache_hashes_the_decoded_bytes, key_cache_forgets_after_its_time,
+                      key_cache_stays_bounded,
                       tokens_stay_the_same_over_restarts_and_differ_by_sandbox_and_use,
                       client_env_finds_its_key_again,
                       client_env_names_an_address_that_can_be_reached),

@@ -30,6 +30,8 @@ static const struct row rows[] = {
     {"3000-IABC.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
     {"3000-.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
     {"3000-i_c.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
+    {"3000-i{c.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid host"},
+    {"3000-i:c.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid host"},
     {"user@3000-iabc.adit.test", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid host"},
     {"3000-iabc.adit.test:080", NULL, NULL, EDGE_TARGET_REFUSED, "Invalid host"},
     /* the control API */
@@ -53,6 +55,8 @@ static const struct row rows[] = {
     {"localhost", "iabc", "+49983", EDGE_TARGET_REFUSED, "Invalid sandbox port"},
     {"localhost", "iabc", "49983.0", EDGE_TARGET_REFUSED, "Invalid sandbox port"},
     {"localhost", "iabc", " 49983", EDGE_TARGET_REFUSED, "Invalid sandbox port"},
+    {"localhost", "i{c", "49983", EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
+    {"localhost", "i:c", "49983", EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
     {"localhost", "../iabc", "49983", EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
     {"localhost", "iabc-6532622b", "49983", EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
     /* both */
@@ -104,6 +108,16 @@ START_TEST(edge_target_refuses_an_id_longer_than_the_table_holds)
 }
 END_TEST
 
+START_TEST(edge_target_knows_a_domain_in_any_case)
+{
+    struct edge_target t;
+
+    edge_target_parse(adit_view_str("3000-iabc.adit.test"), optional(NULL), optional(NULL),
+                      adit_view_str("Adit.TEST"), &t);
+    ck_assert_int_eq(t.kind, EDGE_TARGET_SANDBOX);
+}
+END_TEST
+
 START_TEST(edge_target_keeps_the_channel_ports_to_the_host)
 {
     ck_assert(edge_target_is_reserved(1024));
@@ -129,6 +143,7 @@ END_TEST
 
 SUITE_MAIN_WITH("edge_target",
                 TESTS(edge_target_refuses_an_id_longer_than_the_table_holds,
+                      edge_target_knows_a_domain_in_any_case,
                       edge_target_keeps_the_channel_ports_to_the_host,
                       edge_target_knows_envds_control_routes),
                 LOOPS({edge_target_reads_each_spelling_one_way, sizeof(rows) / sizeof(rows[0])}))

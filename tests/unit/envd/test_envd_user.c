@@ -142,9 +142,23 @@ START_TEST(user_basic_header_of_any_length_is_bounded)
 }
 END_TEST
 
+START_TEST(user_basic_header_twice_is_refused)
+{
+    static struct http_head head;
+    char text[USER_NAME_CAP];
+    head.header_cnt = 2;
+    for (int i = 0; i < 2; i++) {
+        head.headers[i].name = str("authorization");
+        head.headers[i].value = str("Basic dXNlcjo=");
+    }
+    ck_assert_int_eq(envd_basic_user(&head, text, NULL), ADIT_ERR_UNAUTHENTICATED);
+}
+END_TEST
+
 SUITE_MAIN_WITH("envd_user", .fixtures = {{scratch_setup, scratch_teardown}, {setup_envd, NULL}},
                 TESTS(user_is_found_in_the_guests_files_and_defaults,
                       user_change_of_the_files_is_seen, user_unknown_is_refused_by_name,
                       user_root_exists_on_an_empty_root_file_system,
                       user_fifo_in_place_of_passwd_does_not_block, user_basic_header_table,
+                      user_basic_header_twice_is_refused,
                       user_basic_header_of_any_length_is_bounded))

@@ -3,6 +3,7 @@
 #include "net/http_guard.h"
 
 #include "tests/unit/suite.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 static int feed(enum http_kind kind, struct adit_view bytes, size_t *head_len)
@@ -66,6 +67,56 @@ START_TEST(http_guard_does_not_take_a_reply_for_a_request)
 }
 END_TEST
 
+/* Each start line breaks one rule of RFC 9112, sections 3 and 4. */
+static const struct {
+    enum http_kind kind;
+    const char *line;
+    int code;
+} start_lines[] = {
+    {HTTP_REQUEST, "GET", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, " / HTTP/1.1", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET\t/ HTTP/1.1", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET /", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET  HTTP/1.1", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET /# HTTP/1.1", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET /\x7f HTTP/1.1", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET /\x80 HTTP/1.1", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET / HTTP/1.10", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET / HTTQ/1.1", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET / HTTP//.1", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET / HTTP/:.1", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET / HTTP/1,1", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET / HTTP/1./", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET / HTTP/1.:", ADIT_ERR_BAD_INPUT},
+    {HTTP_REQUEST, "GET / HTTP/1.2", ADIT_ERR_UNIMPLEMENTED},
+    {HTTP_REQUEST, "GET / HTTP/2.0", ADIT_ERR_UNIMPLEMENTED},
+    {HTTP_REQUEST, "GET / HTTP/0.9", ADIT_ERR_UNIMPLEMENTED},
+    {HTTP_REQUEST, "GET / HTTP/1.0", ADIT_OK},
+    {HTTP_RESPONSE, "HTTP/1", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1 20", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1_200", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1 000", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1 :00", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1 2/0", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1 2:0", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1 20/", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1 20:", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1 2000", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1 200 a\x01", ADIT_ERR_BAD_INPUT},
+    {HTTP_RESPONSE, "HTTP/1.1 200", ADIT_OK},
+    {HTTP_RESPONSE, "HTTP/1.1 200 ", ADIT_OK},
+};
+
+START_TEST(http_guard_judges_start_lines)
+{
+    char head[64];
+    size_t head_len;
+    int len = snprintf(head, sizeof(head), "%s\r\n\r\n", start_lines[_i].line);
+    ck_assert_int_eq(feed(start_lines[_i].kind, adit_view_mem(head, (size_t)len), &head_len),
+                     start_lines[_i].code);
+}
+END_TEST
+
 /* Every byte at every place of values of several lengths: the eight-byte steps miss none. */
 START_TEST(http_guard_sees_control_characters_anywhere)
 {
@@ -101,5 +152,6 @@ SUITE_MAIN_WITH("http_guard",
                 TESTS(http_guard_finds_the_end_of_a_head, http_guard_remembers_how_far_it_came,
                       http_guard_takes_fields_alone,
                       http_guard_does_not_take_a_reply_for_a_request),
-                LOOPS({http_guard_sees_control_characters_anywhere, 256},
+                LOOPS({http_guard_judges_start_lines, sizeof(start_lines) / sizeof(start_lines[0])},
+                      {http_guard_sees_control_characters_anywhere, 256},
                       {http_guard_knows_token_characters, 256}))
