@@ -186,11 +186,10 @@ void process_table_retain(struct process *p)
     tell_idle(t);
 }
 
+/* The one that came last: a tag may be used again. */
 static struct process *find_tag(struct adit_list *list, const char *tag)
 {
-    struct adit_list *it, *tmp;
-    ADIT_LIST_EACH(it, tmp, list)
-    {
+    for (struct adit_list *it = list->prev; it != list; it = it->prev) {
         struct process *p = process_of(it);
         if (p->tag && strcmp(p->tag, tag) == 0)
             return p;

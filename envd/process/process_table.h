@@ -54,7 +54,7 @@ ADIT_MUST_CHECK int process_table_add(struct process_table *t, struct process *p
 void process_table_retain(struct process *p);
 
 /*
- * The live process of a selector; with @retained also one that ended lately.
+ * The live process of a selector, of a tag the last one; with @retained also one that ended lately.
  * Errors: NOT_FOUND "process with pid <n> not found" / "process with tag <t> not found";
  * UNIMPLEMENTED for an empty selector.
  */

@@ -394,6 +394,34 @@ START_TEST(process_is_found_by_tag_and_listed_with_its_configuration)
 }
 END_TEST
 
+START_TEST(process_tag_means_the_last_one_that_had_it)
+{
+    static char tag[] = "again";
+    static const char *const commands[] = {"exit 1", "exit 2"};
+    Process__ProcessSelector selector;
+    Process__ConnectRequest m;
+    struct live_run r, late = {0};
+    struct live_conn c;
+    for (int i = 0; i < 2; i++) {
+        struct live_shell s;
+        live_shell_init(&s, commands[i]);
+        s.request.has_tag_case = PROCESS__START_REQUEST__HAS_TAG_TAG;
+        s.request.tag = tag;
+        c = start(&s, "", &r);
+        live_finish(&c, &r);
+    }
+    process__process_selector__init(&selector);
+    selector.selector_case = PROCESS__PROCESS_SELECTOR__SELECTOR_TAG;
+    selector.tag = tag;
+    process__connect_request__init(&m);
+    m.process = &selector;
+    c = live_stream("Connect", "", &m.base);
+    live_finish(&c, &late);
+    ck_assert_uint_eq(late.pid, r.pid);
+    ck_assert_int_eq(late.exit_code, 2);
+}
+END_TEST
+
 /* ---- the table ---- */
 
 START_TEST(process_table_remembers_a_bounded_number_of_ends)
@@ -480,6 +508,7 @@ SUITE_MAIN_WITH(
           process_that_ended_lately_still_tells_start_and_end,
           process_connect_to_nobody_is_not_found, process_empty_selector_is_unimplemented,
           process_is_found_by_tag_and_listed_with_its_configuration,
+          process_tag_means_the_last_one_that_had_it,
           process_table_remembers_a_bounded_number_of_ends,
           process_many_at_once_all_end_and_leave_nothing, process_orphans_are_reaped,
           process_streams_end_when_envd_is_told_to_stop))
