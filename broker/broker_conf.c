@@ -154,6 +154,8 @@ static int fill_in(struct broker_conf *c)
         rc = make_absolute(&c->templates_dir);
     if (rc == 0)
         rc = make_absolute(&c->envd);
+    if (rc == 0 && strchr(c->runtime, '/')) /* else a name in PATH */
+        rc = make_absolute(&c->runtime);
     return rc ? rc : make_absolute(&c->scheduler_program);
 }
 

@@ -31,6 +31,7 @@ struct header_text {
 
 /*
  * @x:       the exchange; NULL when the client is gone. Relay loop only
+ * @is_asked: posted; it comes back by itself. Relay loop only
  * @text:    method, target and headers, copied; the offsets below point into it
  * @path, @query: views into @text
  * @answer_*: filled on the control loop
@@ -40,7 +41,7 @@ struct edge_api_request {
     struct edge_loop *loop;
     struct http_exchange *x;
     enum http_method method;
-    bool has_origin;
+    bool has_origin, is_asked;
     struct adit_buf text;
     size_t method_len, target_len;
     struct header_text headers[HTTP_HEADERS_MAX];
@@ -163,6 +164,7 @@ static void on_end(struct http_exchange *x)
 {
     struct edge_api_request *r = http_exchange_user(x);
 
+    r->is_asked = true;
     r->mail.deliver = deliver_request;
     (void)edge_mailbox_post(&r->loop->edge->inbox, &r->mail); /* open until every loop has ended */
 }
@@ -174,7 +176,7 @@ static void on_abort(struct http_exchange *x, const struct adit_err *err)
 
     (void)err;
     r->x = NULL;
-    if (r->mail.deliver == NULL)
+    if (!r->is_asked)
         request_free(r);
 }
 

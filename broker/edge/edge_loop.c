@@ -196,7 +196,7 @@ static int open_server(struct edge_loop *l, const int *fds, struct adit_err *err
         .header_ms = c->header_ms,
         .body_ms = c->body_ms,
         .idle_ms = c->client_idle_ms,
-        .connections_max = c->connections_max / c->loops,
+        .connections_max = (c->connections_max + c->loops - 1) / c->loops, /* 0 would be no limit */
         .owner = l,
         .on_request = on_request,
         .on_refuse = on_refuse,

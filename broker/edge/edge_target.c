@@ -59,7 +59,7 @@ static bool cut_domain(struct adit_view *name, struct adit_view suffix)
     if (name->ptr[at - 1] != '.')
         return false;
     for (size_t i = 0; i < suffix.len; i++)
-        if (tolower((unsigned char)name->ptr[at + i]) != suffix.ptr[i])
+        if (tolower((unsigned char)name->ptr[at + i]) != tolower((unsigned char)suffix.ptr[i]))
             return false;
     name->len = at - 1;
     return true;

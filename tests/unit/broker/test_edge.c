@@ -160,7 +160,7 @@ static void publish(const char *id, bool is_private)
     ck_assert_int_eq(edge_publish(w.edge, &route, &err), 0);
 }
 
-static void run(void (*script)(void))
+static void run_with(size_t connections_max, void (*script)(void))
 {
     struct adit_err err = ADIT_ERR_INIT;
     struct edge_conf conf = {
@@ -169,7 +169,7 @@ static void run(void (*script)(void))
         .listen_cnt = 1,
         .loops = 2,
         .domain = "adit.test",
-        .connections_max = 100,
+        .connections_max = connections_max,
         .channels_per_sandbox = 16,
         .header_ms = 5000,
         .body_ms = 5000,
@@ -197,6 +197,11 @@ static void run(void (*script)(void))
     ck_assert_int_eq(uv_loop_close(&w.uv), 0);
     uv_sem_destroy(&w.withdraw_done);
     unlink(w.guest_path);
+}
+
+static void run(void (*script)(void))
+{
+    run_with(100, script);
 }
 
 /* ---- the client's side: raw bytes ---- */
@@ -270,6 +275,24 @@ static void api_script(void)
 START_TEST(edge_carries_api_requests_to_the_control_loop_and_back)
 {
     run(api_script);
+}
+END_TEST
+
+/* Three connections on two loops: one loop has two of them. */
+static void few_connections_script(void)
+{
+    struct pollfd fds[3];
+
+    for (size_t i = 0; i < 3; i++)
+        fds[i] = (struct pollfd){dial(), POLLIN, 0};
+    ck_assert_int_gt(poll(fds, 3, 2000), 0); /* before the head's time is over */
+    for (size_t i = 0; i < 3; i++)
+        close(fds[i].fd);
+}
+
+START_TEST(edge_bounds_connections_also_when_there_are_fewer_than_loops)
+{
+    run_with(1, few_connections_script);
 }
 END_TEST
 
@@ -498,6 +521,7 @@ START_TEST(edge_closes_with_an_api_request_unanswered_and_its_client_gone)
 END_TEST
 
 SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
+           edge_bounds_connections_also_when_there_are_fewer_than_loops,
            edge_refuses_an_api_body_over_the_limit, edge_bounds_what_all_api_bodies_hold_together,
            edge_relays_with_a_head_written_anew, edge_refuses_reserved_routes_in_every_spelling,
            edge_withdrawal_resets_streams_before_it_is_done,
