@@ -321,7 +321,9 @@ static enum http_conn_wait what_wait(const struct http_conn *c)
             return HTTP_WAIT_HEAD;
         return c->has_served ? HTTP_WAIT_IDLE : HTTP_WAIT_FIRST;
     case HTTP_CONN_BODY:
-        return x->is_live && x->is_paused ? HTTP_WAIT_STALLED : HTTP_WAIT_BODY;
+        if (x->is_live && x->is_paused)
+            return HTTP_WAIT_STALLED;
+        return x->answer == HTTP_ANSWER_NONE ? HTTP_WAIT_BODY : HTTP_WAIT_NOTHING;
     case HTTP_CONN_RAW:
         return c->peer_ended || x->answer == HTTP_ANSWER_ENDED ? HTTP_WAIT_RAW_END
                                                                : HTTP_WAIT_NOTHING;

@@ -31,10 +31,10 @@
  * the body (never when it already answered).
  *
  * Timers: header_ms from the first byte of a head to its end (answered 408), and from accept to the
- * first byte (closed); body_ms without a body byte while we are willing to read (408); idle_ms
- * between requests (closed), and of a half-closed raw connection without a byte (reset). While
- * reading is off (paused, or a pipelined request waits) the client's going is noticed within
- * HTTP_SERVER_LOOK_MS.
+ * first byte (closed); body_ms without a body byte while we are willing to read and have not begun
+ * to answer (408); idle_ms between requests (closed), and of a half-closed raw connection without a
+ * byte (reset). While reading is off (paused, or a pipelined request waits) the client's going is
+ * noticed within HTTP_SERVER_LOOK_MS.
  *
  * Back-pressure: on_body's source is stopped by http_exchange_pause(); a writer checks
  * http_exchange_is_congested() and waits for on_drain.

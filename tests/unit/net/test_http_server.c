@@ -862,6 +862,33 @@ START_TEST(http_server_does_not_time_a_body_that_it_paused_itself)
 }
 END_TEST
 
+START_TEST(http_server_does_not_time_a_body_once_the_answer_began)
+{
+    struct http_server_conf conf = default_conf();
+    struct http_exchange *x;
+    struct peer *p;
+    uint64_t begin;
+
+    conf.body_ms = 50;
+    start_server(&conf);
+    p = connect_client();
+    peer_send(p, "POST /later HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                 "3\r\nabc\r\n");
+    run_until(T.body_len == 3);
+    http_exchange_begin(T.x, 200, HTTP_FRAMING_CHUNKED, 0);
+    begin = now_ms();
+    run_until(now_ms() - begin > 250);
+    ck_assert_int_eq(T.abort_cnt, 0);
+    peer_send(p, "3\r\ndef\r\n0\r\n\r\n");
+    run_until(T.end_cnt == 1);
+    take(&x);
+    http_exchange_end(x);
+    run_until(peer_has(p, "0\r\n\r\n"));
+    ck_assert(strncmp(p->bytes, "HTTP/1.1 200 ", 13) == 0);
+    finish();
+}
+END_TEST
+
 /* ---- clients that go away ---- */
 
 START_TEST(http_server_tells_the_handler_that_the_client_is_gone)
@@ -1181,6 +1208,7 @@ SUITE_MAIN(
     http_server_closes_a_connection_that_says_nothing,
     http_server_closes_an_idle_connection_quietly, http_server_answers_408_to_a_body_that_stalls,
     http_server_does_not_time_a_body_that_it_paused_itself,
+    http_server_does_not_time_a_body_once_the_answer_began,
     http_server_tells_the_handler_that_the_client_is_gone,
     http_server_write_to_a_gone_client_fails_and_abort_comes_later,
     http_server_drops_an_answer_to_a_gone_client,
