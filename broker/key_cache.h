@@ -6,7 +6,9 @@
 #include "base/map.h"
 #include "base/sha256.h"
 
-#define KEY_CACHE_TTL_MS 5000
+/* With the longest answer of the scheduler (SCHEDULER_CLIENT_TIMEOUT_MS): 5 s after it was revoked
+ * a key is nowhere known any more. */
+#define KEY_CACHE_TTL_MS 3000
 #define KEY_CACHE_MAX 10000
 #define KEY_CACHE_TEAM_CAP 64
 /* Longest key accepted, in bytes after decoding. */

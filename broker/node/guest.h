@@ -10,7 +10,8 @@
 /* One attempt to connect; envd may not have begun to accept yet. */
 #define GUEST_DIAL_MS 2000
 #define GUEST_RETRY_MS 10
-#define GUEST_BODY_CAP (512u * 1024)
+/* Room for variables with every byte escaped; as much as envd takes. */
+#define GUEST_BODY_CAP (1024u * 1024)
 
 struct guest;
 

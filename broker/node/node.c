@@ -353,6 +353,8 @@ static int read_record(const struct node *n, const char *name, struct record *ou
     adit_buf_init(&text, RECORD_CAP);
     (void)snprintf(path, sizeof(path), "%s/%s", name, RECORD_FILE_NAME);
     int rc = adit_file_read(n->sandboxes_fd, path, &text, err);
+    if (rc == 0 && text.len == 0) /* a crash of the machine came before the bytes were on disk */
+        rc = adit_err_set(err, ADIT_ERR_NOT_FOUND, "the record is empty");
     *absent = rc == ADIT_ERR_NOT_FOUND;
     if (rc == 0)
         rc = record_decode(adit_buf_view(&text), out, err);

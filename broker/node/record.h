@@ -7,7 +7,8 @@
 #include "broker/sandbox_id.h"
 #include "broker/vmm/vmm.h"
 
-#define RECORD_CAP (256u * 1024)
+/* Room for metadata with every byte escaped. */
+#define RECORD_CAP (512u * 1024)
 #define RECORD_TEAM_CAP 64
 #define RECORD_NAME_CAP 160 /* template id, alias */
 #define RECORD_HOST_CAP 256

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "broker/api/create_request.h"
 #include "net/channel.h"
 #include "net/http_server.h"
 #include "net/listener.h"
@@ -396,6 +397,18 @@ static void create_running(struct world *w, const char *id)
     run_until(w, &w->created_cnt, before + 1);
 }
 
+/* @len characters that JSON writes with six bytes each. */
+static json_t *escaped_text(size_t len)
+{
+    char *text = malloc(len + 1);
+    ck_assert_ptr_nonnull(text);
+    memset(text, 1, len);
+    text[len] = '\0';
+    json_t *object = json_pack("{s:s}", "k", text);
+    free(text);
+    return object;
+}
+
 static bool has_folder(const struct world *w, const char *id)
 {
     char path[200];
@@ -425,6 +438,38 @@ START_TEST(node_answers_a_create_when_all_is_in_place)
     ck_assert_int_eq(r.end_ns - r.started_ns, INT64_C(60000000000));
     record_fini(&r);
     adit_buf_fini(&text);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_takes_all_metadata_and_variables_that_the_door_takes)
+{
+    struct world w;
+    json_t *metadata = escaped_text(RECORD_METADATA_CAP - 1);
+    json_t *env_vars = escaped_text(CREATE_REQUEST_ENV_CAP - 1);
+    struct node_create spec = {.sandbox_id = "ia",
+                               .team_id = "red",
+                               .template_id = "tbase",
+                               .alias = "base",
+                               .template_dir = "/nowhere",
+                               .default_user = "user",
+                               .default_workdir = "",
+                               .mask_host = "",
+                               .cpu_count = 1,
+                               .timeout_ms = 60000,
+                               .metadata = metadata,
+                               .env_vars = env_vars};
+    open_world(&w);
+    ck_assert_int_eq(node_create(w.node, &spec, on_created, &w, NULL), 0);
+    run_until(&w, &w.created_cnt, 1);
+    forget_node(&w);
+    open_node(&w);
+    node_adopt(w.node);
+    const struct sandbox *s = node_find(w.node, "red", "ia");
+    ck_assert_ptr_nonnull(s);
+    ck_assert(json_equal(node_record(s)->metadata, metadata));
+    json_decref(metadata);
+    json_decref(env_vars);
     close_world(&w);
 }
 END_TEST
@@ -733,12 +778,14 @@ START_TEST(node_removes_half_made_sandboxes_and_leaves_torn_records_alone)
     struct world w;
     open_world(&w);
     put_folder(&w, "ihalf", NULL);
+    put_folder(&w, "iempty", "");
     put_folder(&w, "itorn", "{\"version\":1,\"sandb");
     put_folder(&w, "Not-an-id", NULL);
     node_adopt(w.node);
-    run_until(&w, &w.released, 1);
-    ck_assert_uint_eq(w.vmm.destroyed, 1);
+    run_until(&w, &w.released, 2);
+    ck_assert_uint_eq(w.vmm.destroyed, 2);
     ck_assert(!has_folder(&w, "ihalf"));
+    ck_assert(!has_folder(&w, "iempty"));
     ck_assert(has_folder(&w, "itorn"));
     ck_assert(has_folder(&w, "Not-an-id"));
     close_world(&w);
@@ -764,6 +811,7 @@ START_TEST(node_ends_a_create_that_an_earlier_broker_did_not_finish)
 END_TEST
 
 SUITE_MAIN("node", node_answers_a_create_when_all_is_in_place,
+           node_takes_all_metadata_and_variables_that_the_door_takes,
            node_finds_a_sandbox_for_its_team_only,
            node_kill_leaves_nothing_and_is_answered_when_it_is_done,
            node_kill_works_without_the_scheduler, node_tries_again_until_a_sandbox_is_destroyed,
