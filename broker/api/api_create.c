@@ -22,6 +22,7 @@
 #include "broker/api/create_request.h"
 
 #define IDEMPOTENCY_KEY_MAX 255
+#define IN_FLIGHT "sandbox_start_in_flight"
 
 /* owned by: itself, from the request until its answer */
 struct creation {
@@ -160,37 +161,10 @@ static void use_claim(struct creation *c, const Scheduler__PlaceResponse *p)
     }
     if (rc == 0)
         return;
-    if (err.code != ADIT_ERR_EXISTS) /* then the claim is another request's, with the same key */
-        broker_release_claim(b, c->sandbox_id, err.msg);
+    broker_release_claim(b, c->sandbox_id, err.msg);
     if (err.code != ADIT_ERR_UNAVAILABLE)
         error_code = NULL;
     fail(c, error_code, &err);
-}
-
-static void on_placed(void *user, const ProtobufCMessage *answer, const struct adit_err *err)
-{
-    struct creation *c = user;
-    if (!err)
-        use_claim(c, (const Scheduler__PlaceResponse *)answer);
-    else if (err->code == ADIT_ERR_NOT_FOUND && sync_templates(c))
-        return;
-    else if (err->code == ADIT_ERR_NOT_FOUND)
-        reply_no_template(c, err);
-    else
-        fail(c, NULL, err);
-}
-
-static void place(struct creation *c)
-{
-    struct adit_err err = ADIT_ERR_INIT;
-    Scheduler__PlaceRequest request;
-    scheduler__place_request__init(&request);
-    request.sandbox_id = c->sandbox_id;
-    request.team_id = c->rq->team_id;
-    request.template_ref = c->wanted.template_ref;
-    if (scheduler_client_call(c->rq->broker->scheduler, SCHEDULER_PLACE, &request.base, on_placed,
-                              c, &err))
-        fail(c, NULL, &err);
 }
 
 /* Answer when the sandbox of this idempotency key is there already. */
@@ -204,9 +178,37 @@ static bool repeat(struct creation *c)
     if (s)
         api_reply_json(rq, 201, api_json_sandbox(rq->broker, s));
     else
-        api_reply_error(rq, 409, "sandbox_start_in_flight",
+        api_reply_error(rq, 409, IN_FLIGHT,
                         "the sandbox of this Idempotency-Key is being made or ended");
     return true;
+}
+
+static void on_placed(void *user, const ProtobufCMessage *answer, const struct adit_err *err)
+{
+    struct creation *c = user;
+    if (repeat(c)) /* a request with the same key was faster: sandbox and claim are its own */
+        return;
+    if (!err)
+        use_claim(c, (const Scheduler__PlaceResponse *)answer);
+    else if (err->code == ADIT_ERR_NOT_FOUND && sync_templates(c))
+        return;
+    else if (err->code == ADIT_ERR_NOT_FOUND)
+        reply_no_template(c, err);
+    else
+        fail(c, err->code == ADIT_ERR_EXISTS ? IN_FLIGHT : NULL, err);
+}
+
+static void place(struct creation *c)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    Scheduler__PlaceRequest request;
+    scheduler__place_request__init(&request);
+    request.sandbox_id = c->sandbox_id;
+    request.team_id = c->rq->team_id;
+    request.template_ref = c->wanted.template_ref;
+    if (scheduler_client_call(c->rq->broker->scheduler, SCHEDULER_PLACE, &request.base, on_placed,
+                              c, &err))
+        fail(c, NULL, &err);
 }
 
 /* The sandbox id of a request with an Idempotency-Key. */
