@@ -34,10 +34,12 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "broker/launcher/launch_msg.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define CPU_PERIOD_US 100000u
-#define PROCS_CAP (1024u * 1024)
+/* A line for every process there may be. */
+#define PROCS_CAP (8u * LAUNCH_PIDS_MAX)
 #define PATH_CAP 192
 /* How often to look again for what the kernel does not announce: a dead process leaving its group.
  */
