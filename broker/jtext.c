@@ -191,3 +191,15 @@ int jtext_string_map(const json_t *obj, const char *key, size_t entries_max, siz
     *out = map;
     return 0;
 }
+
+json_t *jtext_strings(const char *const *items, size_t cnt)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < cnt; i++) {
+        if (json_array_append_new(array, json_string(items[i]))) {
+            json_decref(array);
+            array = NULL;
+        }
+    }
+    return array;
+}

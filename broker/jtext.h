@@ -38,4 +38,7 @@ ADIT_MUST_CHECK int jtext_child(const json_t *obj, const char *key, json_type ty
 ADIT_MUST_CHECK int jtext_string_map(const json_t *obj, const char *key, size_t entries_max,
                                      size_t bytes_max, json_t **out, struct adit_err *err);
 
+/* Return: a new array of strings, or NULL without memory. */
+json_t *jtext_strings(const char *const *items, size_t cnt);
+
 #endif

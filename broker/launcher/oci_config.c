@@ -14,6 +14,8 @@
  */
 #include "broker/launcher/oci_config.h"
 
+#include "broker/jtext.h"
+
 #include <jansson.h>
 #include <stdio.h>
 
@@ -34,19 +36,6 @@ static const char *const masked_paths[] = {
 static const char *const readonly_paths[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
                                              "/proc/sysrq-trigger"};
 
-/* Return: a new array of strings, or NULL without memory. */
-static json_t *strings(const char *const *items, size_t cnt)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; array && i < cnt; i++) {
-        if (json_array_append_new(array, json_string(items[i]))) {
-            json_decref(array);
-            array = NULL;
-        }
-    }
-    return array;
-}
-
 static json_t *process(const struct oci_config *c)
 {
     return json_pack(
@@ -54,9 +43,9 @@ static json_t *process(const struct oci_config *c)
         "s:I}]}",
         "terminal", 0, "user", "uid", 0, "gid", 0, "args", OCI_CONFIG_ENVD, "--channel-fd", "3",
         "env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
-        "cwd", "/", "capabilities", "bounding", strings(capabilities, COUNT(capabilities)),
-        "effective", strings(capabilities, COUNT(capabilities)), "permitted",
-        strings(capabilities, COUNT(capabilities)), "noNewPrivileges", 0, "rlimits", "type",
+        "cwd", "/", "capabilities", "bounding", jtext_strings(capabilities, COUNT(capabilities)),
+        "effective", jtext_strings(capabilities, COUNT(capabilities)), "permitted",
+        jtext_strings(capabilities, COUNT(capabilities)), "noNewPrivileges", 0, "rlimits", "type",
         "RLIMIT_NOFILE", "soft", (json_int_t)c->nofile, "hard", (json_int_t)c->nofile);
 }
 
@@ -95,13 +84,13 @@ static json_t *namespace_list(void)
 
 static json_t *linux_part(const struct oci_config *c)
 {
-    return json_pack("{s:o, s:[{s:i, s:I, s:I}], s:[{s:i, s:I, s:I}], s:o, s:o, s:o}", "namespaces",
-                     namespace_list(), "uidMappings", "containerID", 0, "hostID",
-                     (json_int_t)c->id_base, "size", (json_int_t)c->id_cnt, "gidMappings",
-                     "containerID", 0, "hostID", (json_int_t)c->id_base, "size",
-                     (json_int_t)c->id_cnt, "maskedPaths",
-                     strings(masked_paths, COUNT(masked_paths)), "readonlyPaths",
-                     strings(readonly_paths, COUNT(readonly_paths)), "seccomp", oci_seccomp_json());
+    return json_pack(
+        "{s:o, s:[{s:i, s:I, s:I}], s:[{s:i, s:I, s:I}], s:o, s:o, s:o}", "namespaces",
+        namespace_list(), "uidMappings", "containerID", 0, "hostID", (json_int_t)c->id_base, "size",
+        (json_int_t)c->id_cnt, "gidMappings", "containerID", 0, "hostID", (json_int_t)c->id_base,
+        "size", (json_int_t)c->id_cnt, "maskedPaths",
+        jtext_strings(masked_paths, COUNT(masked_paths)), "readonlyPaths",
+        jtext_strings(readonly_paths, COUNT(readonly_paths)), "seccomp", oci_seccomp_json());
 }
 
 static int append_text(const char *bytes, size_t len, void *out)

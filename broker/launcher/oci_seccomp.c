@@ -14,6 +14,8 @@
  */
 #include "broker/launcher/oci_seccomp.h"
 
+#include "broker/jtext.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -169,19 +171,6 @@ static const struct condition {
 /* ---- JSON --------------------------------------------------------------------------------------
  */
 
-/* Return: a new array of strings, or NULL without memory. */
-static json_t *names(const char *const *items, size_t cnt)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; array && i < cnt; i++) {
-        if (json_array_append_new(array, json_string(items[i]))) {
-            json_decref(array);
-            array = NULL;
-        }
-    }
-    return array;
-}
-
 static json_t *condition_json(const struct condition *c)
 {
     json_t *rule =
@@ -198,9 +187,9 @@ static json_t *condition_json(const struct condition *c)
 json_t *oci_seccomp_json(void)
 {
     json_t *rules =
-        json_pack("[{s:o, s:s}, {s:o, s:s, s:i}]", "names", names(allowed, COUNT(allowed)),
-                  "action", "SCMP_ACT_ALLOW", "names", names(refused, COUNT(refused)), "action",
-                  "SCMP_ACT_ERRNO", "errnoRet", EPERM);
+        json_pack("[{s:o, s:s}, {s:o, s:s, s:i}]", "names", jtext_strings(allowed, COUNT(allowed)),
+                  "action", "SCMP_ACT_ALLOW", "names", jtext_strings(refused, COUNT(refused)),
+                  "action", "SCMP_ACT_ERRNO", "errnoRet", EPERM);
     for (size_t i = 0; rules && i < COUNT(conditions); i++) {
         if (json_array_append_new(rules, condition_json(&conditions[i]))) {
             json_decref(rules);
