@@ -246,10 +246,15 @@ static int listen_channel(const struct launch_host *h, int sandbox_fd, int *out,
         return adit_err_sys(err, errno, "channel socket");
     (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", sandbox_fd,
                    LAUNCH_CHANNEL_NAME);
-    if (bind(fd, (struct sockaddr *)&address, sizeof(address)))
-        return adit_err_sys(err, errno, "bind %s", LAUNCH_CHANNEL_NAME);
-    if (fchmodat(sandbox_fd, LAUNCH_CHANNEL_NAME, 0600, 0) ||
-        fchownat(sandbox_fd, LAUNCH_CHANNEL_NAME, h->conf->uid, h->conf->gid,
+    /* The directory is the broker's: it could put a link in place of the socket before a chmod. */
+    mode_t was = umask(0177);
+    int rc = bind(fd, (struct sockaddr *)&address, sizeof(address))
+                 ? adit_err_sys(err, errno, "bind %s", LAUNCH_CHANNEL_NAME)
+                 : 0;
+    (void)umask(was); /* always valid */
+    if (rc)
+        return rc;
+    if (fchownat(sandbox_fd, LAUNCH_CHANNEL_NAME, h->conf->uid, h->conf->gid,
                  AT_SYMLINK_NOFOLLOW) ||
         listen(fd, SOMAXCONN))
         return adit_err_sys(err, errno, "listen on %s", LAUNCH_CHANNEL_NAME);
@@ -398,7 +403,7 @@ static int enter_stage(const struct inputs *in, struct adit_err *err)
 /* In the child: become the runtime. It inherits the sandbox's group, descriptors 0 to 3 and nothing
  * else: neither blocked or ignored signals nor an open directory. */
 static _Noreturn void exec_runtime(const struct launch_host *h, const struct launch_request *r,
-                                   int channel_fd, int log_fd)
+                                   pid_t worker, int channel_fd, int log_fd)
 {
     struct adit_err err;
     char id[LAUNCH_ID_CAP];
@@ -427,6 +432,8 @@ static _Noreturn void exec_runtime(const struct launch_host *h, const struct lau
         (void)signal(s, SIG_DFL);                /* refused for the two that cannot be changed */
     (void)sigprocmask(SIG_SETMASK, &none, NULL); /* always valid */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* always valid */
+    if (getppid() != worker)
+        _exit(126); /* it was killed before, and what it made is being removed */
     if (launch_cgroup_join(&h->cgroups, r->sandbox_id, &err)) {
         (void)dprintf(log_fd, "%s\n", err.msg); /* the exit status tells as well */
         _exit(126);
@@ -479,11 +486,12 @@ static int run_runtime(const struct launch_host *h, const struct launch_request 
     ADIT_CLEANUP_CLOSE int log_fd = open("log", O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_fd < 0)
         return adit_err_sys(err, errno, "open the runtime's log");
+    pid_t worker = getpid();
     pid_t runtime = _Fork();
     if (runtime < 0)
         return adit_err_sys(err, errno, "fork");
     if (runtime == 0)
-        exec_runtime(h, r, channel_fd, log_fd);
+        exec_runtime(h, r, worker, channel_fd, log_fd);
     return wait_runtime(runtime, log_fd, err);
 }
 

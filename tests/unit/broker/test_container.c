@@ -289,6 +289,17 @@ START_TEST(container_root_is_nobody_on_the_host)
 }
 END_TEST
 
+START_TEST(container_channel_is_for_the_broker_alone)
+{
+    struct vmm_instance i = must_create("a2", 64);
+    struct stat st;
+    ck_assert_int_eq(lstat(i.target.path, &st), 0);
+    ck_assert_uint_eq(st.st_mode, S_IFSOCK | 0600);
+    ck_assert_uint_eq(st.st_uid, geteuid());
+    destroy("a2");
+}
+END_TEST
+
 START_TEST(container_has_only_the_loopback_device)
 {
     struct vmm_instance i = must_create("a2", 64);
@@ -575,7 +586,8 @@ int main(void)
     int status = suite_run(&(struct suite){
         .name = "container",
         .fixtures = {{setup, teardown}},
-        TESTS(container_root_is_nobody_on_the_host, container_has_only_the_loopback_device,
+        TESTS(container_root_is_nobody_on_the_host, container_channel_is_for_the_broker_alone,
+              container_has_only_the_loopback_device,
               container_allows_and_refuses_what_containers_usually_do, container_tells_how_it_ended,
               container_destroy_is_idempotent_and_takes_unknown_ones, container_runs_many_at_once,
               container_destroyed_while_it_is_created_is_gone,
