@@ -103,7 +103,7 @@ int client_env_find_key(struct adit_view text, char key[CLIENT_ENV_KEY_CAP])
             continue;
         value = adit_view_mem(line.ptr + strlen(KEY_LINE), line.len - strlen(KEY_LINE));
         if (!adit_view_split(value, '\'', &value, &rest) || value.len == 0 ||
-            value.len >= CLIENT_ENV_KEY_CAP)
+            value.len >= CLIENT_ENV_KEY_CAP || memchr(value.ptr, '\0', value.len))
             return ADIT_ERR_NOT_FOUND;
         memcpy(key, value.ptr, value.len);
         key[value.len] = '\0';

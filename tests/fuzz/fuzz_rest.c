@@ -88,7 +88,7 @@ static void try_names(struct adit_view text)
     if (key_cache_hash(text, hash) == 0)
         ORACLE(adit_view_has_prefix(text, "e2b_"));
     if (client_env_find_key(text, key) == 0)
-        ORACLE(key[0] != '\0');
+        ORACLE(key[0] != '\0' && memmem(text.ptr, text.len, key, strlen(key)) != NULL);
 }
 
 static void try_route(struct adit_view path)

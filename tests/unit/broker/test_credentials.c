@@ -170,6 +170,9 @@ START_TEST(client_env_finds_its_key_again)
                      ADIT_ERR_NOT_FOUND);
     ck_assert_int_eq(client_env_find_key(adit_view_str("export E2B_API_KEY=''\n"), key),
                      ADIT_ERR_NOT_FOUND);
+    static const char torn[] = "export E2B_API_KEY='\0e2b_12'\n";
+    ck_assert_int_eq(client_env_find_key(adit_view_mem(torn, sizeof(torn) - 1), key),
+                     ADIT_ERR_NOT_FOUND);
     ck_assert_int_eq(client_env_find_key(adit_view_str(""), key), ADIT_ERR_NOT_FOUND);
 }
 END_TEST
