@@ -212,6 +212,8 @@ static int fill_list(const struct node *n, struct sandbox_list *l)
         return ADIT_ERR_NO_MEMORY;
     while (l->cnt < cap && (s = node_next_any(n, &pos))) {
         const struct record *r = node_record(s);
+        if (!r->team_id[0]) /* an earlier broker's, that was never begun: it is being removed */
+            continue;
         Scheduler__RunningSandbox *item = &l->items[l->cnt];
         Scheduler__Resources *resources = &l->resources[l->cnt];
         scheduler__running_sandbox__init(item);

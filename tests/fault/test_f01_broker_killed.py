@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """F1: kill -9 of the broker while streams run (R9: no sandbox ends, reachable again within 2 s)."""
 
+import os
+import signal
+import subprocess
 import threading
 import time
 
@@ -81,9 +84,6 @@ def test_both_broker_and_scheduler_killed(own_broker):
     handle = sandbox.commands.run("sleep 1000", background=True)
     scheduler = broker.child("scheduler")
     assert scheduler, "the broker has no scheduler of its own"
-    import os
-    import signal
-
     os.kill(scheduler, signal.SIGKILL)
     broker.kill()
     broker.start()
@@ -92,3 +92,23 @@ def test_both_broker_and_scheduler_killed(own_broker):
     fresh = Sandbox.create(timeout=60)
     assert fresh.commands.run("true").exit_code == 0
     assert fresh.kill() and Sandbox.kill(sandbox.sandbox_id)
+
+
+def test_a_half_made_sandbox_that_cannot_be_removed_stops_nobody(own_broker):
+    broker = own_broker()
+    broker.stop()
+    registered = broker.log().count("node_registered")
+    half = broker.state / "state/sandboxes/ihalf"
+    stuck = half / "container"
+    stuck.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", stuck], check=True)
+    try:
+        broker.start()
+        wait_for(lambda: broker.log().count("node_registered") > registered, 5, "registration")
+        assert "sandbox_not_destroyed sandbox=ihalf" in broker.log()
+        assert Sandbox.create(timeout=60).kill()
+    finally:
+        broker.stop()  # its launcher has a view of the mounts of its own
+        subprocess.run(["umount", stuck], check=True)
+    broker.start()
+    wait_for(lambda: not half.exists(), 10, "removal")
