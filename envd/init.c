@@ -88,14 +88,11 @@ void init_sandbox(void)
 {
     struct ifreq request = {.ifr_name = "lo"};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0) {
-        request.ifr_flags = (short)(request.ifr_flags | IFF_UP | IFF_RUNNING);
-        if (ioctl(fd, SIOCSIFFLAGS, &request) == 0) {
-            (void)close(fd);
-            return;
-        }
-    }
-    adit_log(ADIT_LOG_WARN, "loopback_unavailable", LOG_D("errno", errno));
+    bool is_known = fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0;
+    bool is_up = is_known && (request.ifr_flags & IFF_UP); /* a container's runtime did it */
+    request.ifr_flags = (short)(request.ifr_flags | IFF_UP | IFF_RUNNING);
+    if (!is_up && (!is_known || ioctl(fd, SIOCSIFFLAGS, &request)))
+        adit_log(ADIT_LOG_WARN, "loopback_unavailable", LOG_D("errno", errno));
     if (fd >= 0)
         (void)close(fd);
 }

@@ -22,6 +22,8 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 BIN = Path(os.environ.get("ADIT_BIN", REPO / "build/release/bin"))
 TEMPLATES = Path(os.environ.get("ADIT_TEMPLATES", REPO / "build/run/templates"))
+# What a process says that is broken: sanitizers, assertions.
+REPORT = re.compile(r"^.*(?:Sanitizer|: runtime error: |: Assertion `)", re.M)
 
 
 def wait_for(condition, timeout, what):
@@ -64,6 +66,7 @@ class Broker:
         self.extra = list(extra)
         self.process = None
         self.log_path = self.state / "broker.log"
+        self.checked = 0
 
     @property
     def url(self):
@@ -108,6 +111,22 @@ class Broker:
     def log(self):
         return self.log_path.read_text(errors="replace")
 
+    def check_reports(self):
+        """Fail when a process reported itself as broken since the last check.
+
+        The log has what broker, launcher, scheduler and, in a sanitizer build, each envd say.
+        envd finds no symbolizer in its sandbox: llvm-symbolizer-14 --obj=$ADIT_BIN/envd knows the
+        addresses.
+        """
+        with open(self.log_path, errors="replace") as f:
+            f.seek(self.checked)
+            news = f.read()
+            self.checked = f.tell()
+        found = REPORT.search(news)
+        if found:
+            print(news[found.start():][:8000], file=sys.stderr)
+            raise AssertionError(f"a process is broken: {news[found.start():][:2000]}")
+
     def child(self, name):
         """Pid of a helper process of the broker by its program name ("scheduler") or process title."""
         for pid in children_of(self.process.pid):
@@ -135,6 +154,7 @@ class Broker:
                 raise AssertionError("broker did not stop within 40 s of SIGTERM")
             assert self.process.returncode == 0, (
                 f"broker ended with {self.process.returncode}:\n{self.log()[-4000:]}")
+        self.check_reports()
 
 
 def leftovers(broker):
@@ -220,6 +240,13 @@ def broker(scratch):
         print("left behind:", left, remains, b.log()[-3000:], file=sys.stderr)
     assert not left, "tests left sandboxes running"
     assert not remains, "resources left behind"
+
+
+@pytest.fixture(autouse=True)
+def reports(broker):
+    """The test after which a process is found broken fails."""
+    yield
+    broker.check_reports()
 
 
 @pytest.fixture
