@@ -14,6 +14,7 @@
 
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "broker/jtext.h"
 #include "net/http_write.h"
@@ -33,7 +34,6 @@ struct guest {
     struct http_call *call;
     struct adit_buf body;
     size_t sent; /* of the body, in this call */
-    unsigned status;
     uv_timer_t retry;
     struct net_deadline deadline;
     struct adit_err last;
@@ -88,38 +88,35 @@ static void retry_later(struct guest *g, const struct adit_err *why)
     uv_timer_start(&g->retry, on_retry, GUEST_RETRY_MS, 0);
 }
 
-static void on_head(struct http_call *c, const struct http_head *head)
+/* What a refusal says is the sandbox's own text, of any length: its head is all that is taken. */
+static void refused(struct guest *g, unsigned status)
 {
-    struct guest *g = http_call_user(c);
-    g->status = head->status;
+    struct adit_err err = ADIT_ERR_INIT;
+    http_call_cancel(adit_steal(&g->call));
+    (void)adit_err_set(&err, ADIT_ERR_UNAVAILABLE, "envd answered %s with status %u",
+                       g->phase == PHASE_INIT ? "/init" : "/health", status);
+    if (status == 503)
+        retry_later(g, &err);
+    else
+        finish(g, &err);
 }
 
-static void on_body(struct http_call *c, struct adit_view bytes)
+static void on_head(struct http_call *c, const struct http_head *head)
 {
-    (void)c; /* what a refusal says is the sandbox's own text: not read */
-    (void)bytes;
+    if (head->status != 204)
+        refused(http_call_user(c), head->status);
 }
 
 static void on_end(struct http_call *c)
 {
     struct guest *g = http_call_user(c);
-    struct adit_err err = ADIT_ERR_INIT;
     g->call = NULL;
-    if (g->status == 204 && g->phase == PHASE_HEALTH) {
+    if (g->phase == PHASE_HEALTH) {
         finish(g, NULL);
         return;
     }
-    if (g->status == 204) {
-        g->phase = PHASE_HEALTH;
-        begin_call(g);
-        return;
-    }
-    (void)adit_err_set(&err, ADIT_ERR_UNAVAILABLE, "envd answered %s with status %u",
-                       g->phase == PHASE_INIT ? "/init" : "/health", g->status);
-    if (g->status == 503)
-        retry_later(g, &err);
-    else
-        finish(g, &err);
+    g->phase = PHASE_HEALTH;
+    begin_call(g);
 }
 
 /* Send what the connection takes; on_drain goes on. A failed write is told by on_fail. */
@@ -152,7 +149,6 @@ static void on_fail(struct http_call *c, const struct adit_err *err)
 }
 
 static const struct http_call_ops call_ops = {.on_head = on_head,
-                                              .on_body = on_body,
                                               .on_end = on_end,
                                               .on_drain = on_drain,
                                               .on_fail = on_fail};
@@ -176,7 +172,6 @@ static int start_call(struct guest *g, struct adit_err *err)
     bool is_init = g->phase == PHASE_INIT;
     struct adit_buf head;
     adit_buf_init(&head, HTTP_HEAD_CAP);
-    g->status = 0;
     int rc = write_head(g, &head);
     if (rc == 0)
         rc = http_call_start(g->pool, is_init ? HTTP_POST : HTTP_GET, false, adit_buf_view(&head),
