@@ -72,14 +72,10 @@ static struct adit_view hash_of(const Scheduler__Store__KeyRecord *r)
     return adit_view_mem(r->sha256.data, r->sha256.len);
 }
 
-static int check_record(const struct keys *k, const Scheduler__Store__KeyRecord *r,
-                        struct adit_err *err)
+static int check_record(const Scheduler__Store__KeyRecord *r, struct adit_err *err)
 {
     if (!r->key || !r->key->key_id[0] || r->sha256.len != ADIT_SHA256_LEN)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "the record is not whole");
-    bool is_known = adit_map_get(&k->by_id, adit_view_str(r->key->key_id)) != NULL;
-    if (!is_known && k->by_id.len >= KEYS_MAX)
-        return adit_err_set(err, ADIT_ERR_LIMIT, "there are %d keys already", KEYS_MAX);
     return 0;
 }
 
@@ -92,7 +88,7 @@ static void drop(struct keys *k, Scheduler__Store__KeyRecord *r)
 
 int keys_put(struct keys *k, Scheduler__Store__KeyRecord *take_record, struct adit_err *err)
 {
-    int rc = check_record(k, take_record, err);
+    int rc = check_record(take_record, err);
     if (rc) {
         message_free(take_record);
         return rc;

@@ -7,6 +7,8 @@
 #include "base/sha256.h"
 #include "scheduler_store.pb-c.h"
 
+/* New ones are refused above it. What is committed is taken: creates on their way at that moment
+ * may make it a few more. */
 #define KEYS_MAX 4096
 #define KEYS_SECRET_PREFIX "e2b_"
 /* Random bytes of a key. */
@@ -29,8 +31,8 @@ void keys_generate(char secret[KEYS_SECRET_CAP], char masked[KEYS_MASKED_CAP],
 /* Of a key's text, over its decoded bytes. Errors: BAD_INPUT (not a key). */
 ADIT_MUST_CHECK int keys_hash(struct adit_view secret, uint8_t sha256[ADIT_SHA256_LEN]);
 
-/* A change from the store. The message is taken in any case. Errors: LIMIT, NO_MEMORY, BAD_INPUT (a
- * record without its parts). */
+/* A change from the store. The message is taken in any case. Errors: NO_MEMORY, BAD_INPUT (a record
+ * without its parts). */
 ADIT_MUST_CHECK int keys_put(struct keys *k, Scheduler__Store__KeyRecord *take_record,
                              struct adit_err *err);
 /* Errors: NOT_FOUND (no such key, or revoked). */

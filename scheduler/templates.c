@@ -53,10 +53,6 @@ int templates_put(struct templates *t, Scheduler__Template *take_template, struc
 {
     struct adit_view id = adit_view_str(take_template->template_id);
     Scheduler__Template *old = adit_map_get(&t->by_id, id);
-    if (!old && t->by_id.len >= TEMPLATES_MAX) {
-        message_free(take_template);
-        return adit_err_set(err, ADIT_ERR_LIMIT, "there are %d templates already", TEMPLATES_MAX);
-    }
     if (old)
         forget_aliases(t, old);
     int rc = add(t, take_template, err);

@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "scheduler.pb-c.h"
 
+/* As KEYS_MAX: new ones are refused above it, what is committed is taken. */
 #define TEMPLATES_MAX 4096
 #define TEMPLATES_ALIASES_MAX 32
 
@@ -17,7 +18,7 @@ void templates_init(struct templates *t);
 void templates_fini(struct templates *t);
 
 /* A change from the store. The message is taken in any case. An alias belongs to the template that
- * was put last. Errors: LIMIT, NO_MEMORY. */
+ * was put last. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int templates_put(struct templates *t, Scheduler__Template *take_template,
                                   struct adit_err *err);
 /* NULL when there is none. */

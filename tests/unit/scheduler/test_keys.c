@@ -53,6 +53,22 @@ START_TEST(keys_are_never_made_twice)
 }
 END_TEST
 
+START_TEST(keys_take_what_was_committed_beyond_the_maximum)
+{
+    struct keys k;
+    char id[16], secret[KEYS_SECRET_CAP], masked[KEYS_MASKED_CAP];
+    uint8_t sha256[ADIT_SHA256_LEN];
+    keys_init(&k);
+    for (int i = 0; i <= KEYS_MAX; i++) { /* a store that has them must load */
+        snprintf(id, sizeof(id), "k%d", i);
+        keys_generate(secret, masked, sha256);
+        ck_assert_int_eq(put(&k, id, secret, 0), 0);
+    }
+    ck_assert_uint_eq(keys_cnt(&k), KEYS_MAX + 1);
+    keys_fini(&k);
+}
+END_TEST
+
 /* SHA-256 of twenty zero bytes, by another program. */
 START_TEST(keys_hash_the_decoded_bytes)
 {
@@ -132,6 +148,6 @@ START_TEST(keys_refuse_records_without_their_parts)
 END_TEST
 
 SUITE_MAIN("keys", keys_have_the_form_that_clients_check, keys_are_never_made_twice,
-           keys_hash_the_decoded_bytes, keys_refuse_what_is_no_key,
-           keys_authenticate_until_they_are_revoked, keys_are_found_by_an_unambiguous_beginning,
-           keys_refuse_records_without_their_parts)
+           keys_take_what_was_committed_beyond_the_maximum, keys_hash_the_decoded_bytes,
+           keys_refuse_what_is_no_key, keys_authenticate_until_they_are_revoked,
+           keys_are_found_by_an_unambiguous_beginning, keys_refuse_records_without_their_parts)
