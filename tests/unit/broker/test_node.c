@@ -66,7 +66,15 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
     struct vmm *v = http_server_owner(http_exchange_server(x));
     bool is_init = adit_view_eq_str(head->target, "/init");
     v->inits += is_init;
-    http_exchange_reply(x, is_init ? v->init_status : 204, (struct adit_view){NULL, 0});
+    if (is_init && v->init_status != 204) {
+        /* A refusal whose body never ends: only its head may be waited for. */
+        static const struct http_exchange_ops ops = {0};
+        http_exchange_set_ops(x, &ops, NULL);
+        http_exchange_begin(x, v->init_status, HTTP_FRAMING_CHUNKED, 0);
+        http_exchange_flush(x);
+        return;
+    }
+    http_exchange_reply(x, 204, (struct adit_view){NULL, 0});
 }
 
 static void on_guest_read(struct net_stream *s, struct adit_view bytes)
