@@ -25,6 +25,10 @@ TEMPLATES = Path(os.environ.get("ADIT_TEMPLATES", REPO / "build/run/templates"))
 # What a process says that is broken: sanitizers, assertions.
 REPORT = re.compile(r"^.*(?:Sanitizer|: runtime error: |: Assertion `)", re.M)
 
+# The command line is in the process's memory. That of a process that forks and is throttled, as in
+# a fork bomb of anybody's on this machine, can take a minute to read; the name cannot.
+OUR_COMM = re.compile(r"broker|scheduler|adit-|crun|runsc")
+
 
 def wait_for(condition, timeout, what):
     """Poll `condition` until it is true; the value that made it true is returned."""
@@ -174,10 +178,12 @@ def leftovers(broker):
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
+                if not OUR_COMM.match((entry / "comm").read_text()):
+                    continue
                 cmd = (entry / "cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue
-            if state in cmd and int(entry.name) != os.getpid():
+            if state in cmd:
                 found.append(f"process {entry.name} {cmd[:120]!r}")
     return found
 
