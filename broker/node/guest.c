@@ -148,10 +148,8 @@ static void on_fail(struct http_call *c, const struct adit_err *err)
     retry_later(g, err);
 }
 
-static const struct http_call_ops call_ops = {.on_head = on_head,
-                                              .on_end = on_end,
-                                              .on_drain = on_drain,
-                                              .on_fail = on_fail};
+static const struct http_call_ops call_ops = {
+    .on_head = on_head, .on_end = on_end, .on_drain = on_drain, .on_fail = on_fail};
 
 static int write_head(const struct guest *g, struct adit_buf *head)
 {
