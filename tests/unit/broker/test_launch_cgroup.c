@@ -9,6 +9,7 @@
 #include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -16,7 +17,14 @@
 
 #include "tests/unit/suite.h"
 
-#define PARENT "adit-cgroup-test"
+/* A name of this run's own: others may test on the same host. */
+static char parent[48], parent_a[56];
+
+static void setup(void)
+{
+    (void)snprintf(parent, sizeof(parent), "adit-cgroup-test-%d", (int)getpid());
+    (void)snprintf(parent_a, sizeof(parent_a), "%s/a", parent);
+}
 
 START_TEST(launch_cgroup_refuses_parents_that_are_no_plain_names)
 {
@@ -40,17 +48,17 @@ static int open_v2(void)
 
 START_TEST(launch_cgroup_v2_remove_kills_what_joined)
 {
-    struct launch_cgroup_host h = {.is_v2 = true, .hierarchy_cnt = 1, .parent = PARENT};
+    struct launch_cgroup_host h = {.is_v2 = true, .hierarchy_cnt = 1};
     int ready[2], status;
     char byte = 0;
     h.fd[0] = open_v2();
     if (h.fd[0] < 0) {
-        printf(
-            "SKIPPED launch_cgroup_v2_remove_kills_what_joined: needs root and a cgroup2 mount\n");
+        suite_skip("launch_cgroup_v2_remove_kills_what_joined", "root and a cgroup2 mount");
         return;
     }
-    ck_assert(mkdirat(h.fd[0], PARENT, 0755) == 0);
-    ck_assert(mkdirat(h.fd[0], PARENT "/a", 0755) == 0);
+    memcpy(h.parent, parent, sizeof(parent));
+    ck_assert(mkdirat(h.fd[0], parent, 0755) == 0);
+    ck_assert(mkdirat(h.fd[0], parent_a, 0755) == 0);
     ck_assert(pipe(ready) == 0);
     pid_t pid = fork();
     if (pid == 0) {
@@ -64,7 +72,7 @@ START_TEST(launch_cgroup_v2_remove_kills_what_joined)
     ck_assert_int_eq(launch_cgroup_remove(&h, "a", NULL), 0);
     ck_assert(waitpid(pid, &status, 0) == pid);
     ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    ck_assert(faccessat(h.fd[0], PARENT, F_OK, 0) != 0 && errno == ENOENT);
+    ck_assert(faccessat(h.fd[0], parent, F_OK, 0) != 0 && errno == ENOENT);
     ck_assert_int_eq(launch_cgroup_remove(&h, "a", NULL), 0);
     ck_assert_uint_eq(launch_cgroup_oom_kills(&h, "a"), 0);
     launch_cgroup_close(&h);
@@ -86,16 +94,16 @@ static _Noreturn void fork_bomb(int ready_fd)
 
 START_TEST(launch_cgroup_remove_wins_against_a_fork_bomb)
 {
+    /* Memory for all of them with a sanitizer: processes must be what they run out of. */
     const struct launch_cgroup_limits limits = {
-        .memory_bytes = 64 << 20, .cpu_count = 1, .pids_max = 100};
+        .memory_bytes = UINT64_C(4) << 30, .cpu_count = 1, .pids_max = 100};
     struct launch_cgroup_host h;
     struct adit_err err = ADIT_ERR_INIT;
     int ready[2];
     char byte;
 
-    if (geteuid() != 0 || launch_cgroup_open(&h, PARENT, NULL)) {
-        printf("SKIPPED launch_cgroup_remove_wins_against_a_fork_bomb: needs root "
-               "and the controllers\n");
+    if (geteuid() != 0 || launch_cgroup_open(&h, parent, NULL)) {
+        suite_skip("launch_cgroup_remove_wins_against_a_fork_bomb", "root and the controllers");
         return;
     }
     ck_assert_int_eq(launch_cgroup_create(&h, "b", &limits, &err), 0);
@@ -113,5 +121,7 @@ START_TEST(launch_cgroup_remove_wins_against_a_fork_bomb)
 }
 END_TEST
 
-SUITE_MAIN("launch_cgroup", launch_cgroup_refuses_parents_that_are_no_plain_names,
-           launch_cgroup_v2_remove_kills_what_joined, launch_cgroup_remove_wins_against_a_fork_bomb)
+SUITE_MAIN_WITH("launch_cgroup", .fixtures = {{setup, NULL}},
+                TESTS(launch_cgroup_refuses_parents_that_are_no_plain_names,
+                      launch_cgroup_v2_remove_kills_what_joined,
+                      launch_cgroup_remove_wins_against_a_fork_bomb))
