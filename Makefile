@@ -276,6 +276,7 @@ test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) build
 	@$(MAKE) --no-print-directory -j$$(nproc) format-check check-headers check-symbols check-hardening
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan build
+	@$(MAKE) --no-print-directory -j$$(nproc) unit
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit
 	@$(MAKE) --no-print-directory fuzz-smoke
 	@$(MAKE) --no-print-directory fault

@@ -347,7 +347,7 @@ static long resident(void)
 START_TEST(files_slow_readers_cost_bounded_memory)
 {
 #ifdef __clang__ /* builds with sanitizers use it: red zones and quarantine */
-    enum { READERS = 50, EACH_KIB = 1024 };
+    enum { READERS = 50, EACH_KIB = 4096 };
 #else
     enum { READERS = 50, EACH_KIB = 512 };
 #endif
