@@ -23,6 +23,8 @@
  */
 #include "net/dial.h"
 
+#include "net/address_int.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,19 +33,8 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-
-#include <linux/vm_sockets.h>
 
 enum dial_state { DIAL_BUSY_PEER, DIAL_CONNECTING, DIAL_WAIT_OK, DIAL_WAIT_TUNNEL, DIAL_OVER };
-
-union address {
-    struct sockaddr any;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    struct sockaddr_un un;
-    struct sockaddr_vm vm;
-};
 
 struct dial {
     struct net_loop *loop; /* borrowed */
@@ -51,7 +42,7 @@ struct dial {
     dial_done_fn on_done;
     void *owner; /* borrowed */
     enum dial_state state;
-    union address address;
+    union net_address address;
     socklen_t address_len;
     int fd;         /* while CONNECTING */
     uv_poll_t poll; /* open or closing if @is_polling */
@@ -322,7 +313,7 @@ static void on_due(struct net_deadline *deadline)
 }
 
 /* "127.0.0.1:80", "[::1]:80". */
-static int parse_tcp(const char *text, union address *a, socklen_t *len)
+static int parse_tcp(const char *text, union net_address *a, socklen_t *len)
 {
     const char *colon = strrchr(text, ':');
     char host[INET6_ADDRSTRLEN + 2];
@@ -345,7 +336,7 @@ static int parse_tcp(const char *text, union address *a, socklen_t *len)
     return inet_pton(AF_INET, host, &a->in.sin_addr) == 1 ? 0 : ADIT_ERR_BAD_INPUT;
 }
 
-static int make_address(const struct http_target *t, union address *a, socklen_t *len)
+static int make_address(const struct http_target *t, union net_address *a, socklen_t *len)
 {
     size_t path_len = strnlen(t->path, sizeof(t->path));
 

@@ -18,6 +18,8 @@
  */
 #include "net/listener.h"
 
+#include "net/address_int.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,8 +31,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-
-#include <linux/vm_sockets.h>
 
 #define ACCEPT_BUDGET 64
 #define RETRY_MS 100
@@ -49,14 +49,6 @@ struct listener {
 };
 
 /* ---- making the socket ---- */
-
-union address {
-    struct sockaddr any;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    struct sockaddr_un un;
-    struct sockaddr_vm vm;
-};
 
 static int address_fail(const char *text, struct adit_err *err)
 {
@@ -77,8 +69,8 @@ static int listen_failed(int fd, const char *text, struct adit_err *err)
  * bind only for the first one, so that a port which another process listens on, shareable or not,
  * is refused.
  */
-static int bind_and_listen(const union address *a, socklen_t len, const char *text, bool is_shared,
-                           int *out_fd, struct adit_err *err)
+static int bind_and_listen(const union net_address *a, socklen_t len, const char *text,
+                           bool is_shared, int *out_fd, struct adit_err *err)
 {
     const int on = 1, off = 0;
     bool is_ip = a->any.sa_family == AF_INET || a->any.sa_family == AF_INET6;
@@ -104,7 +96,7 @@ static int bind_and_listen(const union address *a, socklen_t len, const char *te
 }
 
 /* Remove a socket file that nobody listens on. Return: true when it was removed. */
-static bool remove_stale(const union address *a)
+static bool remove_stale(const union net_address *a)
 {
     struct stat st;
     int fd, rc;
@@ -121,7 +113,7 @@ static bool remove_stale(const union address *a)
 
 static int unix_socket(const char *path, int *out_fd, struct adit_err *err)
 {
-    union address a = {.un = {.sun_family = AF_UNIX}};
+    union net_address a = {.un = {.sun_family = AF_UNIX}};
     struct adit_err first = ADIT_ERR_INIT;
     size_t len = strlen(path);
 
@@ -139,7 +131,7 @@ static int unix_socket(const char *path, int *out_fd, struct adit_err *err)
 
 static int vsock_socket(const char *port_text, int *out_fd, struct adit_err *err)
 {
-    union address a = {.vm = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY}};
+    union net_address a = {.vm = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY}};
     uint64_t port;
 
     if (adit_view_u64(adit_view_str(port_text), VMADDR_PORT_ANY - 1u, &port) != ADIT_OK)
@@ -170,7 +162,7 @@ static int inherited_socket(const char *number, int *out_fd, struct adit_err *er
 
 static int tcp_socket(const char *text, bool is_shared, int *out_fd, struct adit_err *err)
 {
-    union address a = {.in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT}};
+    union net_address a = {.in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT}};
     const char *colon = strrchr(text, ':');
     char host[INET6_ADDRSTRLEN + 2];
     size_t host_len = colon ? (size_t)(colon - text) : 0;
@@ -216,7 +208,7 @@ int listener_socket_shared(const char *address, int *out_fd, struct adit_err *er
 
 uint16_t listener_port(int fd)
 {
-    union address a = {.any = {.sa_family = AF_UNSPEC}};
+    union net_address a = {.any = {.sa_family = AF_UNSPEC}};
     socklen_t len = sizeof(a);
 
     if (getsockname(fd, &a.any, &len) < 0)

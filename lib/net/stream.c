@@ -25,6 +25,8 @@
  */
 #include "net/stream.h"
 
+#include "net/address_int.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -33,8 +35,6 @@
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
-
-#include <linux/vm_sockets.h>
 
 #include "base/buf.h"
 
@@ -433,15 +433,7 @@ bool net_stream_peer_has_closed(const struct net_stream *s)
     return poll(&p, 1, 0) == 1 && p.revents != 0;
 }
 
-union peer_address {
-    struct sockaddr any;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    struct sockaddr_vm vm;
-    struct sockaddr_storage room;
-};
-
-static sa_family_t peer_address(const struct net_stream *s, union peer_address *a)
+static sa_family_t peer_address(const struct net_stream *s, union net_address *a)
 {
     socklen_t len = sizeof(*a);
 
@@ -452,7 +444,7 @@ static sa_family_t peer_address(const struct net_stream *s, union peer_address *
 
 static void format_peer(const struct net_stream *s, char out[NET_STREAM_PEER_CAP])
 {
-    union peer_address a;
+    union net_address a;
     const char *text = "unknown";
 
     switch (peer_address(s, &a)) {
@@ -487,7 +479,7 @@ const char *net_stream_peer(struct net_stream *s)
 
 uint32_t net_stream_peer_cid(const struct net_stream *s)
 {
-    union peer_address a;
+    union net_address a;
 
     return peer_address(s, &a) == AF_VSOCK ? a.vm.svm_cid : 0;
 }
