@@ -238,7 +238,8 @@ void http_exchange_begin(struct http_exchange *x, unsigned status, enum http_fra
         return;
     }
     x->answer = HTTP_ANSWER_BEGUN;
-    x->expects_continue = false;
+    if (x->expects_continue) /* after this answer the client may send the body or not */
+        x->keep_alive = x->expects_continue = false;
     x->status = status;
     x->framing = framing;
     x->left = length;

@@ -7,7 +7,7 @@
  * States of a connection (enum http_conn_state):
  *
  *   HEAD ──head──> BODY ──end of request──> ANSWER ──answer ended──> HEAD
- *                   │ └──answer ended, no body──> HEAD               (keep-alive)
+ *                   │ └──answer ended──> rest of the body ──> HEAD   (keep-alive)
  *                   └──begin(RAW)──> RAW ──both sides closed──> DEAD
  *   any ──error, timer, reset, end without keep-alive──> DEAD
  *
@@ -19,6 +19,11 @@
  * Ownership: a connection is owned by its server, one exchange is embedded in it. @busy fences it:
  * a connection that dies while its code runs is freed when the outermost call leaves, and so are
  * the parser and the held bytes that views of the handler may point into.
+ *
+ * A streamed answer may end before the request does, often by a last chunk that is under way. The
+ * client was told that the connection stays, so it may send its next request at any moment: up to
+ * HTTP_SERVER_REST_MAX bytes of the body are read and dropped instead of closing under that
+ * request.
  *
  * Failure: the exchange hears on_abort once; whatever can still be answered is (conf.on_refuse),
  * with a lingering close so that the client can read it. After any error nothing more is read.
@@ -145,12 +150,10 @@ void http_server_reset(struct http_conn *c)
 void http_server_answered(struct http_conn *c)
 {
     struct http_exchange *x = &c->exchange;
-    bool is_whole = c->state == HTTP_CONN_ANSWER || !c->has_body;
 
     if (x->is_live)
         exchange_over(c);
-    if (c->is_broken || c->state == HTTP_CONN_RAW || !is_whole || !x->keep_alive ||
-        c->server->is_draining) {
+    if (c->is_broken || c->state == HTTP_CONN_RAW || !x->keep_alive || c->server->is_draining) {
         conn_kill(c, c->is_reset ? CLOSE_RESET : CLOSE_GRACEFULLY);
         return;
     }
@@ -168,6 +171,7 @@ static void give_request(struct http_conn *c, const struct http_head *head)
 {
     c->state = HTTP_CONN_BODY;
     c->has_body = http_head_has_body(head, head->method);
+    c->rest_len = 0;
     c->wait = HTTP_WAIT_NOTHING;
     http_exchange_init(&c->exchange, head);
     c->server->exchange_cnt++;
@@ -181,6 +185,8 @@ static void give_body(struct http_conn *c, struct adit_view bytes)
     x->expects_continue = false;
     if (x->is_live && x->ops->on_body)
         x->ops->on_body(x, bytes);
+    else if (!x->is_live && (c->rest_len += bytes.len) > HTTP_SERVER_REST_MAX)
+        conn_kill(c, CLOSE_GRACEFULLY);
 }
 
 static void give_end(struct http_conn *c)
@@ -189,6 +195,8 @@ static void give_end(struct http_conn *c)
 
     if (!x->is_live) {
         c->state = HTTP_CONN_HEAD;
+        if (c->server->is_draining)
+            conn_kill(c, CLOSE_GRACEFULLY);
         return;
     }
     c->state = HTTP_CONN_ANSWER;
@@ -321,7 +329,9 @@ static enum http_conn_wait what_wait(const struct http_conn *c)
             return HTTP_WAIT_HEAD;
         return c->has_served ? HTTP_WAIT_IDLE : HTTP_WAIT_FIRST;
     case HTTP_CONN_BODY:
-        if (x->is_live && x->is_paused)
+        if (!x->is_live)
+            return HTTP_WAIT_IDLE;
+        if (x->is_paused)
             return HTTP_WAIT_STALLED;
         return x->answer == HTTP_ANSWER_NONE ? HTTP_WAIT_BODY : HTTP_WAIT_NOTHING;
     case HTTP_CONN_RAW:

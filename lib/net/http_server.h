@@ -14,9 +14,9 @@
  *
  * Exactly one of two things ends an exchange: the handler's http_exchange_end()/_reply()/_reset(),
  * or on_abort. After either the pointer is dead for the handler: it hears nothing more. (If the
- * answer ended before the request's body did, the rest is discarded and the connection closed
- * after.) A client that closes its sending side while an exchange runs counts as gone, as with most
- * servers.
+ * answer ended before the request's body did, the rest is discarded; http_exchange_reply() closes
+ * the connection after that, a streamed answer keeps it.) A client that closes its sending side
+ * while an exchange runs counts as gone, as with most servers.
  *
  * Raw (HTTP_FRAMING_RAW) is the one exception: http_exchange_end() half-closes, and the exchange
  * goes on until the client has half-closed as well. The last call is then on_end if the client is
@@ -49,6 +49,8 @@
 #include "net/stream.h"
 
 #define HTTP_SERVER_LOOK_MS 1000
+/* Of a request's body after the answer's end; a connection with more is closed. */
+#define HTTP_SERVER_REST_MAX (64u * 1024)
 
 struct http_server;
 struct http_exchange;

@@ -81,6 +81,7 @@ enum http_conn_wait {
  * @busy:       depth of calls that run in it
  * @is_broken:  it cannot be written to any more, the handler is told at the next turn
  * @is_reset:   broken by us: close with RST
+ * @rest_len:   bytes of the request's body that came after the answer's end
  * @has_moved:  raw bytes went either way since the deadline was armed
  */
 struct http_conn {
@@ -94,6 +95,7 @@ struct http_conn {
     enum http_conn_state state;
     enum http_conn_wait wait;
     unsigned busy;
+    size_t rest_len;
     bool has_body, has_served, peer_ended, is_broken, is_reset, has_moved;
     struct http_exchange exchange;
 };

@@ -655,6 +655,85 @@ START_TEST(http_server_delivers_an_early_answer_to_a_client_that_still_sends)
 }
 END_TEST
 
+/* A streamed answer to a chunked POST that ends before the last chunk came. */
+static struct peer *answer_before_the_last_chunk(void)
+{
+    struct peer *p = start();
+    struct http_exchange *x;
+
+    peer_send(p,
+              "POST /later HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
+    run_until(T.body_len == 2);
+    take(&x);
+    http_exchange_begin(x, 200, HTTP_FRAMING_CHUNKED, 0);
+    http_exchange_end(x);
+    run_until(peer_has(p, "\r\n0\r\n\r\n"));
+    ck_assert(!peer_has(p, "Connection: close"));
+    return p;
+}
+
+START_TEST(http_server_keeps_the_connection_when_the_last_chunk_comes_after_the_answer)
+{
+    struct peer *p = answer_before_the_last_chunk();
+
+    settle();
+    ck_assert(!p->ended);
+    peer_send(p, "0\r\n\r\nGET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+    run_until(peer_has(p, "\r\n\r\n/now"));
+    ck_assert_uint_eq(T.body_len, 2);
+    ck_assert_int_eq(T.end_cnt + T.abort_cnt, 0);
+    finish();
+}
+END_TEST
+
+START_TEST(http_server_reads_no_endless_body_after_the_answer)
+{
+    struct peer *p = answer_before_the_last_chunk();
+    char chunk[16 + 4096];
+    int head_len = snprintf(chunk, sizeof(chunk), "1000\r\n");
+    size_t sent = 0;
+
+    memset(chunk + head_len, 'x', 4096);
+    memcpy(chunk + head_len + 4096, "\r\n", 2);
+    while (!p->ended) {
+        sent += peer_push(p, chunk, (size_t)head_len + 4098);
+        turn();
+        ck_assert_uint_le(sent, 4u * HTTP_SERVER_REST_MAX);
+    }
+    ck_assert_uint_gt(sent, HTTP_SERVER_REST_MAX);
+    finish();
+}
+END_TEST
+
+START_TEST(http_server_drain_closes_when_the_rest_of_a_body_has_come)
+{
+    struct peer *p = answer_before_the_last_chunk();
+
+    http_server_drain(T.s, 30000, on_drained);
+    peer_send(p, "0\r\n\r\n");
+    run_until(p->ended);
+    run_until(T.drained_cnt == 1);
+    fixture_fini();
+}
+END_TEST
+
+START_TEST(http_server_closes_after_an_early_streamed_answer_to_a_client_that_waits_for_100)
+{
+    struct peer *p = start();
+    struct http_exchange *x;
+
+    peer_send(
+        p, "POST /paused HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    run_until(T.request_cnt == 1);
+    take(&x);
+    http_exchange_begin(x, 200, HTTP_FRAMING_CHUNKED, 0);
+    http_exchange_end(x);
+    run_until(p->ended);
+    ck_assert(peer_has(p, "Connection: close\r\n"));
+    finish();
+}
+END_TEST
+
 /* ---- refusals and timers ---- */
 
 START_TEST(http_server_refuses_a_broken_head_with_400)
@@ -1199,6 +1278,10 @@ SUITE_MAIN(
     http_server_sends_100_continue_only_after_resume,
     http_server_sends_no_100_continue_when_it_answers_at_once,
     http_server_delivers_an_early_answer_to_a_client_that_still_sends,
+    http_server_keeps_the_connection_when_the_last_chunk_comes_after_the_answer,
+    http_server_reads_no_endless_body_after_the_answer,
+    http_server_drain_closes_when_the_rest_of_a_body_has_come,
+    http_server_closes_after_an_early_streamed_answer_to_a_client_that_waits_for_100,
     http_server_refuses_a_broken_head_with_400, http_server_refuses_too_long_a_head_with_431,
     http_server_refuses_in_the_owners_form,
     http_server_tells_the_handler_of_a_broken_body_and_answers_400,
