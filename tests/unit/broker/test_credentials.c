@@ -67,6 +67,7 @@ static const char *const bad_keys[] = {
     "e2b_a",
     "e2b_AB",
     "e2b_ag",
+    "e2b_0!",
     "e2b_a{",
     "e2b_a:",
     "e2b_0",
