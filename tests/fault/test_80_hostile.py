@@ -7,6 +7,7 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
 from e2b import Sandbox
 
 from conftest import wait_for
@@ -21,6 +22,7 @@ def memory_kib(broker):
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
 
 
+@pytest.mark.footprint
 def test_clients_that_never_read_do_not_fill_the_broker(own_broker):
     broker = own_broker()
     requests = b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000
@@ -45,6 +47,7 @@ def test_clients_that_never_read_do_not_fill_the_broker(own_broker):
     assert broker.is_listening()
 
 
+@pytest.mark.footprint
 def test_bodies_without_a_key_do_not_fill_the_broker(own_broker):
     broker = own_broker("--relay-loops", "1")
     head = b"POST /sandboxes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048576\r\n\r\n"

@@ -5,6 +5,7 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
 from e2b import Sandbox
 
 READERS = 100
@@ -46,6 +47,7 @@ def small_requests_p99(sandbox, rounds=5, count=200):
     return best
 
 
+@pytest.mark.footprint
 def test_slow_readers_are_bounded(own_broker):
     broker = own_broker()
     sandbox = Sandbox.create(timeout=300)
