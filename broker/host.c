@@ -107,16 +107,19 @@ int host_prepare(struct host *h, const struct broker_conf *c, struct adit_err *e
 
 static void on_launcher_lost(void *owner)
 {
-    (void)owner; /* creates fail as unavailable from now on; what runs goes on */
-    adit_log(ADIT_LOG_ERROR, "launcher_lost");
+    struct host *h = owner;
+    if (h->on_lost)
+        h->on_lost(h->owner);
 }
 
 int host_open(struct host *h, uv_loop_t *uv, const struct broker_conf *c, vmm_exited_fn on_exited,
-              void *owner, struct adit_err *err)
+              void (*on_lost)(void *owner), void *owner, struct adit_err *err)
 {
     static const struct launcher_client_ops ops = {.on_lost = on_launcher_lost};
     const char *base = strrchr(c->runtime, '/');
     bool is_gvisor = strcmp(base ? base + 1 : c->runtime, "runsc") == 0;
+    h->on_lost = on_lost;
+    h->owner = owner;
     int rc = launcher_client_open(uv, h->launcher_fd, &ops, h, &h->launcher, err);
     if (rc)
         return rc;

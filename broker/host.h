@@ -15,6 +15,8 @@ struct host {
     struct launcher_client *launcher;
     struct vmm *vmm;
     const struct vmm_driver *driver;
+    void (*on_lost)(void *owner); /* may be NULL */
+    void *owner;
 };
 
 /*
@@ -22,9 +24,13 @@ struct host {
  * no loop. Errors: as launcher_start(); EXISTS (another broker uses the directory), IO…
  */
 ADIT_MUST_CHECK int host_prepare(struct host *h, const struct broker_conf *c, struct adit_err *err);
-/* Open the driver. @on_exited gets @owner. Errors: NO_MEMORY, IO. */
+/*
+ * Open the driver. @on_exited and @on_lost get @owner. @on_lost (may be NULL): the launcher is gone
+ * for good, nothing can be created or ended any more. Errors: NO_MEMORY, IO.
+ */
 ADIT_MUST_CHECK int host_open(struct host *h, uv_loop_t *uv, const struct broker_conf *c,
-                              vmm_exited_fn on_exited, void *owner, struct adit_err *err);
+                              vmm_exited_fn on_exited, void (*on_lost)(void *owner), void *owner,
+                              struct adit_err *err);
 /* Close it; the loop must run on for a moment. Sandboxes stay. */
 void host_close(struct host *h);
 

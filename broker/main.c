@@ -41,7 +41,7 @@ struct program {
     struct client_env *client_env;
     uv_signal_t signals[SIGNAL_CNT];
     char url[CLIENT_ENV_URL_CAP];
-    bool is_stopping;
+    bool is_stopping, has_lost_launcher;
 };
 
 /* ---- stopping ---- */
@@ -73,6 +73,12 @@ static void on_edge_closed(void *user)
     net_loop_close(&b->net);
 }
 
+static void stop(struct program *p)
+{
+    p->is_stopping = true;
+    edge_close(p->broker.edge, on_edge_closed, p);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct program *p = handle->data;
@@ -83,8 +89,17 @@ static void on_signal(uv_signal_t *handle, int number)
     adit_log(ADIT_LOG_INFO, "stopping", LOG_D("signal", number));
     if (p->is_stopping)
         _exit(128 + number); /* asked twice: sandboxes and records are safe at any moment */
-    p->is_stopping = true;
-    edge_close(p->broker.edge, on_edge_closed, p);
+    stop(p);
+}
+
+/* A broker that can neither create nor end anything makes room for a new one: the service manager
+ * starts it, and the sandboxes are adopted. */
+static void on_launcher_lost(void *owner)
+{
+    struct program *p = ADIT_CONTAINER_OF(owner, struct program, broker);
+    p->has_lost_launcher = true;
+    if (!p->is_stopping)
+        stop(p);
 }
 
 static int watch_signals(struct program *p, struct adit_err *err)
@@ -226,7 +241,7 @@ static int open_all(struct program *p, struct adit_err *err)
         (rc = tokens_load(b->conf.state_dir, &b->tokens, err)) ||
         (rc = registration_load_node_id(b->conf.state_dir, b->node_id, err)) ||
         (rc = watch_signals(p, err)) ||
-        (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, b, err)) ||
+        (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, on_launcher_lost, b, err)) ||
         (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) || (rc = open_edge(p, err)) ||
         (rc = open_registration(p, err)))
         return rc;
@@ -254,7 +269,10 @@ static int serve(struct program *p, struct adit_err *err)
         return rc; /* the process ends: what is open goes with it */
     (void)uv_run(&p->broker.uv, UV_RUN_DEFAULT);
     free_all(p);
-    return 0;
+    return p->has_lost_launcher
+               ? adit_err_set(err, ADIT_ERR_UNAVAILABLE,
+                              "the process that makes containers was killed: start again")
+               : 0;
 }
 
 /* ---- the command line ---- */

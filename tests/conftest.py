@@ -131,9 +131,10 @@ class Broker:
             print(news[found.start():][:8000], file=sys.stderr)
             raise AssertionError(f"a process is broken: {news[found.start():][:2000]}")
 
-    def child(self, name):
-        """Pid of a helper process of the broker by its program name ("scheduler") or process title."""
-        for pid in children_of(self.process.pid):
+    def child(self, name, of=None):
+        """Pid of a helper process by its program name ("scheduler") or process title: a child of the
+        broker, or of the process `of`."""
+        for pid in children_of(of or self.process.pid):
             try:
                 cmdline = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
                 comm = Path(f"/proc/{pid}/comm").read_text()
