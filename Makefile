@@ -260,7 +260,7 @@ e2e: setup-test template ## end-to-end tests with the official clients; T=tests/
 
 # Every test but the long transfers, which under the sanitizers only take time, and the bounds of
 # memory, of which they keep much themselves. What they report in any program, envd in its sandbox
-# included, fails the test (tests/conftest.py). About a minute for e2e, two for the faults.
+# included, fails the test (tests/conftest.py). On two cores: a minute for e2e, half of one for faults.
 e2e-asan: setup-test template ## the same against the sanitizer build
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan build
 	ADIT_BIN=build/asan/bin $(PYTEST) -m 'not heavy and not footprint' $(if $(T),$(T),tests/e2e)
