@@ -50,7 +50,8 @@ static int open_pipe(const struct user_entry *user, int *ours, int *childs, bool
         return errno;
     *childs = ends[child_reads ? 0 : 1];
     *ours = ends[child_reads ? 1 : 0];
-    (void)fchown(*childs, user->uid, user->gid); /* only opening it by name depends on it */
+    int ignored = fchown(*childs, user->uid, user->gid); /* only opening it by name needs it */
+    (void)ignored;
     return fcntl(*ours, F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
 }
 
@@ -108,7 +109,8 @@ static int open_terminal(const struct user_entry *user, struct stdio_fds *out)
     if (childs < 0)
         return errno;
     out->child[0] = out->child[1] = out->child[2] = childs;
-    (void)fchown(childs, user->uid, (gid_t)-1); /* as for pipes */
+    int ignored = fchown(childs, user->uid, (gid_t)-1); /* as for pipes */
+    (void)ignored;
     out->input = fcntl(master, F_DUPFD_CLOEXEC, 3);
     return out->input >= 0 ? 0 : errno;
 }
