@@ -92,6 +92,7 @@ class Broker:
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
         )
         log.close()
+        (self.state / "broker.pid").write_text(str(self.process.pid))
         wait_for(self.is_listening, 20, f"broker listening (log: {self.log_path})")
         wait_for(lambda: (self.state / "state/client.env").exists(), 20, "client.env")
         return self
@@ -227,7 +228,13 @@ def export(broker):
 @pytest.fixture(scope="session")
 def scratch():
     path = Path(tempfile.mkdtemp(prefix="adit-e2e-"))
+    # Tests that are killed clean up too: see guard.py.
+    guard = subprocess.Popen(
+        [sys.executable, REPO / "tests/guard.py", path, BIN / "broker"],
+        stdin=subprocess.PIPE, start_new_session=True,
+    )
     yield path
+    guard.communicate(b"done")
     if "ADIT_KEEP" not in os.environ:
         shutil.rmtree(path, ignore_errors=True)
 
