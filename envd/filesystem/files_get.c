@@ -45,7 +45,7 @@
 #include "envd/rest.h"
 #include "net/gzip.h"
 
-#define DOWNLOAD_BUFFER_LEN (128u * 1024)
+#define DOWNLOAD_BUFFER_LEN (96u * 1024)
 #define DOWNLOAD_BUFFER_CNT 2
 
 struct buffer {
