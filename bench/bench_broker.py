@@ -121,6 +121,37 @@ def round_trip(broker, sandbox):
           f"p99 {p99[1]} {p99[2]} (aim: p50 < 0.15 ms)")
 
 
+def start_true(broker, sandbox, runs=400):
+    """process.Start of /bin/true over one kept connection, beside a bare spawn, in turns."""
+    body = b'{"process":{"cmd":"/bin/true"},"stdin":false}'
+    request = (
+        f"POST /process.Process/Start HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/connect+json\r\nConnect-Protocol-Version: 1\r\n"
+        f"E2b-Sandbox-Id: {sandbox['sandboxID']}\r\nE2b-Sandbox-Port: 49983\r\n"
+        f"X-Access-Token: {sandbox['envdAccessToken']}\r\nContent-Length: {len(body) + 5}\r\n\r\n"
+    ).encode() + b"\0" + len(body).to_bytes(4, "big") + body
+    s = socket.create_connection(("127.0.0.1", broker.port))
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    ours, bare = [], []
+    for _ in range(runs):
+        at = time.perf_counter()
+        s.sendall(request)
+        answer = b""
+        while not answer.endswith(b"\r\n0\r\n\r\n"):
+            piece = s.recv(65536)
+            assert piece, answer
+            answer += piece
+        ours.append((time.perf_counter() - at) * 1e3)
+        assert b"exit status 0" in answer
+        at = time.perf_counter()
+        os.waitpid(os.posix_spawn("/bin/true", ["/bin/true"], {}), 0)
+        bare.append((time.perf_counter() - at) * 1e3)
+    s.close()
+    print(f"process.Start of /bin/true through broker and channel: p50 {statistics.median(ours):.2f} ms; "
+          f"a bare posix_spawn and wait: p50 {statistics.median(bare):.2f} ms; "
+          f"{statistics.median(ours) - statistics.median(bare):+.2f} ms (aim: < +0.3 ms)")
+
+
 def rss_kib(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
 
@@ -167,6 +198,7 @@ def main():
             at_once(broker)
             sandbox, _ = create(broker)
             round_trip(broker, sandbox)
+            start_true(broker, sandbox)
             idle_connections(broker, sandbox)
             bodies(broker, sandbox)
             kill(broker, sandbox)
