@@ -52,7 +52,7 @@ static double measure(void (*run)(void), unsigned times)
 }
 
 /* As the server sends it: an envelope of its own storage. */
-static void append_output(enum connect_codec codec)
+static void append_output(enum rpc_codec codec)
 {
     Process__ProcessEvent__DataEvent data;
     Process__ProcessEvent event;
@@ -65,18 +65,18 @@ static void append_output(enum connect_codec codec)
     event.event_case = PROCESS__PROCESS_EVENT__EVENT_DATA;
     event.data = &data;
     response.event = &event;
-    must(connect_append_envelope(codec, &response.base, &buf));
+    must(message_append_envelope(0, codec, &response.base, &buf));
     adit_buf_consume(&buf, buf.len);
 }
 
 static void output_json(void)
 {
-    append_output(CONNECT_JSON);
+    append_output(RPC_JSON);
 }
 
 static void output_proto(void)
 {
-    append_output(CONNECT_PROTO);
+    append_output(RPC_PROTO);
 }
 
 static void output_memcpy(void)
@@ -140,7 +140,7 @@ static void end_json(void)
     event.event_case = PROCESS__PROCESS_EVENT__EVENT_END;
     event.end = &end;
     response.event = &event;
-    must(connect_append_envelope(CONNECT_JSON, &response.base, &buf));
+    must(message_append_envelope(0, RPC_JSON, &response.base, &buf));
     adit_buf_consume(&buf, buf.len);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connect's stream envelopes. */
+/* Envelopes of Connect's streams and of gRPC-Web. */
 /*
  * Theory of operation
  *
@@ -12,7 +12,7 @@
  */
 #include "rpc/frame.h"
 
-#define KNOWN_FLAGS (FRAME_FLAG_COMPRESSED | FRAME_FLAG_END)
+#define KNOWN_FLAGS (FRAME_FLAG_COMPRESSED | FRAME_FLAG_END | FRAME_FLAG_TRAILERS)
 
 void frame_reader_init(struct frame_reader *r)
 {
@@ -123,4 +123,17 @@ void frame_write_head(char out[FRAME_HEAD_LEN], uint8_t flags, size_t len)
     out[2] = (char)(len >> 16 & 255);
     out[3] = (char)(len >> 8 & 255);
     out[4] = (char)(len & 255);
+}
+
+int frame_begin(struct adit_buf *out)
+{
+    static const char room[FRAME_HEAD_LEN];
+    return adit_buf_append(out, room, sizeof room);
+}
+
+void frame_finish(struct adit_buf *out, size_t start, uint8_t flags)
+{
+    size_t len = out->len - start;
+    /* The bytes stay where they are. */
+    frame_write_head(adit_buf_tail(out) - len, flags, len - FRAME_HEAD_LEN);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connect's stream envelopes: one byte of flags, four bytes big-endian length, payload. No I/O.
- * (connectrpc.com/docs/protocol#streaming-request)
+ * Envelopes of Connect's streams and of gRPC-Web: one byte of flags, four bytes big-endian length,
+ * payload. No I/O. (connectrpc.com/docs/protocol#streaming-request; grpc's PROTOCOL-WEB.md)
  */
 #ifndef ADIT_RPC_FRAME_H
 #define ADIT_RPC_FRAME_H
@@ -10,7 +10,8 @@
 
 #define FRAME_HEAD_LEN 5
 #define FRAME_FLAG_COMPRESSED 0x01
-#define FRAME_FLAG_END 0x02
+#define FRAME_FLAG_END 0x02      /* Connect */
+#define FRAME_FLAG_TRAILERS 0x80 /* gRPC-Web */
 #define FRAME_PAYLOAD_MAX (4u * 1024 * 1024)
 
 /*
@@ -35,5 +36,10 @@ ADIT_MUST_CHECK int frame_read(struct frame_reader *r, struct adit_view *in, boo
 bool frame_reader_is_idle(const struct frame_reader *r);
 /* @len: bytes of the payload, at most 4 GiB - 1. */
 void frame_write_head(char out[FRAME_HEAD_LEN], uint8_t flags, size_t len);
+/* Append an envelope whose length is not known yet: room for its head, then what the caller
+ * appends, then the head is written. @start: out->len before frame_begin(). Errors: LIMIT,
+ * NO_MEMORY. */
+ADIT_MUST_CHECK int frame_begin(struct adit_buf *out);
+void frame_finish(struct adit_buf *out, size_t start, uint8_t flags);
 
 #endif

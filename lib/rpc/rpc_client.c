@@ -19,6 +19,7 @@
 
 #include "net/http_write.h"
 #include "rpc/connect.h"
+#include "rpc/message.h"
 #include "rpc/status.h"
 
 #define HEAD_CAP 1024
@@ -224,7 +225,7 @@ int rpc_client_start(struct http_pool *p, const char *path, const ProtobufCMessa
     struct rpc_client_call *c = call_new(p, response, on_done, user);
     if (!c)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "rpc call");
-    int rc = connect_append_message(CONNECT_PROTO, request, &c->body);
+    int rc = message_append(RPC_PROTO, request, &c->body);
     if (rc)
         (void)adit_err_set(err, rc, "the request is too large"); /* rc is the answer */
     else

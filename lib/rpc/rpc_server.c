@@ -1,20 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connect RPC on server exchanges. */
+/* RPC on server exchanges. */
 /*
  * Theory of operation
  *
- * What     The shell around connect.c: bytes of an exchange in, messages to the handler, its
- * answers and errors out. States OPENING ──on_open well──> READING ──body complete──> WAITING │ │ │
- *             └────────────────────────┴────────> OVER <──────────┘
- *          OPENING: refusals are between us and the client. READING, WAITING: the handler has the
- * call; either it ends the call (send, finish, abort) or we do, and then on_cancel says so. A unary
- * call is WAITING before its message is delivered; a server stream is READING while bytes behind
- * its message may come, which are ignored. Ownership A call is owned by its exchange until that
- * ends; then it is freed, or, while code of ours runs in it (@busy), when that leaves. Pause
- * Envelopes of a client stream that came with the pause are held (at most one read) and taken at a
- * later turn of the loop, never inside rpc_call_resume(). Limits   RPC_MESSAGE_MAX in,
- * RPC_ANSWER_MAX out. The deadline is the client's; without one a call lives as long as its
- * connection. Failure  One way out without the handler: call_fail().
+ * What      The shell around the protocols: bytes of an exchange in, messages to the handler, its
+ *           answers and errors out. Nothing here asks which protocol it is, but only whether
+ *           messages have envelopes.
+ *
+ * States    OPENING --on_open well--> READING --body complete--> WAITING --any end--> OVER
+ *
+ *           An error leads from each to OVER. OPENING: refusals are between us and the client.
+ *           READING, WAITING: the handler has the call; either it ends the call (send, finish,
+ *           abort) or we do, and then on_cancel says so. A message that is a whole body is
+ *           delivered WAITING; the one envelope of a call may be while bytes behind it come, which
+ *           are ignored.
+ *
+ * Ownership A call is owned by its exchange until that ends; then it is freed, or, while code of
+ *           ours runs in it (@busy), when that leaves.
+ *
+ * Pause     Envelopes of a client stream that came with the pause are held (at most one read) and
+ *           taken at a later turn of the loop, never inside rpc_call_resume().
+ *
+ * Limits    RPC_MESSAGE_MAX in, RPC_ANSWER_MAX out. The deadline is the client's; without one a
+ *           call lives as long as its connection.
+ *
+ * Failure   One way out without the handler: call_fail().
  */
 #include "rpc/rpc_server.h"
 
@@ -27,7 +37,7 @@ enum call_state { CALL_OPENING, CALL_READING, CALL_WAITING, CALL_OVER };
 
 /*
  * @exchange:  NULL once the call is over
- * @pending:   the message of a server stream, until it is delivered
+ * @pending:   the one envelope of a call, until it is delivered
  * @held:      input that came while paused
  * @is_ended:  the request's body is complete
  * @is_begun:  the head of a stream's answer is sent
@@ -38,8 +48,8 @@ struct rpc_call {
     const struct rpc_method *method;
     void *app, *user;
     struct net_loop *loop; /* borrowed */
-    struct connect_request request;
-    struct connect_reader reader;
+    struct protocol_request request;
+    struct message_reader reader;
     ProtobufCMessage *pending;
     struct adit_buf held, out;
     struct net_deadline deadline;
@@ -61,7 +71,7 @@ static void call_leave(struct rpc_call *c)
     if (--c->busy || c->state != CALL_OVER)
         return;
     protobuf_c_message_free_unpacked(c->pending, NULL);
-    connect_reader_fini(&c->reader);
+    message_reader_fini(&c->reader);
     adit_buf_fini(&c->held);
     adit_buf_fini(&c->out);
     free(c);
@@ -80,13 +90,18 @@ static struct http_exchange *call_over(struct rpc_call *c)
 
 /* ---- answers ---- */
 
+static bool has_envelopes(const struct rpc_call *c)
+{
+    return c->request.protocol->has_envelopes;
+}
+
 static int put_type(struct http_exchange *x, const char *type)
 {
     return http_exchange_header_str(x, "Content-Type", type);
 }
 
 /* Answer and end. What cannot be answered breaks the connection. */
-static void end_unary(struct rpc_call *c, unsigned status, const char *type, int rc)
+static void end_body(struct rpc_call *c, unsigned status, const char *type, int rc)
 {
     struct http_exchange *x = call_over(c);
     if (!rc)
@@ -97,11 +112,11 @@ static void end_unary(struct rpc_call *c, unsigned status, const char *type, int
         http_exchange_reply(x, status, adit_buf_view(&c->out));
 }
 
-static void fail_unary(struct rpc_call *c, const struct adit_err *err)
+static void fail_body(struct rpc_call *c, const struct adit_err *err)
 {
     adit_buf_clear(&c->out);
-    end_unary(c, rpc_status_connect_http(err->code), "application/json",
-              connect_append_error(err, &c->out));
+    end_body(c, rpc_status_connect_http(err->code), "application/json",
+             c->request.protocol->append_error(err, &c->out));
 }
 
 static int begin_stream(struct rpc_call *c)
@@ -109,7 +124,9 @@ static int begin_stream(struct rpc_call *c)
     if (c->is_begun)
         return 0;
     c->is_begun = true;
-    int rc = put_type(c->exchange, connect_content_type(&c->request));
+    int rc = put_type(c->exchange, c->request.type);
+    if (!rc && c->request.protocol->accept_encoding)
+        rc = http_exchange_header_str(c->exchange, c->request.protocol->accept_encoding, "gzip");
     if (!rc)
         http_exchange_begin(c->exchange, 200, HTTP_FRAMING_CHUNKED, 0);
     return rc;
@@ -128,7 +145,7 @@ static int flush_stream(struct rpc_call *c)
 /* Send what is in @out and the end of the stream, in one write. */
 static void end_stream(struct rpc_call *c, const struct adit_err *err)
 {
-    int rc = connect_append_end(err, &c->out);
+    int rc = c->request.protocol->append_end(err, &c->out);
     if (!c->is_ended)
         http_exchange_no_keepalive(c->exchange); /* nobody reads the rest of the body */
     if (!rc)
@@ -142,8 +159,8 @@ static void end_stream(struct rpc_call *c, const struct adit_err *err)
 
 static void end_with_error(struct rpc_call *c, const struct adit_err *err)
 {
-    if (c->method->kind == RPC_UNARY) {
-        fail_unary(c, err);
+    if (!has_envelopes(c)) {
+        fail_body(c, err);
         return;
     }
     adit_buf_clear(&c->out);
@@ -173,18 +190,18 @@ static int compress_answer(struct rpc_call *c)
     return rc;
 }
 
-static int send_unary(struct rpc_call *c)
+static int send_body(struct rpc_call *c)
 {
     int rc = 0;
-    if (c->request.gzip_out && c->out.len >= CONNECT_GZIP_MIN)
+    if (c->request.gzip_out && c->out.len >= RPC_GZIP_MIN)
         rc = compress_answer(c);
-    end_unary(c, 200, connect_content_type(&c->request), rc);
+    end_body(c, 200, c->request.type, rc);
     return rc;
 }
 
-static int send_in_stream(struct rpc_call *c)
+static int send_envelope(struct rpc_call *c)
 {
-    if (c->method->kind == RPC_CLIENT_STREAM) {
+    if (c->method->kind != RPC_SERVER_STREAM) {
         end_stream(c, NULL);
         return 0;
     }
@@ -196,8 +213,8 @@ static int send_in_stream(struct rpc_call *c)
 
 static int append_answer(struct rpc_call *c, const ProtobufCMessage *m)
 {
-    return c->method->kind == RPC_UNARY ? connect_append_message(c->request.codec, m, &c->out)
-                                        : connect_append_envelope(c->request.codec, m, &c->out);
+    return has_envelopes(c) ? message_append_envelope(0, c->request.codec, m, &c->out)
+                            : message_append(c->request.codec, m, &c->out);
 }
 
 int rpc_call_send(struct rpc_call *c, const ProtobufCMessage *m)
@@ -212,7 +229,7 @@ int rpc_call_send(struct rpc_call *c, const ProtobufCMessage *m)
                                                 : "the answer cannot be written"); /* only told */
         end_with_error(c, &err);
     } else {
-        rc = c->method->kind == RPC_UNARY ? send_unary(c) : send_in_stream(c);
+        rc = has_envelopes(c) ? send_envelope(c) : send_body(c);
     }
     call_leave(c);
     return rc;
@@ -270,12 +287,12 @@ static void read_bytes(struct rpc_call *c, struct adit_view *in)
     ProtobufCMessage *msg;
 
     while (in->len && c->state == CALL_READING && !c->is_paused) {
-        if (connect_reader_feed(&c->reader, in, &msg, &err))
+        if (message_reader_feed(&c->reader, in, &msg, &err))
             call_fail(c, &err);
-        else if (msg && c->method->kind == RPC_SERVER_STREAM)
-            deliver_later(c, msg);
-        else if (msg)
+        else if (msg && c->method->kind == RPC_CLIENT_STREAM)
             deliver(c, msg);
+        else if (msg)
+            deliver_later(c, msg);
     }
 }
 
@@ -285,7 +302,7 @@ static void read_end(struct rpc_call *c)
     struct adit_err err = ADIT_ERR_INIT;
     ProtobufCMessage *msg;
 
-    if (connect_reader_end(&c->reader, &msg, &err)) {
+    if (message_reader_end(&c->reader, &msg, &err)) {
         call_fail(c, &err);
         return;
     }
@@ -420,7 +437,7 @@ const struct rpc_method *rpc_service_find(const struct rpc_service *s, struct ad
 static void refuse_plain(struct http_exchange *x, unsigned status, enum rpc_kind kind)
 {
     int rc = status == 405 ? http_exchange_header_str(x, "Allow", "POST")
-                           : http_exchange_header_str(x, "Accept-Post", connect_accept_post(kind));
+                           : http_exchange_header_str(x, "Accept-Post", protocol_accept_post(kind));
     if (rc)
         http_exchange_reset(x);
     else
@@ -438,7 +455,7 @@ static struct rpc_call *call_new(struct http_exchange *x, const struct rpc_servi
     c->method = m;
     c->app = app;
     c->loop = net_stream_loop(http_exchange_stream(x));
-    connect_reader_init(&c->reader, &c->request, m->request);
+    message_reader_init(&c->reader, &c->request, m->request);
     adit_buf_init(&c->held, 2 * NET_SCRATCH_CAP);
     adit_buf_init(&c->out, RPC_ANSWER_MAX);
     net_deadline_init(&c->deadline, c->loop, on_deadline);
@@ -449,7 +466,7 @@ static struct rpc_call *call_new(struct http_exchange *x, const struct rpc_servi
 static void call_open(struct rpc_call *c, const struct http_head *head)
 {
     struct adit_err err = ADIT_ERR_INIT;
-    int rc = connect_read_head(head, &c->request, &err);
+    int rc = c->request.protocol->read_head(head, &c->request, &err);
 
     if (!rc && c->service->on_open)
         rc = c->service->on_open(c, head, &err);
@@ -465,8 +482,8 @@ static void call_open(struct rpc_call *c, const struct http_head *head)
 void rpc_server_handle(struct http_exchange *x, const struct http_head *head,
                        const struct rpc_service *s, const struct rpc_method *m, void *app)
 {
-    struct connect_request request;
-    unsigned refusal = connect_negotiate(head, m->kind, &request);
+    struct protocol_request request;
+    unsigned refusal = protocol_negotiate(head, m->kind, &request);
 
     if (refusal) {
         refuse_plain(x, refusal, m->kind);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connect RPC on server exchanges: unary, server streaming, client streaming; JSON and binary
- * protobuf; gzip in and out; deadlines; the error model (connectrpc.com/docs/protocol).
+ * RPC on server exchanges, in Connect and gRPC-Web alike: unary, server streaming, client
+ * streaming; JSON and binary protobuf; gzip in and out; deadlines; the error models
+ * (docs/wire/connect.md).
  *
  * Theory of operation
  *
@@ -31,8 +32,10 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "net/http_server.h"
-#include "rpc/connect.h"
+#include "rpc/message.h"
 
+/* Answers below this many bytes are not worth compressing. */
+#define RPC_GZIP_MIN 4096u
 /* Largest answer: what a stream takes at once, with room for its head. */
 #define RPC_ANSWER_MAX (NET_STREAM_QUEUE_MAX - 128u * 1024)
 

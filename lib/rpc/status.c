@@ -17,6 +17,7 @@ struct status_row {
     unsigned rest;
     const char *connect;
     unsigned connect_http;
+    unsigned grpc;
     int exit;
 };
 
@@ -24,25 +25,25 @@ struct status_row {
 #define EXIT_BAD_USAGE 2
 
 static const struct status_row rows[] = {
-    {ADIT_ERR_BAD_INPUT, 400, "invalid_argument", 400, EXIT_BAD_USAGE},
-    {ADIT_ERR_UNAUTHENTICATED, 401, "unauthenticated", 401, EX_NOPERM},
-    {ADIT_ERR_DENIED, 403, "permission_denied", 403, EX_NOPERM},
-    {ADIT_ERR_NOT_FOUND, 404, "not_found", 404, EXIT_OTHER},
-    {ADIT_ERR_EXISTS, 409, "already_exists", 409, EX_CANTCREAT},
-    {ADIT_ERR_LIMIT, 429, "resource_exhausted", 429, EX_TEMPFAIL},
-    {ADIT_ERR_NO_SPACE, 507, "resource_exhausted", 429, EX_CANTCREAT},
-    {ADIT_ERR_TIMEOUT, 504, "deadline_exceeded", 504, EX_TEMPFAIL},
-    {ADIT_ERR_PROTOCOL, 502, "internal", 500, EXIT_OTHER},
-    {ADIT_ERR_CLOSED, 502, "unavailable", 503, EX_UNAVAILABLE},
-    {ADIT_ERR_NO_MEMORY, 503, "resource_exhausted", 429, EX_TEMPFAIL},
-    {ADIT_ERR_IO, 500, "internal", 500, EXIT_OTHER},
-    {ADIT_ERR_UNIMPLEMENTED, 501, "unimplemented", 501, EXIT_OTHER},
-    {ADIT_ERR_UNAVAILABLE, 503, "unavailable", 503, EX_UNAVAILABLE},
-    {ADIT_ERR_PRECONDITION, 400, "failed_precondition", 400, EXIT_OTHER},
-    {ADIT_ERR_CANCELED, 499, "canceled", 499, EXIT_OTHER},
-    {ADIT_ERR_CONFLICT, 409, "aborted", 409, EXIT_OTHER},
-    {ADIT_ERR_UNKNOWN, 500, "unknown", 500, EXIT_OTHER},
-    {ADIT_ERR_BUG, 500, "internal", 500, EXIT_OTHER},
+    {ADIT_ERR_BAD_INPUT, 400, "invalid_argument", 400, 3, EXIT_BAD_USAGE},
+    {ADIT_ERR_UNAUTHENTICATED, 401, "unauthenticated", 401, 16, EX_NOPERM},
+    {ADIT_ERR_DENIED, 403, "permission_denied", 403, 7, EX_NOPERM},
+    {ADIT_ERR_NOT_FOUND, 404, "not_found", 404, 5, EXIT_OTHER},
+    {ADIT_ERR_EXISTS, 409, "already_exists", 409, 6, EX_CANTCREAT},
+    {ADIT_ERR_LIMIT, 429, "resource_exhausted", 429, 8, EX_TEMPFAIL},
+    {ADIT_ERR_NO_SPACE, 507, "resource_exhausted", 429, 8, EX_CANTCREAT},
+    {ADIT_ERR_TIMEOUT, 504, "deadline_exceeded", 504, 4, EX_TEMPFAIL},
+    {ADIT_ERR_PROTOCOL, 502, "internal", 500, 13, EXIT_OTHER},
+    {ADIT_ERR_CLOSED, 502, "unavailable", 503, 14, EX_UNAVAILABLE},
+    {ADIT_ERR_NO_MEMORY, 503, "resource_exhausted", 429, 8, EX_TEMPFAIL},
+    {ADIT_ERR_IO, 500, "internal", 500, 13, EXIT_OTHER},
+    {ADIT_ERR_UNIMPLEMENTED, 501, "unimplemented", 501, 12, EXIT_OTHER},
+    {ADIT_ERR_UNAVAILABLE, 503, "unavailable", 503, 14, EX_UNAVAILABLE},
+    {ADIT_ERR_PRECONDITION, 400, "failed_precondition", 400, 9, EXIT_OTHER},
+    {ADIT_ERR_CANCELED, 499, "canceled", 499, 1, EXIT_OTHER},
+    {ADIT_ERR_CONFLICT, 409, "aborted", 409, 10, EXIT_OTHER},
+    {ADIT_ERR_UNKNOWN, 500, "unknown", 500, 2, EXIT_OTHER},
+    {ADIT_ERR_BUG, 500, "internal", 500, 13, EXIT_OTHER},
 };
 
 #define ROW_CNT (sizeof(rows) / sizeof(rows[0]))
@@ -69,6 +70,11 @@ const char *rpc_status_connect(int code)
 unsigned rpc_status_connect_http(int code)
 {
     return row_of(code)->connect_http;
+}
+
+unsigned rpc_status_grpc(int code)
+{
+    return code == 0 ? 0 : row_of(code)->grpc;
 }
 
 int rpc_status_from_connect(struct adit_view word)

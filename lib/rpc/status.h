@@ -12,6 +12,8 @@ unsigned rpc_status_http(int code);
 const char *rpc_status_connect(int code);
 /* The HTTP status of a unary Connect error. */
 unsigned rpc_status_connect_http(int code);
+/* gRPC: 0 for none, 3 for "invalid_argument", … (grpc.io/docs/guides/status-codes). */
+unsigned rpc_status_grpc(int code);
 /* A Connect code word, or an HTTP status without one, as an error code (clients). */
 int rpc_status_from_connect(struct adit_view word);
 int rpc_status_from_http(unsigned status);

@@ -294,7 +294,7 @@ static inline void fixture_stream(const char *headers, const char *json)
 struct fixture_reply {
     struct http_parser *parser;
     unsigned status;
-    char type[64], encoding[32], allow[32], accept_post[100];
+    char type[64], encoding[32], allow[32], accept_post[160], grpc_accept[16];
     struct adit_buf body;
     bool is_whole, is_cut, has_timed_out;
 };
@@ -335,6 +335,7 @@ static inline void fixture_take(struct fixture_reply *r, struct adit_view in)
             fixture_keep(r->type, sizeof(r->type), &head, "Content-Type");
             fixture_keep(r->encoding, sizeof(r->encoding), &head, "Content-Encoding");
             fixture_keep(r->allow, sizeof(r->allow), &head, "Allow");
+            fixture_keep(r->grpc_accept, sizeof(r->grpc_accept), &head, "Grpc-Accept-Encoding");
             fixture_keep(r->accept_post, sizeof(r->accept_post), &head, "Accept-Post");
         } else if (event == HTTP_EV_BODY) {
             ck_assert_int_eq(adit_buf_append_view(&r->body, body), 0);

@@ -117,14 +117,14 @@ START_TEST(rpc_server_refuses_wrong_methods_types_and_paths_in_plain_http)
     fixture_post("Unary", "application/grpc", "", adit_view_str(""));
     fixture_read(&r, SIZE_MAX);
     ck_assert_uint_eq(r.status, 415);
-    ck_assert_str_eq(r.accept_post, "application/json, application/proto");
+    ck_assert_str_eq(r.accept_post, protocol_accept_post(RPC_UNARY));
     fixture_reply_fini(&r);
 
     fixture_reply_init(&r);
     fixture_post("Stream", "application/json", "", adit_view_str(""));
     fixture_read(&r, SIZE_MAX);
     ck_assert_uint_eq(r.status, 415);
-    ck_assert_str_eq(r.accept_post, "application/connect+json, application/connect+proto");
+    ck_assert_str_eq(r.accept_post, protocol_accept_post(RPC_SERVER_STREAM));
     fixture_reply_fini(&r);
 
     fixture_reply_init(&r);

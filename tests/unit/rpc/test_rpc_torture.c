@@ -13,6 +13,8 @@
 #include "net/gzip.h"
 #include "process.pb-c.h"
 #include "rpc/connect.h"
+#include "rpc/grpc_web.h"
+#include "rpc/message.h"
 #include "rpc/pbjson.h"
 #include "tests/proto/every_type.h"
 
@@ -33,11 +35,13 @@ static int json_scenario(void)
     if (rc)
         return rc;
     adit_buf_init(&b, 1u << 20);
-    rc = connect_append_envelope(CONNECT_JSON, msg, &b);
+    rc = message_append_envelope(0, RPC_JSON, msg, &b);
     if (!rc)
-        rc = connect_append_envelope(CONNECT_PROTO, msg, &b);
+        rc = message_append_envelope(0, RPC_PROTO, msg, &b);
     if (!rc)
         rc = connect_append_end(&err, &b);
+    if (!rc)
+        rc = grpc_web_append_end(&err, &b);
     adit_buf_fini(&b);
     protobuf_c_message_free_unpacked(msg, NULL);
     return rc;
@@ -46,9 +50,9 @@ static int json_scenario(void)
 /* A compressed client stream that arrives in pieces. */
 static int stream_scenario(void)
 {
-    static const struct connect_request req = {
-        .kind = RPC_CLIENT_STREAM, .codec = CONNECT_JSON, .gzip_in = true};
-    struct connect_reader r;
+    static const struct protocol_request req = {
+        .protocol = &connect_stream, .kind = RPC_CLIENT_STREAM, .codec = RPC_JSON, .gzip_in = true};
+    struct message_reader r;
     struct adit_buf body;
     struct adit_err err = ADIT_ERR_INIT;
     char head[FRAME_HEAD_LEN];
@@ -58,17 +62,17 @@ static int stream_scenario(void)
     int rc = adit_buf_append(&body, head, sizeof(head));
     if (!rc)
         rc = gzip_encode_all(adit_view_str("{\"tag\":\"t\"}"), &body, &err);
-    connect_reader_init(&r, &req, &process__start_request__descriptor);
+    message_reader_init(&r, &req, &process__start_request__descriptor);
     if (!rc)
         frame_write_head(body.data, FRAME_FLAG_COMPRESSED, body.len - FRAME_HEAD_LEN);
     for (size_t at = 0; at < body.len && !rc; at++) {
         struct adit_view in = {body.data + at, 1};
-        rc = connect_reader_feed(&r, &in, &msg, &err);
+        rc = message_reader_feed(&r, &in, &msg, &err);
         if (!rc && (msg != NULL) != (at == body.len - 1))
             rc = ADIT_ERR_BUG; /* no ck_assert here: it allocates */
         protobuf_c_message_free_unpacked(msg, NULL);
     }
-    connect_reader_fini(&r);
+    message_reader_fini(&r);
     adit_buf_fini(&body);
     return rc;
 }

@@ -6,31 +6,32 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-START_TEST(status_answers_connect_codes_with_their_http_status)
+START_TEST(status_answers_connect_codes_with_their_http_and_grpc_status)
 {
     static const struct {
         int code;
         const char *word;
-        unsigned http;
+        unsigned http, grpc;
     } rows[] = {
-        {ADIT_ERR_CANCELED, "canceled", 499},
-        {ADIT_ERR_UNKNOWN, "unknown", 500},
-        {ADIT_ERR_BAD_INPUT, "invalid_argument", 400},
-        {ADIT_ERR_TIMEOUT, "deadline_exceeded", 504},
-        {ADIT_ERR_NOT_FOUND, "not_found", 404},
-        {ADIT_ERR_EXISTS, "already_exists", 409},
-        {ADIT_ERR_UNIMPLEMENTED, "unimplemented", 501},
-        {ADIT_ERR_UNAUTHENTICATED, "unauthenticated", 401},
-        {ADIT_ERR_DENIED, "permission_denied", 403},
-        {ADIT_ERR_LIMIT, "resource_exhausted", 429},
-        {ADIT_ERR_PRECONDITION, "failed_precondition", 400},
-        {ADIT_ERR_CONFLICT, "aborted", 409},
-        {ADIT_ERR_IO, "internal", 500},
-        {ADIT_ERR_UNAVAILABLE, "unavailable", 503},
+        {ADIT_ERR_CANCELED, "canceled", 499, 1},
+        {ADIT_ERR_UNKNOWN, "unknown", 500, 2},
+        {ADIT_ERR_BAD_INPUT, "invalid_argument", 400, 3},
+        {ADIT_ERR_TIMEOUT, "deadline_exceeded", 504, 4},
+        {ADIT_ERR_NOT_FOUND, "not_found", 404, 5},
+        {ADIT_ERR_EXISTS, "already_exists", 409, 6},
+        {ADIT_ERR_UNIMPLEMENTED, "unimplemented", 501, 12},
+        {ADIT_ERR_UNAUTHENTICATED, "unauthenticated", 401, 16},
+        {ADIT_ERR_DENIED, "permission_denied", 403, 7},
+        {ADIT_ERR_LIMIT, "resource_exhausted", 429, 8},
+        {ADIT_ERR_PRECONDITION, "failed_precondition", 400, 9},
+        {ADIT_ERR_CONFLICT, "aborted", 409, 10},
+        {ADIT_ERR_IO, "internal", 500, 13},
+        {ADIT_ERR_UNAVAILABLE, "unavailable", 503, 14},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         ck_assert_str_eq(rpc_status_connect(rows[i].code), rows[i].word);
         ck_assert_uint_eq(rpc_status_connect_http(rows[i].code), rows[i].http);
+        ck_assert_uint_eq(rpc_status_grpc(rows[i].code), rows[i].grpc);
         ck_assert_int_eq(rpc_status_from_connect(adit_view_str(rows[i].word)), rows[i].code);
     }
 }
@@ -50,6 +51,8 @@ START_TEST(status_knows_every_code)
     }
     ck_assert_uint_eq(rpc_status_http(-1000), 500);
     ck_assert_str_eq(rpc_status_connect(-1000), "internal");
+    ck_assert_uint_eq(rpc_status_grpc(-1000), 13);
+    ck_assert_uint_eq(rpc_status_grpc(0), 0);
 }
 END_TEST
 
@@ -92,6 +95,6 @@ START_TEST(status_exits_with_0_only_for_success)
 }
 END_TEST
 
-SUITE_MAIN("status", status_answers_connect_codes_with_their_http_status, status_knows_every_code,
-           status_reads_what_only_others_write, status_reads_http_statuses_without_a_code,
-           status_exits_with_0_only_for_success)
+SUITE_MAIN("status", status_answers_connect_codes_with_their_http_and_grpc_status,
+           status_knows_every_code, status_reads_what_only_others_write,
+           status_reads_http_statuses_without_a_code, status_exits_with_0_only_for_success)
