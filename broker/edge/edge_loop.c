@@ -32,11 +32,15 @@ static struct adit_view routing_header(const struct http_head *head, const char 
 static void on_request(struct http_exchange *x, const struct http_head *head)
 {
     struct edge_loop *l = http_server_owner(http_exchange_server(x));
+    struct edge_target_input said = {
+        .host = http_head_get(head, "host"),
+        .id = routing_header(head, "e2b-sandbox-id"),
+        .port = routing_header(head, "e2b-sandbox-port"),
+        .path = head->target,
+    };
     struct edge_target target;
 
-    edge_target_parse(http_head_get(head, "host"), routing_header(head, "e2b-sandbox-id"),
-                      routing_header(head, "e2b-sandbox-port"), adit_view_str(l->edge->conf.domain),
-                      &target);
+    edge_target_parse(&said, adit_view_str(l->edge->conf.domain), &target);
     switch (target.kind) {
     case EDGE_TARGET_API:
         edge_api_request(l, x, head);

@@ -10,12 +10,17 @@
  * (localhost, addresses, a load balancer's name) never address a sandbox by themselves; there only
  * the headers do.
  *
+ * Python clients from 2.7 to 2.33 send the headers with one call of the control API too (connect:
+ * POST /sandboxes/<id>/connect). On its own host name that is no question; on a host that serves
+ * everything, headers for envd's port do not take a path of the control API that envd has none of.
+ *
  * Trust: all inputs come from the client. The id is checked here, once; everything behind uses the
  * checked view and the number.
  */
 #include "broker/edge/edge_target.h"
 
 #include <ctype.h>
+#include <strings.h>
 
 #include "net/channel.h"
 #include "net/url.h"
@@ -65,6 +70,12 @@ static bool cut_domain(struct adit_view *name, struct adit_view suffix)
     return true;
 }
 
+/* The control API's own label under our domain. */
+static bool is_api_label(struct adit_view label)
+{
+    return label.len == 3 && strncasecmp(label.ptr, "api", 3) == 0;
+}
+
 /* "<port>-<id>[-<anything>]", the left-most label of a host under our domain. */
 static void parse_label(struct adit_view label, struct edge_target *out)
 {
@@ -85,6 +96,13 @@ static void parse_label(struct adit_view label, struct edge_target *out)
     }
 }
 
+static bool is_control_path(struct adit_view path)
+{
+    static const struct adit_view prefix = ADIT_VIEW("/sandboxes/");
+
+    return path.len > prefix.len && memcmp(path.ptr, prefix.ptr, prefix.len) == 0;
+}
+
 static void parse_headers(struct adit_view id, struct adit_view port, struct edge_target *out)
 {
     if (id.ptr == NULL && port.ptr == NULL)
@@ -101,8 +119,7 @@ static void parse_headers(struct adit_view id, struct adit_view port, struct edg
     }
 }
 
-void edge_target_parse(struct adit_view host, struct adit_view id_header,
-                       struct adit_view port_header, struct adit_view domain,
+void edge_target_parse(const struct edge_target_input *in, struct adit_view domain,
                        struct edge_target *out)
 {
     struct edge_target by_header = {0};
@@ -110,23 +127,29 @@ void edge_target_parse(struct adit_view host, struct adit_view id_header,
     uint16_t listener_port;
 
     memset(out, 0, sizeof(*out));
-    if (host.len > 0 && url_split_host(host, &name, &listener_port) != 0) {
+    if (in->host.len > 0 && url_split_host(in->host, &name, &listener_port) != 0) {
         refuse(out, "Invalid host");
         return;
     }
-    if (cut_domain(&name, domain))
+    if (cut_domain(&name, domain)) {
+        if (is_api_label(name))
+            return;
         parse_label(name, out);
+    }
     if (out->kind == EDGE_TARGET_REFUSED)
         return;
-    parse_headers(id_header, port_header, &by_header);
+    parse_headers(in->id, in->port, &by_header);
     if (out->kind == EDGE_TARGET_API) {
         *out = by_header;
+        if (out->kind == EDGE_TARGET_SANDBOX && out->port == CHANNEL_PORT_ENVD &&
+            is_control_path(in->path))
+            out->kind = EDGE_TARGET_API;
         return;
     }
     /* A sandbox host: headers may repeat what it says, nothing else. */
-    if (id_header.ptr != NULL && !adit_view_eq(by_header.sandbox_id, out->sandbox_id))
+    if (in->id.ptr != NULL && !adit_view_eq(by_header.sandbox_id, out->sandbox_id))
         refuse(out, "Host and E2b-Sandbox-Id name different sandboxes");
-    else if (port_header.ptr != NULL && by_header.port != out->port)
+    else if (in->port.ptr != NULL && by_header.port != out->port)
         refuse(out, "Host and E2b-Sandbox-Port name different ports");
 }
 

@@ -2,10 +2,10 @@
 /*
  * What a request is for, read from Host and the routing headers. No I/O.
  *
- * Order (house rules, routing.md 3.1): Host "<port>-<sandbox>.<domain>"; the headers E2b-Sandbox-Id
- * and E2b-Sandbox-Port on any other host; everything else is for the control API. Both kinds
- * present and different: refused. Ports are canonical decimals and are compared and forwarded as
- * numbers.
+ * Order (house rules, routing.md 3.1): Host "api.<domain>" is the control API's whatever the
+ * headers say; Host "<port>-<sandbox>.<domain>"; the headers E2b-Sandbox-Id and E2b-Sandbox-Port on
+ * any other host; everything else is for the control API. Both kinds present and different:
+ * refused. Ports are canonical decimals and are compared and forwarded as numbers.
  */
 #ifndef BROKER_EDGE_EDGE_TARGET_H
 #define BROKER_EDGE_EDGE_TARGET_H
@@ -30,11 +30,18 @@ struct edge_target {
 };
 
 /*
- * @host: the Host header, with or without port; empty: none. @id_header, @port_header: NULL ptr
- * when absent. @domain: lower case, without port.
+ * What the client sent, borrowed from its head.
+ *
+ * @host: the Host header, with or without port; empty: none
+ * @id:   E2b-Sandbox-Id, @port: E2b-Sandbox-Port; NULL ptr when absent
+ * @path: the request target
  */
-void edge_target_parse(struct adit_view host, struct adit_view id_header,
-                       struct adit_view port_header, struct adit_view domain,
+struct edge_target_input {
+    struct adit_view host, id, port, path;
+};
+
+/* @domain: lower case, without port. */
+void edge_target_parse(const struct edge_target_input *in, struct adit_view domain,
                        struct edge_target *out);
 
 /* Ports that no client reaches: the tunnel, control and accept ports of the channel. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host, port label and routing headers: three lines of input.
+ * Host, routing headers and path: four lines of input.
  *
  * Oracles: what is taken for a sandbox has a canonical id and port, and naming it again in the
  * canonical way, by host and by headers, gives the same target; upper case in the domain changes
@@ -16,14 +16,16 @@ static const struct adit_view domain = ADIT_VIEW("adit.test");
 static void check_again(const struct edge_target *t)
 {
     char host[128], port[8];
+    struct edge_target_input host_said = {0}, headers_said = {.host = ADIT_VIEW("localhost")};
     struct edge_target by_host, by_header;
 
     snprintf(host, sizeof(host), "%u-%.*s.Adit.TEST:443", t->port, ADIT_VIEW_ARG(t->sandbox_id));
     snprintf(port, sizeof(port), "%u", t->port);
-    edge_target_parse(adit_view_str(host), (struct adit_view){0}, (struct adit_view){0}, domain,
-                      &by_host);
-    edge_target_parse(adit_view_str("localhost"), t->sandbox_id, adit_view_str(port), domain,
-                      &by_header);
+    host_said.host = adit_view_str(host);
+    headers_said.id = t->sandbox_id;
+    headers_said.port = adit_view_str(port);
+    edge_target_parse(&host_said, domain, &by_host);
+    edge_target_parse(&headers_said, domain, &by_header);
     if (by_host.kind != EDGE_TARGET_SANDBOX || by_header.kind != EDGE_TARGET_SANDBOX ||
         by_host.port != t->port || by_header.port != t->port ||
         !adit_view_eq(by_host.sandbox_id, t->sandbox_id) ||
@@ -61,16 +63,17 @@ static void check_pages(struct adit_view text)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct adit_view in = adit_view_mem(data, size), host, id, port;
+    struct edge_target_input in;
     struct edge_target t;
 
-    adit_view_split(in, '\n', &host, &id);
-    adit_view_split(id, '\n', &id, &port);
-    if (id.len == 0)
-        id.ptr = NULL;
-    if (port.len == 0)
-        port.ptr = NULL;
-    edge_target_parse(host, id, port, domain, &t);
+    adit_view_split(adit_view_mem(data, size), '\n', &in.host, &in.id);
+    adit_view_split(in.id, '\n', &in.id, &in.port);
+    adit_view_split(in.port, '\n', &in.port, &in.path);
+    if (in.id.len == 0)
+        in.id.ptr = NULL;
+    if (in.port.len == 0)
+        in.port.ptr = NULL;
+    edge_target_parse(&in, domain, &t);
     if (t.kind == EDGE_TARGET_SANDBOX) {
         check_id(t.sandbox_id);
         if (t.port == 0)
@@ -79,6 +82,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (t.kind == EDGE_TARGET_REFUSED && t.refusal == NULL) {
         abort();
     }
-    check_pages(host);
+    check_pages(in.host);
     return 0;
 }

@@ -59,6 +59,10 @@ static const struct row rows[] = {
     {"localhost", "i:c", "49983", EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
     {"localhost", "../iabc", "49983", EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
     {"localhost", "iabc-6532622b", "49983", EDGE_TARGET_REFUSED, "Invalid sandbox ID"},
+    /* the control API's own name and paths, which some clients call with the headers set */
+    {"api.adit.test", "iabc", "49983", EDGE_TARGET_API, NULL},
+    {"API.adit.test:443", "iabc", NULL, EDGE_TARGET_API, NULL},
+    {"apis.adit.test", "iabc", "49983", EDGE_TARGET_SANDBOX, "iabc:49983"},
     /* both */
     {"3000-iabc.adit.test", "iabc", "3000", EDGE_TARGET_SANDBOX, "iabc:3000"},
     {"3000-iabc.adit.test", "iabd", "3000", EDGE_TARGET_REFUSED,
@@ -77,10 +81,12 @@ static struct adit_view optional(const char *s)
 START_TEST(edge_target_reads_each_spelling_one_way)
 {
     const struct row *r = &rows[_i];
+    struct edge_target_input in = {
+        .host = adit_view_str(r->host), .id = optional(r->id), .port = optional(r->port)};
     struct edge_target t;
     char got[160] = "";
 
-    edge_target_parse(adit_view_str(r->host), optional(r->id), optional(r->port), domain, &t);
+    edge_target_parse(&in, domain, &t);
     ck_assert_msg(t.kind == r->kind, "host '%s' id '%s' port '%s': kind %d, not %d (%s)", r->host,
                   r->id ? r->id : "-", r->port ? r->port : "-", t.kind, r->kind,
                   t.refusal ? t.refusal : "");
@@ -93,27 +99,55 @@ START_TEST(edge_target_reads_each_spelling_one_way)
 }
 END_TEST
 
+/* Only envd's port gives up a path, and only by header: a host name says what is meant. */
+START_TEST(edge_target_leaves_the_control_api_its_paths)
+{
+    static const struct {
+        const char *host, *port, *path;
+        enum edge_target_kind kind;
+    } cases[] = {
+        {"localhost", "49983", "/sandboxes/iabc/connect", EDGE_TARGET_API},
+        {"localhost", "8000", "/sandboxes/iabc/connect", EDGE_TARGET_SANDBOX},
+        {"localhost", "49983", "/sandboxes/", EDGE_TARGET_SANDBOX},
+        {"localhost", "49983", "/files?path=/sandboxes/x", EDGE_TARGET_SANDBOX},
+        {"49983-iabc.adit.test", "49983", "/sandboxes/iabc/connect", EDGE_TARGET_SANDBOX},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct edge_target_input in = {.host = adit_view_str(cases[i].host),
+                                       .id = ADIT_VIEW("iabc"),
+                                       .port = adit_view_str(cases[i].port),
+                                       .path = adit_view_str(cases[i].path)};
+        struct edge_target t;
+
+        edge_target_parse(&in, domain, &t);
+        ck_assert_msg(t.kind == cases[i].kind, "case %zu: kind %d", i, t.kind);
+    }
+}
+END_TEST
+
 START_TEST(edge_target_refuses_an_id_longer_than_the_table_holds)
 {
     char id[EDGE_ID_CAP + 1];
+    struct edge_target_input in = {.host = ADIT_VIEW("localhost"), .port = ADIT_VIEW("80")};
     struct edge_target t;
 
     memset(id, 'a', sizeof(id));
-    edge_target_parse((struct adit_view)ADIT_VIEW("localhost"), adit_view_mem(id, EDGE_ID_CAP),
-                      (struct adit_view)ADIT_VIEW("80"), domain, &t);
+    in.id = adit_view_mem(id, EDGE_ID_CAP);
+    edge_target_parse(&in, domain, &t);
     ck_assert_int_eq(t.kind, EDGE_TARGET_REFUSED);
-    edge_target_parse((struct adit_view)ADIT_VIEW("localhost"), adit_view_mem(id, EDGE_ID_CAP - 1),
-                      (struct adit_view)ADIT_VIEW("80"), domain, &t);
+    in.id.len--;
+    edge_target_parse(&in, domain, &t);
     ck_assert_int_eq(t.kind, EDGE_TARGET_SANDBOX);
 }
 END_TEST
 
 START_TEST(edge_target_knows_a_domain_in_any_case)
 {
+    struct edge_target_input in = {.host = ADIT_VIEW("3000-iabc.adit.test")};
     struct edge_target t;
 
-    edge_target_parse(adit_view_str("3000-iabc.adit.test"), optional(NULL), optional(NULL),
-                      adit_view_str("Adit.TEST"), &t);
+    edge_target_parse(&in, adit_view_str("Adit.TEST"), &t);
     ck_assert_int_eq(t.kind, EDGE_TARGET_SANDBOX);
 }
 END_TEST
@@ -142,7 +176,8 @@ START_TEST(edge_target_knows_envds_control_routes)
 END_TEST
 
 SUITE_MAIN_WITH("edge_target",
-                TESTS(edge_target_refuses_an_id_longer_than_the_table_holds,
+                TESTS(edge_target_leaves_the_control_api_its_paths,
+                      edge_target_refuses_an_id_longer_than_the_table_holds,
                       edge_target_knows_a_domain_in_any_case,
                       edge_target_keeps_the_channel_ports_to_the_host,
                       edge_target_knows_envds_control_routes),
