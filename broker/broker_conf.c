@@ -82,7 +82,9 @@ const struct adit_conf_spec broker_conf_spec = {
         "broker [OPTIONS]                   serve\n"
         "broker env [OPTIONS]               print the client's variables\n"
         "broker keys [OPTIONS] list         list the API keys\n"
-        "broker keys [OPTIONS] add NAME [TEAM]  make an API key\n"
+        "broker keys [OPTIONS] add NAME [TEAM] [LIMIT=N]...  make an API key\n"
+        "broker keys [OPTIONS] limit ID|team:[TEAM] [LIMIT=N]...  limit what it may have\n"
+        "broker keys [OPTIONS] teams        list teams that have sandboxes or limits\n"
         "broker keys [OPTIONS] revoke ID    revoke an API key (an unambiguous prefix will do)\n"
         "broker purge [OPTIONS]             end every sandbox of a state directory\n",
     .env_prefix = "ADIT_BROKER",

@@ -4,10 +4,10 @@
  *
  * Theory of operation
  *
- * Only good news is kept, and for KEY_CACHE_TTL_MS only: a revoked key works at most that much
- * longer, a new one works at once, and while the scheduler is away nobody gets in who would not
- * have otherwise. Keys themselves are never kept, their hashes are. At KEY_CACHE_MAX entries the
- * cache starts anew, which costs a question to the scheduler per key.
+ * The scheduler is asked about every request's key, so that a revoked one is refused from that
+ * moment on. What is kept here is for the moments in which it does not answer: good news only, for
+ * KEY_CACHE_TTL_MS. Keys themselves are never kept, their hashes are. At KEY_CACHE_MAX entries the
+ * cache starts anew.
  */
 #include "broker/key_cache.h"
 
@@ -17,7 +17,7 @@
 
 struct entry {
     uint64_t due_ns;
-    char team_id[KEY_CACHE_TEAM_CAP];
+    struct key_identity who;
 };
 
 void key_cache_init(struct key_cache *c)
@@ -41,7 +41,7 @@ static struct adit_view hash_view(const uint8_t hash[ADIT_SHA256_LEN])
 }
 
 bool key_cache_get(struct key_cache *c, const uint8_t hash[ADIT_SHA256_LEN], uint64_t now_ns,
-                   char team_id[KEY_CACHE_TEAM_CAP])
+                   struct key_identity *out)
 {
     struct entry *e = adit_map_get(&c->by_hash, hash_view(hash));
     if (!e)
@@ -50,16 +50,13 @@ bool key_cache_get(struct key_cache *c, const uint8_t hash[ADIT_SHA256_LEN], uin
         free(adit_map_del(&c->by_hash, hash_view(hash)));
         return false;
     }
-    memcpy(team_id, e->team_id, KEY_CACHE_TEAM_CAP);
+    *out = e->who;
     return true;
 }
 
 void key_cache_put(struct key_cache *c, const uint8_t hash[ADIT_SHA256_LEN], uint64_t now_ns,
-                   const char *team_id)
+                   const struct key_identity *who)
 {
-    size_t len = strlen(team_id);
-    if (len >= KEY_CACHE_TEAM_CAP)
-        return;
     if (c->by_hash.len >= KEY_CACHE_MAX) {
         key_cache_fini(c);
         key_cache_init(c);
@@ -75,7 +72,12 @@ void key_cache_put(struct key_cache *c, const uint8_t hash[ADIT_SHA256_LEN], uin
         }
     }
     e->due_ns = now_ns + KEY_CACHE_TTL_MS * UINT64_C(1000000);
-    memcpy(e->team_id, team_id, len + 1);
+    e->who = *who;
+}
+
+void key_cache_drop(struct key_cache *c, const uint8_t hash[ADIT_SHA256_LEN])
+{
+    free(adit_map_del(&c->by_hash, hash_view(hash)));
 }
 
 static bool is_lower_hex(struct adit_view v)

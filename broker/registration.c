@@ -220,6 +220,7 @@ static int fill_list(const struct node *n, struct sandbox_list *l)
         scheduler__resources__init(resources);
         item->sandbox_id = text(r->sandbox_id);
         item->team_id = text(r->team_id);
+        item->key_id = text(r->key_id);
         item->template_id = text(r->template_id);
         resources->cpu_count = r->cpu_count;
         resources->memory_mb = r->memory_mb;

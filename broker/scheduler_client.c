@@ -41,6 +41,13 @@ static const struct row {
                              &scheduler__list_keys_response__descriptor},
     [SCHEDULER_REVOKE_KEY] = {"/scheduler.Scheduler/RevokeKey",
                               &scheduler__revoke_key_response__descriptor},
+    [SCHEDULER_UPDATE_KEY] = {"/scheduler.Scheduler/UpdateKey",
+                              &scheduler__update_key_response__descriptor},
+    [SCHEDULER_UPDATE_TEAM] = {"/scheduler.Scheduler/UpdateTeam",
+                               &scheduler__update_team_response__descriptor},
+    [SCHEDULER_SET_NODE_STATE] = {"/scheduler.Scheduler/SetNodeState",
+                                  &scheduler__set_node_state_response__descriptor},
+    [SCHEDULER_STATUS] = {"/scheduler.Scheduler/Status", &scheduler__status_response__descriptor},
 };
 
 static int parse_address(const char *address, struct http_target *out, struct adit_err *err)

@@ -7,7 +7,8 @@
  * What: a key is "e2b_" and 40 lower-case hexadecimal digits of 20 random bytes. Kept is the
  * SHA-256 of those bytes and a masked form; the key itself is shown once, when it is made. 160
  * random bits need no slow hash, and looking a hash up tells nobody's guess how near it was. A
- * revoked key stays on record, so that lists can show it, and authenticates nobody. Ownership:
+ * revoked key stays on record, so that lists can show it, until a new one needs its room; it
+ * authenticates nobody. Ownership:
  * records belong to by_id; by_sha256 borrows them.
  */
 #include "scheduler/keys.h"
@@ -116,15 +117,16 @@ int keys_authenticate(const struct keys *k, const uint8_t sha256[ADIT_SHA256_LEN
     return 0;
 }
 
-int keys_find(const struct keys *k, const char *prefix, const Scheduler__Store__KeyRecord **out,
-              struct adit_err *err)
+int keys_find(const struct keys *k, const char *prefix, const char *team_id,
+              const Scheduler__Store__KeyRecord **out, struct adit_err *err)
 {
     const Scheduler__Store__KeyRecord *found = NULL, *r;
     size_t pos = 0;
     if (!prefix[0])
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "the key's id is empty");
     while ((r = keys_next(k, &pos))) {
-        if (!adit_view_has_prefix(adit_view_str(r->key->key_id), prefix))
+        if (!adit_view_has_prefix(adit_view_str(r->key->key_id), prefix) ||
+            (team_id[0] && strcmp(r->key->team_id, team_id) != 0))
             continue;
         if (found)
             return adit_err_set(err, ADIT_ERR_BAD_INPUT, "several keys begin with '%s'", prefix);
@@ -134,6 +136,29 @@ int keys_find(const struct keys *k, const char *prefix, const Scheduler__Store__
         return adit_err_set(err, ADIT_ERR_NOT_FOUND, "no such key");
     *out = found;
     return 0;
+}
+
+const Scheduler__Store__KeyRecord *keys_get(const struct keys *k, const char *key_id)
+{
+    return adit_map_get(&k->by_id, adit_view_str(key_id));
+}
+
+void keys_drop(struct keys *k, struct adit_view key_id)
+{
+    Scheduler__Store__KeyRecord *r = adit_map_get(&k->by_id, key_id);
+    if (r)
+        drop(k, r);
+}
+
+const Scheduler__Store__KeyRecord *keys_oldest_revoked(const struct keys *k)
+{
+    const Scheduler__Store__KeyRecord *oldest = NULL, *r;
+    size_t pos = 0;
+    while ((r = keys_next(k, &pos)))
+        if (r->key->revoked &&
+            (!oldest || message_compare_times(r->key->created_at, oldest->key->created_at) < 0))
+            oldest = r;
+    return oldest;
 }
 
 const Scheduler__Store__KeyRecord *keys_next(const struct keys *k, size_t *pos)

@@ -7,8 +7,8 @@
 #include "base/sha256.h"
 #include "scheduler_store.pb-c.h"
 
-/* New ones are refused above it. What is committed is taken: creates on their way at that moment
- * may make it a few more. */
+/* New ones are refused above it; a revoked one makes room for a new one. What is committed is
+ * taken: creates on their way at that moment may make it a few more. */
 #define KEYS_MAX 4096
 #define KEYS_SECRET_PREFIX "e2b_"
 /* Random bytes of a key. */
@@ -35,13 +35,20 @@ ADIT_MUST_CHECK int keys_hash(struct adit_view secret, uint8_t sha256[ADIT_SHA25
  * without its parts). */
 ADIT_MUST_CHECK int keys_put(struct keys *k, Scheduler__Store__KeyRecord *take_record,
                              struct adit_err *err);
+/* A change from the store: the record is gone. */
+void keys_drop(struct keys *k, struct adit_view key_id);
 /* Errors: NOT_FOUND (no such key, or revoked). */
 ADIT_MUST_CHECK int keys_authenticate(const struct keys *k, const uint8_t sha256[ADIT_SHA256_LEN],
                                       const Scheduler__Store__KeyRecord **out,
                                       struct adit_err *err);
-/* By id, or by its beginning when no other key begins so. Errors: NOT_FOUND, BAD_INPUT. */
-ADIT_MUST_CHECK int keys_find(const struct keys *k, const char *prefix,
+/* By id, or by its beginning when no other key begins so; of that team, unless it is empty. Errors:
+ * NOT_FOUND, BAD_INPUT. */
+ADIT_MUST_CHECK int keys_find(const struct keys *k, const char *prefix, const char *team_id,
                               const Scheduler__Store__KeyRecord **out, struct adit_err *err);
+/* By the whole id. Return: NULL when there is none. */
+const Scheduler__Store__KeyRecord *keys_get(const struct keys *k, const char *key_id);
+/* The revoked key that was made first, or NULL. */
+const Scheduler__Store__KeyRecord *keys_oldest_revoked(const struct keys *k);
 /* Start with *pos = 0; NULL at the end. */
 const Scheduler__Store__KeyRecord *keys_next(const struct keys *k, size_t *pos);
 size_t keys_cnt(const struct keys *k);

@@ -56,3 +56,13 @@ void message_free(void *m)
     if (m)
         protobuf_c_message_free_unpacked(m, NULL);
 }
+
+int message_compare_times(const Google__Protobuf__Timestamp *a,
+                          const Google__Protobuf__Timestamp *b)
+{
+    int64_t a_s = a ? a->seconds : 0, b_s = b ? b->seconds : 0;
+    int32_t a_ns = a ? a->nanos : 0, b_ns = b ? b->nanos : 0;
+    if (a_s != b_s)
+        return a_s < b_s ? -1 : 1;
+    return a_ns == b_ns ? 0 : a_ns < b_ns ? -1 : 1;
+}

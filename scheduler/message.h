@@ -3,7 +3,7 @@
 #ifndef SCHEDULER_MESSAGE_H
 #define SCHEDULER_MESSAGE_H
 
-#include <protobuf-c/protobuf-c.h>
+#include "google/protobuf/timestamp.pb-c.h"
 
 #include "base/view.h"
 
@@ -17,5 +17,9 @@ bool message_eq(const ProtobufCMessage *a, const ProtobufCMessage *b);
 /* Errors: BAD_INPUT (also without memory: the library does not tell them apart). */
 ADIT_MUST_CHECK int message_unpack(const ProtobufCMessageDescriptor *type, struct adit_view bytes,
                                    void *out_message, struct adit_err *err);
+
+/* Which comes first: below zero when @a does. No time (NULL) comes before all. */
+int message_compare_times(const Google__Protobuf__Timestamp *a,
+                          const Google__Protobuf__Timestamp *b);
 
 #endif

@@ -104,7 +104,7 @@ enum placement_verdict placement_judge(const struct registry_node *n,
                        silent_ms / 1000); /* fits */
         return PLACEMENT_UNREACHABLE;
     }
-    if (n->info->state != SCHEDULER__NODE_STATE__NODE_STATE_READY)
+    if (n->is_drained || n->info->state != SCHEDULER__NODE_STATE__NODE_STATE_READY)
         return PLACEMENT_DRAINING;
     if (need->isolation[0] &&
         !has_word(n->info->isolations, n->info->n_isolations, need->isolation)) {

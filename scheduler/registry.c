@@ -29,6 +29,7 @@ void registry_init(struct registry *r, uint64_t claim_ttl_ms)
     adit_map_init(&r->node_map);
     adit_map_init(&r->sandbox_map);
     adit_list_init(&r->claims);
+    quota_init(&r->quota);
     r->claim_ttl_ms = claim_ttl_ms;
 }
 
@@ -53,6 +54,7 @@ void registry_fini(struct registry *r)
     }
     adit_map_fini(&r->node_map);
     adit_map_fini(&r->sandbox_map);
+    quota_fini(&r->quota);
 }
 
 struct registry_node *registry_find_node(const struct registry *r, const char *node_id)
@@ -101,6 +103,7 @@ int registry_put_node(struct registry *r, Scheduler__Node *take_info, uint64_t n
         message_free(take_info);
         return rc;
     }
+    n->is_drained = take_info->is_drained;
     set_info(n, take_info, now_ms);
     return 0;
 }
@@ -130,16 +133,25 @@ int registry_hear(struct registry *r, const Scheduler__Node *info, uint64_t now_
     return check_count(n, err);
 }
 
-void registry_reserve(struct registry_node *n, const Scheduler__Resources *need)
+int registry_reserve(struct registry *r, struct registry_node *n,
+                     const Scheduler__RunningSandbox *s)
 {
+    const Scheduler__Resources *need = s->resources;
+    int rc = quota_add(&r->quota, s);
+    if (rc)
+        return rc;
     n->used.cpu_cnt += need->cpu_count;
     n->used.memory_mb += need->memory_mb;
     n->used.disk_mb += need->disk_mb;
     n->used.sandbox_cnt++;
+    return 0;
 }
 
-void registry_unreserve(struct registry_node *n, const Scheduler__Resources *need)
+void registry_unreserve(struct registry *r, struct registry_node *n,
+                        const Scheduler__RunningSandbox *s)
 {
+    const Scheduler__Resources *need = s->resources;
+    quota_sub(&r->quota, s);
     n->used.cpu_cnt -= need->cpu_count;
     n->used.memory_mb -= need->memory_mb;
     n->used.disk_mb -= need->disk_mb;
@@ -166,16 +178,16 @@ static int add_sandbox(struct registry *r, const char *sandbox_id, struct regist
     return 0;
 }
 
-static void move_to(struct registry_sandbox *s, struct registry_node *n,
+/* @take_record is counted already. */
+static void move_to(struct registry *r, struct registry_sandbox *s, struct registry_node *n,
                     Scheduler__Store__SandboxRecord *take_record)
 {
     if (s->record) {
-        registry_unreserve(s->node, s->record->sandbox->resources);
+        registry_unreserve(r, s->node, s->record->sandbox);
         message_free(s->record);
     }
     s->record = take_record;
     s->node = n;
-    registry_reserve(n, take_record->sandbox->resources);
     adit_list_remove(&s->on_node);
     adit_list_push(&n->sandboxes, &s->on_node);
 }
@@ -188,13 +200,18 @@ int registry_put_sandbox(struct registry *r, Scheduler__Store__SandboxRecord *ta
     int rc = is_whole ? 0 : adit_err_set(err, ADIT_ERR_BAD_INPUT, "the record is not whole");
     struct registry_sandbox *s =
         rc ? NULL : registry_find(r, adit_view_str(take_record->sandbox->sandbox_id));
+    if (rc == 0 && registry_reserve(r, n, take_record->sandbox))
+        rc = adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    bool is_counted = rc == 0;
     if (rc == 0 && !s)
         rc = add_sandbox(r, take_record->sandbox->sandbox_id, &s, err);
     if (rc) {
+        if (is_counted)
+            registry_unreserve(r, n, take_record->sandbox);
         message_free(take_record);
         return rc;
     }
-    move_to(s, n, take_record);
+    move_to(r, s, n, take_record);
     adit_list_remove(&s->in_claims);
     s->due_ms = 0;
     if (!take_record->is_confirmed) {
@@ -209,7 +226,7 @@ void registry_drop_sandbox(struct registry *r, struct adit_view sandbox_id)
     struct registry_sandbox *s = adit_map_del(&r->sandbox_map, sandbox_id);
     if (!s)
         return;
-    registry_unreserve(s->node, s->record->sandbox->resources);
+    registry_unreserve(r, s->node, s->record->sandbox);
     r->sandbox_cnt--;
     sandbox_free(s);
 }

@@ -5,6 +5,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "scheduler/quota.h"
 #include "scheduler.pb-c.h"
 #include "scheduler_store.pb-c.h"
 
@@ -22,12 +23,14 @@ struct registry_amount {
  * @info:     as registered, or as the last heartbeat said. owned
  * @heard_ms: when it was heard of last
  * @mismatches: heartbeats in a row that counted other sandboxes than we do
+ * @is_drained: an operator lets it drain
  * @used:     by records, claims, and reservations for claims that are on their way to the store
  */
 struct registry_node {
     Scheduler__Node *info;
     uint64_t heard_ms;
     unsigned mismatches;
+    bool is_drained;
     struct registry_amount used;
     struct adit_list sandboxes;
 };
@@ -44,12 +47,14 @@ struct registry_sandbox {
 
 /*
  * @claims: by due_ms
+ * @quota: as registry_node.used, by team and key
  */
 struct registry {
     struct registry_node *nodes[REGISTRY_NODES_MAX];
     size_t node_cnt, sandbox_cnt;
     struct adit_map node_map, sandbox_map;
     struct adit_list claims;
+    struct quota quota;
     uint64_t claim_ttl_ms;
 };
 
@@ -73,9 +78,11 @@ void registry_drop_sandbox(struct registry *r, struct adit_view sandbox_id);
 ADIT_MUST_CHECK int registry_hear(struct registry *r, const Scheduler__Node *info, uint64_t now_ms,
                                   struct adit_err *err);
 
-/* Count what is about to be claimed, and no longer. */
-void registry_reserve(struct registry_node *n, const Scheduler__Resources *need);
-void registry_unreserve(struct registry_node *n, const Scheduler__Resources *need);
+/* Count what is about to be claimed, and no longer. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int registry_reserve(struct registry *r, struct registry_node *n,
+                                     const Scheduler__RunningSandbox *s);
+void registry_unreserve(struct registry *r, struct registry_node *n,
+                        const Scheduler__RunningSandbox *s);
 
 /* The claim that is due first if it is due at @now_ms, else NULL. */
 struct registry_sandbox *registry_due_claim(const struct registry *r, uint64_t now_ms);

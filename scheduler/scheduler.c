@@ -44,16 +44,6 @@ uint64_t scheduler_now_ms(void)
 
 /* ---- records ---- */
 
-static int put_team(struct scheduler *s, const Scheduler__Store__TeamRecord *team,
-                    struct adit_err *err)
-{
-    if (!team->team_id[0] || strlen(team->team_id) >= sizeof(s->default_team))
-        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "the record is not whole");
-    (void)snprintf(s->default_team, sizeof(s->default_team), "%s", team->team_id); /* fits */
-    s->team_cnt++;
-    return 0;
-}
-
 static const ProtobufCMessageDescriptor *record_type(enum store_table table)
 {
     switch (table) {
@@ -74,12 +64,9 @@ static const ProtobufCMessageDescriptor *record_type(enum store_table table)
 static int put_record(struct scheduler *s, enum store_table table, void *take_message,
                       struct adit_err *err)
 {
-    int rc = ADIT_ERR_BUG;
     switch (table) {
     case STORE_TEAM:
-        rc = put_team(s, take_message, err);
-        message_free(take_message);
-        break;
+        return teams_put(&s->teams, take_message, err);
     case STORE_KEY:
         return keys_put(&s->keys, take_message, err);
     case STORE_TEMPLATE:
@@ -89,7 +76,18 @@ static int put_record(struct scheduler *s, enum store_table table, void *take_me
     case STORE_SANDBOX:
         return registry_put_sandbox(&s->registry, take_message, scheduler_now_ms(), err);
     }
-    return rc;
+    return ADIT_ERR_BUG;
+}
+
+/* Keys and sandboxes go; nothing else ever does. */
+static void drop_record(struct scheduler *s, enum store_table table, struct adit_view id)
+{
+    if (table == STORE_SANDBOX)
+        registry_drop_sandbox(&s->registry, id);
+    if (table != STORE_KEY)
+        return;
+    keys_drop(&s->keys, id);
+    quota_forget_key(&s->registry.quota, id);
 }
 
 static int apply(void *owner, const struct store_change *c, struct adit_err *err)
@@ -100,8 +98,8 @@ static int apply(void *owner, const struct store_change *c, struct adit_err *err
 
     if (!type)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "no such table");
-    if (!c->value.ptr) { /* only sandboxes ever go */
-        registry_drop_sandbox(&s->registry, c->id);
+    if (!c->value.ptr) {
+        drop_record(s, c->table, c->id);
         return 0;
     }
     int rc = message_unpack(type, c->value, &message, err);
@@ -136,7 +134,7 @@ static int create_default_team(struct scheduler *s, uv_loop_t *uv, struct adit_e
 {
     struct team_write write = {false, ADIT_ERR_INIT};
     Scheduler__Store__TeamRecord team;
-    char name[] = "default", id[37];
+    char name[] = TEAMS_DEFAULT_NAME, id[37];
     struct store_change change = {.table = STORE_TEAM};
 
     adit_rand_uuid(id);
@@ -212,7 +210,7 @@ static int open_store(struct scheduler *s, uv_loop_t *uv, struct adit_err *err)
     int rc = adit_file_mkdirs(s->conf->data_dir, 0700, err);
     if (rc == 0)
         rc = group_commit_open(uv, path, &owner, &s->store, err);
-    if (rc == 0 && !s->team_cnt)
+    if (rc == 0 && !s->teams.default_id)
         rc = create_default_team(s, uv, err);
     return rc;
 }
@@ -288,6 +286,7 @@ void scheduler_free(struct scheduler *s)
     registry_fini(&s->registry);
     templates_fini(&s->templates);
     keys_fini(&s->keys);
+    teams_fini(&s->teams);
     free(s);
 }
 
@@ -301,6 +300,7 @@ int scheduler_new(uv_loop_t *uv, const struct scheduler_conf *conf, struct sched
     registry_init(&s->registry, conf->claim_ttl_ms);
     templates_init(&s->templates);
     keys_init(&s->keys);
+    teams_init(&s->teams);
     int rc = net_loop_init(&s->net, uv, err);
     if (rc) {
         scheduler_free(s);

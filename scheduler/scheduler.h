@@ -10,10 +10,10 @@
 #include "scheduler/registry.h"
 #include "scheduler/scheduler_conf.h"
 #include "scheduler/store/store.h"
+#include "scheduler/teams.h"
 #include "scheduler/templates.h"
 
 #define SCHEDULER_STORE_FILE "scheduler.db"
-#define SCHEDULER_TEAM_ID_CAP (STORE_ID_MAX + 1)
 /* Brokers' connections at once. */
 #define SCHEDULER_CONNECTIONS_MAX 4096
 /* Heartbeats that may be missing before a node counts as unreachable. */
@@ -27,7 +27,6 @@
 enum scheduler_state { SCHEDULER_SERVING, SCHEDULER_STOPPING, SCHEDULER_ENDED };
 
 /*
- * @default_team: of keys that name none
  * @is_broken:    the working copy is of no use any more: end, and start anew
  */
 struct scheduler {
@@ -38,8 +37,7 @@ struct scheduler {
     struct registry registry;
     struct templates templates;
     struct keys keys;
-    char default_team[SCHEDULER_TEAM_ID_CAP];
-    size_t team_cnt;
+    struct teams teams;
     struct placement_counters counters;
     struct http_server *http;
     struct listener *listener;

@@ -8,7 +8,7 @@
 /* Times are milliseconds. */
 struct scheduler_conf {
     char *listen, *data_dir, *log_level;
-    uint64_t heartbeat_ms, claim_ttl_ms, parent_fd;
+    uint64_t heartbeat_ms, claim_ttl_ms, team_sandboxes, create_rate, create_burst, parent_fd;
     bool log_json;
 };
 

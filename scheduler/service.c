@@ -24,17 +24,21 @@
 
 /*
  * @call: NULL when it has ended meanwhile
+ * @sandbox: what room is reserved for
  */
 struct pending {
     struct rpc_call *call;
     ProtobufCMessage *answer;
-    struct service_reservation reserved;
+    struct registry *registry;  /* borrowed */
+    struct registry_node *node; /* borrowed; NULL: nothing is reserved */
+    Scheduler__RunningSandbox *sandbox;
 };
 
 static void pending_free(struct pending *p)
 {
-    if (p->reserved.node)
-        registry_unreserve(p->reserved.node, &p->reserved.amount);
+    if (p->node)
+        registry_unreserve(p->registry, p->node, p->sandbox);
+    message_free(p->sandbox);
     message_free(p->answer);
     free(p);
 }
@@ -64,6 +68,13 @@ void service_answer(struct rpc_call *c, const ProtobufCMessage *answer)
 {
     if (rpc_call_send(c, answer))
         adit_log(ADIT_LOG_DEBUG, "answer_lost"); /* the call is over */
+}
+
+void service_fail_no_memory(struct rpc_call *c)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    (void)adit_err_set(&err, ADIT_ERR_NO_MEMORY, "no memory"); /* only told */
+    rpc_call_finish(c, &err);
 }
 
 void service_timestamp(Google__Protobuf__Timestamp *out)
@@ -101,6 +112,17 @@ static struct store_change *pack_changes(const struct service_change *from, size
     return changes;
 }
 
+/* Return: false without memory. */
+static bool reserve(struct pending *p, struct scheduler *s, const struct service_reservation *what)
+{
+    p->registry = &s->registry;
+    p->sandbox = message_clone(&what->sandbox->base);
+    if (!p->sandbox || registry_reserve(p->registry, what->node, p->sandbox))
+        return false;
+    p->node = what->node;
+    return true;
+}
+
 static struct pending *pending_new(struct rpc_call *c, const ProtobufCMessage *answer,
                                    const struct service_reservation *reserved)
 {
@@ -109,13 +131,9 @@ static struct pending *pending_new(struct rpc_call *c, const ProtobufCMessage *a
         return NULL;
     p->call = c;
     p->answer = message_clone(answer);
-    if (!p->answer) {
-        free(p);
+    if (!p->answer || (reserved && !reserve(p, rpc_call_app(c), reserved))) {
+        pending_free(p);
         return NULL;
-    }
-    if (reserved) {
-        p->reserved = *reserved;
-        registry_reserve(reserved->node, &reserved->amount);
     }
     return p;
 }
@@ -169,6 +187,9 @@ static const struct rpc_method methods[] = {
     METHOD("CreateKey", create_key, service_create_key),
     METHOD("ListKeys", list_keys, service_list_keys),
     METHOD("RevokeKey", revoke_key, service_revoke_key),
+    METHOD("UpdateKey", update_key, service_update_key),
+    METHOD("UpdateTeam", update_team, service_update_team),
+    METHOD("SetNodeState", set_node_state, service_set_node_state),
     METHOD("Status", status, service_status),
 };
 

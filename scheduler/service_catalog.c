@@ -1,27 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Methods about templates and keys.
+ * Methods about templates.
  *
  * Theory of operation
  *
  * A template that is put takes its aliases away from those that had them, in the same transaction.
- * A key's secret is in the answer to CreateKey and nowhere else.
- * Lists are bounded by TEMPLATES_MAX and KEYS_MAX, and come newest last.
+ * Lists are bounded by TEMPLATES_MAX, and come newest last.
  */
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "base/rand.h"
 #include "scheduler/check.h"
 #include "scheduler/message.h"
 #include "scheduler/service_int.h"
-
-static void fail_no_memory(struct rpc_call *c)
-{
-    struct adit_err err = ADIT_ERR_INIT;
-    (void)adit_err_set(&err, ADIT_ERR_NO_MEMORY, "no memory"); /* only told */
-    rpc_call_finish(c, &err);
-}
 
 /* ---- templates ---- */
 
@@ -85,7 +76,7 @@ static void put_template(struct rpc_call *c, struct scheduler *s, const Schedule
             (struct service_change){STORE_TEMPLATE, losers[i]->template_id, &losers[i]->base};
     changes[cnt] = (struct service_change){STORE_TEMPLATE, t->template_id, &t->base};
     if (rc)
-        fail_no_memory(c);
+        service_fail_no_memory(c);
     else
         service_commit(c, changes, cnt + 1, &answer.base, NULL);
     for (size_t i = 0; i < cnt; i++)
@@ -134,20 +125,10 @@ void service_resolve_template(struct rpc_call *c, const ProtobufCMessage *m)
     service_answer(c, &answer.base);
 }
 
-/* Seconds, then nanoseconds; without a time first. */
-static int compare_times(const Google__Protobuf__Timestamp *a, const Google__Protobuf__Timestamp *b)
-{
-    int64_t a_s = a ? a->seconds : 0, b_s = b ? b->seconds : 0;
-    int32_t a_ns = a ? a->nanos : 0, b_ns = b ? b->nanos : 0;
-    if (a_s != b_s)
-        return a_s < b_s ? -1 : 1;
-    return a_ns == b_ns ? 0 : a_ns < b_ns ? -1 : 1;
-}
-
 static int compare_templates(const void *a, const void *b)
 {
-    return compare_times((*(Scheduler__Template *const *)a)->created_at,
-                         (*(Scheduler__Template *const *)b)->created_at);
+    return message_compare_times((*(Scheduler__Template *const *)a)->created_at,
+                                 (*(Scheduler__Template *const *)b)->created_at);
 }
 
 void service_list_templates(struct rpc_call *c, const ProtobufCMessage *m)
@@ -160,7 +141,7 @@ void service_list_templates(struct rpc_call *c, const ProtobufCMessage *m)
     (void)m; /* has no fields */
     answer.templates = calloc(templates_cnt(&s->templates) + 1, sizeof(*answer.templates));
     if (!answer.templates) {
-        fail_no_memory(c);
+        service_fail_no_memory(c);
         return;
     }
     while ((t = templates_next(&s->templates, &pos)))
@@ -168,133 +149,4 @@ void service_list_templates(struct rpc_call *c, const ProtobufCMessage *m)
     qsort(answer.templates, answer.n_templates, sizeof(*answer.templates), compare_templates);
     service_answer(c, &answer.base);
     free(answer.templates);
-}
-
-/* ---- keys ---- */
-
-void service_authenticate(struct rpc_call *c, const ProtobufCMessage *m)
-{
-    const Scheduler__AuthenticateRequest *q = (const Scheduler__AuthenticateRequest *)m;
-    Scheduler__AuthenticateResponse answer;
-    struct scheduler *s = rpc_call_app(c);
-    const Scheduler__Store__KeyRecord *r = NULL;
-    struct adit_err err = ADIT_ERR_INIT;
-
-    scheduler__authenticate_response__init(&answer);
-    int rc =
-        q->key_sha256.len == ADIT_SHA256_LEN
-            ? keys_authenticate(&s->keys, q->key_sha256.data, &r, &err)
-            : adit_err_set(&err, ADIT_ERR_BAD_INPUT, "key_sha256: not %d bytes", ADIT_SHA256_LEN);
-    if (rc) {
-        rpc_call_finish(c, &err);
-        return;
-    }
-    answer.key_id = r->key->key_id;
-    answer.team_id = r->key->team_id;
-    service_answer(c, &answer.base);
-}
-
-static int check_new_key(const struct scheduler *s, const Scheduler__CreateKeyRequest *q,
-                         struct adit_err *err)
-{
-    int rc = check_text("name", q->name, CHECK_KEY_NAME_MAX, err);
-    if (rc == 0 && q->team_id[0])
-        rc = check_name("team_id", q->team_id, err);
-    if (rc == 0 && keys_cnt(&s->keys) >= KEYS_MAX)
-        rc = adit_err_set(err, ADIT_ERR_LIMIT, "there are %d keys already", KEYS_MAX);
-    return rc;
-}
-
-static void create_key(struct rpc_call *c, struct scheduler *s,
-                       const Scheduler__CreateKeyRequest *q)
-{
-    Scheduler__Key key;
-    Scheduler__Store__KeyRecord record;
-    Scheduler__CreateKeyResponse answer;
-    Google__Protobuf__Timestamp now;
-    char id[37], secret[KEYS_SECRET_CAP], masked[KEYS_MASKED_CAP];
-    uint8_t sha256[ADIT_SHA256_LEN];
-    struct service_change change = {STORE_KEY, id, &record.base};
-
-    scheduler__key__init(&key);
-    scheduler__store__key_record__init(&record);
-    scheduler__create_key_response__init(&answer);
-    keys_generate(secret, masked, sha256);
-    adit_rand_uuid(id);
-    service_timestamp(&now);
-    key.key_id = id;
-    key.name = q->name;
-    key.team_id = q->team_id[0] ? q->team_id : s->default_team;
-    key.masked = masked;
-    key.created_at = &now;
-    record.key = &key;
-    record.sha256 = (ProtobufCBinaryData){sizeof(sha256), sha256};
-    answer.key = &key;
-    answer.secret = secret;
-    adit_log(ADIT_LOG_INFO, "key_created", LOG_S("key", id), LOG_S("name", q->name),
-             LOG_S("team", key.team_id));
-    service_commit(c, &change, 1, &answer.base, NULL);
-}
-
-void service_create_key(struct rpc_call *c, const ProtobufCMessage *m)
-{
-    const Scheduler__CreateKeyRequest *q = (const Scheduler__CreateKeyRequest *)m;
-    struct scheduler *s = rpc_call_app(c);
-    struct adit_err err = ADIT_ERR_INIT;
-
-    if (check_new_key(s, q, &err))
-        rpc_call_finish(c, &err);
-    else
-        create_key(c, s, q);
-}
-
-static int compare_keys(const void *a, const void *b)
-{
-    return compare_times((*(Scheduler__Key *const *)a)->created_at,
-                         (*(Scheduler__Key *const *)b)->created_at);
-}
-
-void service_list_keys(struct rpc_call *c, const ProtobufCMessage *m)
-{
-    struct scheduler *s = rpc_call_app(c);
-    Scheduler__ListKeysResponse answer = SCHEDULER__LIST_KEYS_RESPONSE__INIT;
-    const Scheduler__Store__KeyRecord *r;
-    size_t pos = 0;
-
-    (void)m; /* has no fields */
-    answer.keys = calloc(keys_cnt(&s->keys) + 1, sizeof(*answer.keys));
-    if (!answer.keys) {
-        fail_no_memory(c);
-        return;
-    }
-    while ((r = keys_next(&s->keys, &pos)))
-        answer.keys[answer.n_keys++] = r->key;
-    qsort(answer.keys, answer.n_keys, sizeof(*answer.keys), compare_keys);
-    service_answer(c, &answer.base);
-    free(answer.keys);
-}
-
-void service_revoke_key(struct rpc_call *c, const ProtobufCMessage *m)
-{
-    const Scheduler__RevokeKeyRequest *q = (const Scheduler__RevokeKeyRequest *)m;
-    Scheduler__RevokeKeyResponse answer = SCHEDULER__REVOKE_KEY_RESPONSE__INIT;
-    struct scheduler *s = rpc_call_app(c);
-    const Scheduler__Store__KeyRecord *found = NULL;
-    struct adit_err err = ADIT_ERR_INIT;
-
-    int rc = check_name("key_id", q->key_id, &err);
-    if (rc == 0)
-        rc = keys_find(&s->keys, q->key_id, &found, &err);
-    if (rc) {
-        rpc_call_finish(c, &err);
-        return;
-    }
-    Scheduler__Key key = *found->key;
-    Scheduler__Store__KeyRecord record = *found;
-    struct service_change change = {STORE_KEY, key.key_id, &record.base};
-    key.revoked = true;
-    record.key = &key;
-    answer.key = &key;
-    adit_log(ADIT_LOG_INFO, "key_revoked", LOG_S("key", key.key_id));
-    service_commit(c, &change, 1, &answer.base, NULL);
 }

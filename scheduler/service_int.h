@@ -16,11 +16,12 @@ struct service_change {
 
 /*
  * What is held until a write is committed or failed.
- * @node: where room is reserved; NULL: none. Nodes live as long as the scheduler
+ * @node: where room is reserved. Nodes live as long as the scheduler
+ * @sandbox: what for
  */
 struct service_reservation {
-    struct registry_node *node; /* borrowed */
-    Scheduler__Resources amount;
+    struct registry_node *node;               /* borrowed */
+    const Scheduler__RunningSandbox *sandbox; /* borrowed */
 };
 
 /*
@@ -31,6 +32,19 @@ void service_commit(struct rpc_call *c, const struct service_change *changes, si
                     const ProtobufCMessage *answer, const struct service_reservation *reserved);
 /* Answer now. */
 void service_answer(struct rpc_call *c, const ProtobufCMessage *answer);
+void service_fail_no_memory(struct rpc_call *c);
+
+/* May this team and key have one more sandbox now? @known: the claim that is placed again, or NULL.
+ * *is_slow: nothing speaks against it but that the key's creates come too fast. Errors: LIMIT, in
+ * the contract's words; UNAUTHENTICATED (the key was revoked meanwhile); NO_MEMORY. */
+ADIT_MUST_CHECK int service_check_quota(struct scheduler *s, const Scheduler__PlaceRequest *q,
+                                        const struct registry_sandbox *known, bool *is_slow,
+                                        struct adit_err *err);
+/* Longest life that a key's sandboxes may have, in seconds; 0: nothing is said about it. */
+uint32_t service_timeout_max(const struct scheduler *s, const Scheduler__Key *key);
+
+/* A node that was not heard of for longer is unreachable. */
+uint64_t service_unreachable_ms(const struct scheduler *s);
 
 /* Wall time as a message. */
 void service_timestamp(Google__Protobuf__Timestamp *out);
@@ -49,5 +63,8 @@ void service_authenticate(struct rpc_call *c, const ProtobufCMessage *m);
 void service_create_key(struct rpc_call *c, const ProtobufCMessage *m);
 void service_list_keys(struct rpc_call *c, const ProtobufCMessage *m);
 void service_revoke_key(struct rpc_call *c, const ProtobufCMessage *m);
+void service_update_key(struct rpc_call *c, const ProtobufCMessage *m);
+void service_update_team(struct rpc_call *c, const ProtobufCMessage *m);
+void service_set_node_state(struct rpc_call *c, const ProtobufCMessage *m);
 
 #endif

@@ -7,6 +7,9 @@
  * A sandbox is claimed by Place, confirmed by its node, and released by whoever sees its end. A
  * claim that nobody confirms is dropped by the sweep (scheduler.c).
  *
+ * Place is where maxima of teams and keys are held (service_keys.c): every create of every broker
+ * passes here, and the counts hold what is still on its way to the disk.
+ *
  * RegisterNode brings our records of a node in line with what the node says it runs: the node is
  * right. Claims of the same incarnation are left alone, because their creates may be under way;
  * those of an earlier one can never be confirmed and go at once.
@@ -40,7 +43,8 @@ static bool is_same(const struct registry_sandbox *known, const struct registry_
     const Scheduler__Resources *a = have->resources, *b = said->resources;
     return known->node == node && known->record->is_confirmed &&
            strcmp(have->team_id, said->team_id) == 0 &&
-           strcmp(have->template_id, said->template_id) == 0 && a->cpu_count == b->cpu_count &&
+           strcmp(have->template_id, said->template_id) == 0 &&
+           strcmp(have->key_id, said->key_id) == 0 && a->cpu_count == b->cpu_count &&
            a->memory_mb == b->memory_mb && a->disk_mb == b->disk_mb;
 }
 
@@ -110,6 +114,8 @@ static int reconcile(struct scheduler *s, const Scheduler__RegisterNodeRequest *
     const struct registry_node *node = registry_find_node(&s->registry, q->node->node_id);
     struct adit_map listed;
     size_t on_node = node ? node->used.sandbox_cnt : 0;
+
+    q->node->is_drained = node && node->is_drained; /* ours, whatever was sent */
 
     adit_map_init(&listed);
     int rc = list_ids(q, &listed, err);
@@ -197,7 +203,7 @@ void service_heartbeat(struct rpc_call *c, const ProtobufCMessage *m)
 
 /* ---- sandboxes ---- */
 
-static uint64_t unreachable_ms(const struct scheduler *s)
+uint64_t service_unreachable_ms(const struct scheduler *s)
 {
     return SCHEDULER_HEARTBEATS_MISSED * s->conf->heartbeat_ms;
 }
@@ -209,6 +215,8 @@ static int check_place(const Scheduler__PlaceRequest *q, struct adit_err *err)
         rc = check_name("team_id", q->team_id, err);
     if (rc == 0 && q->isolation[0])
         rc = check_name("isolation", q->isolation, err);
+    if (rc == 0 && q->key_id[0])
+        rc = check_name("key_id", q->key_id, err);
     if (rc == 0 && q->n_excluded_node_ids > REGISTRY_NODES_MAX)
         rc = adit_err_set(err, ADIT_ERR_BAD_INPUT, "excluded_node_ids: too many");
     for (size_t i = 0; rc == 0 && i < q->n_excluded_node_ids; i++)
@@ -226,7 +234,8 @@ static int check_free(const struct scheduler *s, const Scheduler__PlaceRequest *
         return adit_err_set(err, ADIT_ERR_LIMIT, "there are %d sandboxes already",
                             REGISTRY_SANDBOXES_MAX);
     if (known &&
-        (known->record->is_confirmed || strcmp(known->record->sandbox->team_id, q->team_id) != 0))
+        (known->record->is_confirmed || strcmp(known->record->sandbox->team_id, q->team_id) != 0 ||
+         strcmp(known->record->sandbox->key_id, q->key_id) != 0))
         return adit_err_set(err, ADIT_ERR_EXISTS, "sandbox '%s' exists already", q->sandbox_id);
     return 0;
 }
@@ -240,7 +249,7 @@ static int choose(struct scheduler *s, const Scheduler__PlaceRequest *q,
         .excluded = q->excluded_node_ids,
         .excluded_cnt = q->n_excluded_node_ids,
         .now_ms = scheduler_now_ms(),
-        .unreachable_ms = unreachable_ms(s),
+        .unreachable_ms = service_unreachable_ms(s),
         .random = adit_rand_u64(),
     };
     return placement_choose(s->registry.nodes, s->registry.node_cnt, &need, &s->counters, out, err);
@@ -254,7 +263,7 @@ static void claim(struct rpc_call *c, const Scheduler__PlaceRequest *q,
     Scheduler__PlaceResponse answer;
     Google__Protobuf__Timestamp now;
     struct service_change change = {STORE_SANDBOX, q->sandbox_id, &record.base};
-    struct service_reservation reserved = {node, *t->resources};
+    struct service_reservation reserved = {node, &sandbox};
 
     scheduler__running_sandbox__init(&sandbox);
     scheduler__store__sandbox_record__init(&record);
@@ -262,6 +271,7 @@ static void claim(struct rpc_call *c, const Scheduler__PlaceRequest *q,
     service_timestamp(&now);
     sandbox.sandbox_id = q->sandbox_id;
     sandbox.team_id = q->team_id;
+    sandbox.key_id = q->key_id;
     sandbox.template_id = t->template_id;
     sandbox.resources = t->resources;
     record.sandbox = &sandbox;
@@ -274,6 +284,15 @@ static void claim(struct rpc_call *c, const Scheduler__PlaceRequest *q,
     service_commit(c, &change, 1, &answer.base, &reserved);
 }
 
+/* The key's creates come too fast: nothing is placed. */
+static void answer_slow(struct rpc_call *c)
+{
+    Scheduler__PlaceResponse answer;
+    scheduler__place_response__init(&answer);
+    answer.retry_after_s = 1; /* no rate is slower than one a second */
+    service_answer(c, &answer.base);
+}
+
 void service_place(struct rpc_call *c, const ProtobufCMessage *m)
 {
     const Scheduler__PlaceRequest *q = (const Scheduler__PlaceRequest *)m;
@@ -281,12 +300,20 @@ void service_place(struct rpc_call *c, const ProtobufCMessage *m)
     const Scheduler__Template *t = NULL;
     struct registry_node *node = NULL;
     struct adit_err err = ADIT_ERR_INIT;
+    bool is_slow = false;
 
     int rc = check_place(q, &err);
     if (rc == 0)
         rc = templates_resolve(&s->templates, adit_view_str(q->template_ref), &t, &err);
     if (rc == 0)
         rc = check_free(s, q, &err);
+    if (rc == 0)
+        rc = service_check_quota(s, q, registry_find(&s->registry, adit_view_str(q->sandbox_id)),
+                                 &is_slow, &err);
+    if (rc == 0 && is_slow) {
+        answer_slow(c);
+        return;
+    }
     if (rc == 0)
         rc = choose(s, q, t, &node, &err);
     if (rc) {
@@ -380,54 +407,4 @@ void service_locate_sandbox(struct rpc_call *c, const ProtobufCMessage *m)
     answer.address = sandbox->node->info->address;
     answer.team_id = sandbox->record->sandbox->team_id;
     service_answer(c, &answer.base);
-}
-
-/* ---- status ---- */
-
-/* A node as the scheduler counts it; one that is not heard of has no state. */
-static void describe_node(const struct scheduler *s, const struct registry_node *n,
-                          Scheduler__Node *out, Scheduler__Resources *allocated)
-{
-    scheduler__resources__init(allocated);
-    allocated->cpu_count = (uint32_t)n->used.cpu_cnt;
-    allocated->memory_mb = n->used.memory_mb;
-    allocated->disk_mb = n->used.disk_mb;
-    *out = *n->info;
-    out->allocated = allocated;
-    out->sandbox_cnt = (uint32_t)n->used.sandbox_cnt;
-    if (scheduler_now_ms() - n->heard_ms > unreachable_ms(s))
-        out->state = SCHEDULER__NODE_STATE__NODE_STATE_UNSPECIFIED;
-}
-
-void service_status(struct rpc_call *c, const ProtobufCMessage *m)
-{
-    struct scheduler *s = rpc_call_app(c);
-    Scheduler__StatusResponse answer = SCHEDULER__STATUS_RESPONSE__INIT;
-    Scheduler__Node *nodes[REGISTRY_NODES_MAX];
-    struct description {
-        Scheduler__Node node;
-        Scheduler__Resources allocated;
-    } *all = calloc(s->registry.node_cnt + 1, sizeof(*all));
-
-    (void)m; /* has no fields */
-    if (!all) {
-        struct adit_err err = ADIT_ERR_INIT;
-        (void)adit_err_set(&err, ADIT_ERR_NO_MEMORY, "no memory"); /* only told */
-        rpc_call_finish(c, &err);
-        return;
-    }
-    for (size_t i = 0; i < s->registry.node_cnt; i++) {
-        describe_node(s, s->registry.nodes[i], &all[i].node, &all[i].allocated);
-        nodes[i] = &all[i].node;
-    }
-    answer.n_nodes = s->registry.node_cnt;
-    answer.nodes = nodes;
-    answer.sandbox_cnt = (uint32_t)s->registry.sandbox_cnt;
-    answer.placed_total = s->counters.placed;
-    answer.refused_unreachable_total = s->counters.refused[PLACEMENT_UNREACHABLE];
-    answer.refused_draining_total = s->counters.refused[PLACEMENT_DRAINING];
-    answer.refused_full_total = s->counters.refused[PLACEMENT_FULL];
-    answer.refused_incompatible_total = s->counters.refused[PLACEMENT_INCOMPATIBLE];
-    service_answer(c, &answer.base);
-    free(all);
 }

@@ -6,9 +6,10 @@
  *
  * What: api_routes_find() → authorize → the row's handler → one answer. An error is always a JSON
  * object with code and message, because the clients' generated parsers fail on anything else.
- * Authorization: a key's hash is looked up in the cache, then asked of the scheduler. No answer
- * from it is 503, never "let in"; only a broker that has just started waits a moment for it. Who a
- * key belongs to is part of every look-up after that. Trust: everything of a request is a client's;
+ * Authorization: the scheduler is asked about a key's hash each time, so that a key that is revoked
+ * or limited is so at once. No answer from it is 503, unless it vouched for the key a moment ago
+ * (key_cache.c); only a broker that has just started waits a moment for it. Who a key belongs to is
+ * part of every look-up after that. Trust: everything of a request is a client's;
  * what goes into a log line is escaped there, and the lines that clients can cause are limited (the
  * counters go on).
  */
@@ -98,7 +99,13 @@ void api_reply_no_sandbox(struct api_request *rq)
 
 struct sandbox *api_sandbox_find(const struct api_request *rq)
 {
-    return node_find(rq->broker->node, rq->team_id, rq->sandbox_id);
+    return node_find(rq->broker->node, rq->who.team_id, rq->sandbox_id);
+}
+
+uint64_t api_max_timeout_ms(const struct api_request *rq)
+{
+    uint64_t own = (uint64_t)rq->who.timeout_max_s * 1000, all = rq->broker->conf.max_timeout_ms;
+    return own && own < all ? own : all;
 }
 
 /* ---- refusals that are counted ---- */
@@ -135,7 +142,7 @@ static void refuse_method(struct api_request *rq, const char *allow)
     api_reply_error(rq, 405, NULL, "method not allowed");
 }
 
-static void refuse_key(struct api_request *rq)
+void api_refuse_key(struct api_request *rq)
 {
     rq->broker->counters.unauthenticated++;
     api_reply_error(rq, 401, NULL,
@@ -161,22 +168,41 @@ static void serve_as_team(struct api_request *rq)
         rq->route->handle(rq);
 }
 
+/* The scheduler does not answer: whom it vouched for a moment ago may go on. */
+static void serve_unanswered(struct api_request *rq, const struct adit_err *err)
+{
+    if (key_cache_get(&rq->broker->keys, rq->key_hash, adit_clock_mono_ns(), &rq->who))
+        serve_as_team(rq);
+    else
+        api_reply_error(rq, 503, NULL, "the API key cannot be checked now: %s", err->msg);
+}
+
+/* Return: false when a name does not fit. */
+static bool take_identity(struct key_identity *who, const Scheduler__AuthenticateResponse *a)
+{
+    size_t key_len = strlen(a->key_id), team_len = strlen(a->team_id);
+    if (key_len >= sizeof(who->key_id) || team_len >= sizeof(who->team_id) || team_len == 0)
+        return false;
+    memcpy(who->key_id, a->key_id, key_len + 1);
+    memcpy(who->team_id, a->team_id, team_len + 1);
+    who->timeout_max_s = a->timeout_max_s;
+    return true;
+}
+
 static void on_authenticated(void *user, const ProtobufCMessage *answer, const struct adit_err *err)
 {
     struct api_request *rq = user;
-    struct broker *b = rq->broker;
+    struct key_cache *keys = &rq->broker->keys;
     if (err && err->code == ADIT_ERR_NOT_FOUND) {
-        refuse_key(rq);
+        key_cache_drop(keys, rq->key_hash);
+        api_refuse_key(rq);
     } else if (err) {
-        api_reply_error(rq, 503, NULL, "the API key cannot be checked now: %s", err->msg);
+        serve_unanswered(rq, err);
+    } else if (take_identity(&rq->who, (const Scheduler__AuthenticateResponse *)answer)) {
+        key_cache_put(keys, rq->key_hash, adit_clock_mono_ns(), &rq->who);
+        serve_as_team(rq);
     } else {
-        const Scheduler__AuthenticateResponse *a = (const Scheduler__AuthenticateResponse *)answer;
-        uint64_t now = adit_clock_mono_ns();
-        key_cache_put(&b->keys, rq->key_hash, now, a->team_id);
-        if (key_cache_get(&b->keys, rq->key_hash, now, rq->team_id))
-            serve_as_team(rq);
-        else
-            reply_no_memory(rq);
+        api_reply_error(rq, 500, NULL, "the scheduler named no team");
     }
 }
 
@@ -188,7 +214,7 @@ static void ask_scheduler(struct api_request *rq)
     request.key_sha256.len = sizeof(rq->key_hash);
     if (scheduler_client_call(rq->broker->scheduler, SCHEDULER_AUTHENTICATE, &request.base,
                               on_authenticated, rq, &err))
-        api_reply_error(rq, 503, NULL, "the API key cannot be checked now: %s", err.msg);
+        serve_unanswered(rq, &err);
 }
 
 static void on_started(void *user)
@@ -202,9 +228,7 @@ static void authorize_key(struct api_request *rq)
     if (!key.ptr)
         refuse_absent(rq);
     else if (key_cache_hash(key, rq->key_hash))
-        refuse_key(rq);
-    else if (key_cache_get(&rq->broker->keys, rq->key_hash, adit_clock_mono_ns(), rq->team_id))
-        serve_as_team(rq);
+        api_refuse_key(rq);
     else if (!registration_wait_start(rq->broker->registration, on_started, rq))
         ask_scheduler(rq);
 }

@@ -9,7 +9,7 @@
 /*
  * One request. owned by: itself, until it is answered; every handler answers exactly once.
  *
- * @team_id:    whose key it came with (routes with API_ROUTE_AUTH_KEY)
+ * @who:        whose key it came with (routes with API_ROUTE_AUTH_KEY)
  * @sandbox_id: from the path, checked (routes with {sandboxID}); else @has_bad_id, which is
  * answered after the key was checked
  */
@@ -18,7 +18,7 @@ struct api_request {
     struct edge_api_request *edge;
     const struct api_route *route;
     uint8_t key_hash[ADIT_SHA256_LEN];
-    char team_id[KEY_CACHE_TEAM_CAP];
+    struct key_identity who;
     char sandbox_id[SANDBOX_ID_CAP];
     bool has_bad_id;
 };
@@ -34,8 +34,12 @@ void api_reply_error(struct api_request *rq, unsigned status, const char *error_
                      const char *fmt, ...) ADIT_PRINTF(4, 5);
 /* The same with the status that belongs to @err. */
 void api_reply_err(struct api_request *rq, const char *error_code, const struct adit_err *err);
+/* 401: no such key. */
+void api_refuse_key(struct api_request *rq);
 /* The contract's 404 for a sandbox that is not there or somebody else's. */
 void api_reply_no_sandbox(struct api_request *rq);
+/* Longest life of the caller's sandboxes. */
+uint64_t api_max_timeout_ms(const struct api_request *rq);
 /* The running sandbox the path names, of the request's team, or NULL. */
 struct sandbox *api_sandbox_find(const struct api_request *rq);
 

@@ -7,15 +7,17 @@
  *   PLACING ── template unknown, once ──> SYNCING ──> PLACING
  *   PLACING ── claim ──> CREATING ──> 201
  *
- * What: the scheduler chooses and records a claim; the node admits, makes, wakes and publishes;
- * then the answer goes out, so a client that has its 201 can call the sandbox at once and it is on
- * record. A template that the scheduler does not know may have been put into the directory a moment
- * ago: the directory is read again, once a request and not more often than
- * registration_sync_templates() allows. A request with an Idempotency-Key gets the sandbox id that
- * belongs to team and key, so that its repetition finds the sandbox instead of making another, also
- * after a restart: 201 again while it runs, 409 while it is being made or ended. Failure: a claim
- * that is not used is given back; the node undoes what it began before it reports.
+ * What: the scheduler chooses and records a claim, unless team or key have what they may have
+ * (429); the node admits, makes, wakes and publishes; then the answer goes out, so a client that
+ * has its 201 can call the sandbox at once and it is on record. A template that the scheduler does
+ * not know may have been put into the directory a moment ago: the directory is read again, once a
+ * request and not more often than registration_sync_templates() allows. A request with an
+ * Idempotency-Key gets the sandbox id that belongs to team and key, so that its repetition finds
+ * the sandbox instead of making another, also after a restart: 201 again while it runs, 409 while
+ * it is being made or ended. Failure: a claim that is not used is given back; the node undoes what
+ * it began before it reports.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "broker/api/api.h"
@@ -124,7 +126,8 @@ static int create_here(struct creation *c, const Scheduler__Template *t,
     const struct create_request *w = &c->wanted;
     struct node_create spec = {
         .sandbox_id = c->sandbox_id,
-        .team_id = c->rq->team_id,
+        .team_id = c->rq->who.team_id,
+        .key_id = c->rq->who.key_id,
         .template_id = t->template_id,
         .alias = t->n_aliases ? t->aliases[0] : "",
         .template_dir = local->dir,
@@ -171,7 +174,7 @@ static void use_claim(struct creation *c, const Scheduler__PlaceResponse *p)
 static bool repeat(struct creation *c)
 {
     struct node *node = c->rq->broker->node;
-    struct sandbox *s = node_find(node, c->rq->team_id, c->sandbox_id);
+    struct sandbox *s = node_find(node, c->rq->who.team_id, c->sandbox_id);
     if (!s && !node_has(node, c->sandbox_id))
         return false;
     struct api_request *rq = leave(c);
@@ -183,17 +186,31 @@ static bool repeat(struct creation *c)
     return true;
 }
 
+/* Clients wait for a whole number of seconds and try again. */
+static void reply_too_fast(struct api_request *rq, uint32_t retry_after_s)
+{
+    char seconds[16];
+    (void)snprintf(seconds, sizeof(seconds), "%u", retry_after_s);
+    (void)edge_api_set_header(rq->edge, "Retry-After", adit_view_str(seconds)); /* a courtesy */
+    api_reply_error(rq, 429, NULL, "you are creating sandboxes faster than this API key allows");
+}
+
 static void on_placed(void *user, const ProtobufCMessage *answer, const struct adit_err *err)
 {
     struct creation *c = user;
     if (repeat(c)) /* a request with the same key was faster: sandbox and claim are its own */
         return;
-    if (!err)
-        use_claim(c, (const Scheduler__PlaceResponse *)answer);
+    const Scheduler__PlaceResponse *placed = (const Scheduler__PlaceResponse *)answer;
+    if (!err && placed->retry_after_s)
+        reply_too_fast(leave(c), placed->retry_after_s);
+    else if (!err)
+        use_claim(c, placed);
     else if (err->code == ADIT_ERR_NOT_FOUND && sync_templates(c))
         return;
     else if (err->code == ADIT_ERR_NOT_FOUND)
         reply_no_template(c, err);
+    else if (err->code == ADIT_ERR_UNAUTHENTICATED)
+        api_refuse_key(leave(c)); /* revoked since it was checked */
     else
         fail(c, err->code == ADIT_ERR_EXISTS ? IN_FLIGHT : NULL, err);
 }
@@ -204,7 +221,8 @@ static void place(struct creation *c)
     Scheduler__PlaceRequest request;
     scheduler__place_request__init(&request);
     request.sandbox_id = c->sandbox_id;
-    request.team_id = c->rq->team_id;
+    request.team_id = c->rq->who.team_id;
+    request.key_id = c->rq->who.key_id;
     request.template_ref = c->wanted.template_ref;
     if (scheduler_client_call(c->rq->broker->scheduler, SCHEDULER_PLACE, &request.base, on_placed,
                               c, &err))
@@ -221,7 +239,7 @@ static int use_key(struct creation *c, struct adit_view key, struct adit_err *er
         return adit_err_set(err, ADIT_ERR_BAD_INPUT,
                             "Idempotency-Key: 1 to %d lower-case letters, digits and hyphens",
                             IDEMPOTENCY_KEY_MAX);
-    tokens_sandbox_id(&c->rq->broker->tokens, c->rq->team_id, key, c->sandbox_id);
+    tokens_sandbox_id(&c->rq->broker->tokens, c->rq->who.team_id, key, c->sandbox_id);
     return 0;
 }
 
@@ -234,8 +252,8 @@ static void create(struct api_request *rq, bool is_v2)
         return;
     }
     c->rq = rq;
-    if (create_request_parse(edge_api_body(rq->edge), is_v2, rq->broker->conf.max_timeout_ms,
-                             &c->wanted, &err)) {
+    if (create_request_parse(edge_api_body(rq->edge), is_v2, api_max_timeout_ms(rq), &c->wanted,
+                             &err)) {
         fail(c, NULL, &err);
         return;
     }

@@ -53,7 +53,7 @@ static int gather(const struct api_request *rq, const struct list_query *q, stru
 {
     const struct sandbox *s;
     size_t pos = 0;
-    while ((s = node_next(rq->broker->node, rq->team_id, &pos))) {
+    while ((s = node_next(rq->broker->node, rq->who.team_id, &pos))) {
         const struct record *r = node_record(s);
         p->running_cnt++;
         if (!list_query_matches(q, r) || !list_query_is_after(q, r) || !is_of_template(rq, q, r))

@@ -65,7 +65,7 @@ static void on_connect_saved(void *user, const struct adit_err *err)
 
 static uint64_t within_life(const struct api_request *rq, const struct sandbox *s, uint64_t ms)
 {
-    return node_within_life_ms(s, ms, rq->broker->conf.max_timeout_ms);
+    return node_within_life_ms(s, ms, api_max_timeout_ms(rq));
 }
 
 static void set_timeout(struct api_request *rq, struct sandbox *s, uint64_t ms, node_done_fn done)
@@ -83,8 +83,8 @@ static void serve_connect(struct api_request *rq, uint64_t default_s)
     struct adit_err err = ADIT_ERR_INIT;
     uint64_t ms = 0;
     struct sandbox *s = api_sandbox_find(rq);
-    if (create_request_parse_connect(edge_api_body(rq->edge), default_s,
-                                     rq->broker->conf.max_timeout_ms, &ms, &err))
+    if (create_request_parse_connect(edge_api_body(rq->edge), default_s, api_max_timeout_ms(rq),
+                                     &ms, &err))
         api_reply_err(rq, NULL, &err);
     else if (!s)
         api_reply_no_sandbox(rq);
@@ -112,7 +112,7 @@ void api_sandbox_resume(struct api_request *rq)
     uint64_t ms;
     memcpy(id, rq->sandbox_id, sizeof(id));
     if (create_request_parse_connect(edge_api_body(rq->edge), CREATE_REQUEST_TIMEOUT_V1_S,
-                                     rq->broker->conf.max_timeout_ms, &ms, &err))
+                                     api_max_timeout_ms(rq), &ms, &err))
         api_reply_err(rq, NULL, &err);
     else if (!api_sandbox_find(rq))
         api_reply_no_sandbox(rq);
@@ -125,8 +125,7 @@ void api_sandbox_timeout(struct api_request *rq)
     struct adit_err err = ADIT_ERR_INIT;
     uint64_t ms = 0;
     struct sandbox *s = api_sandbox_find(rq);
-    if (create_request_parse_timeout(edge_api_body(rq->edge), rq->broker->conf.max_timeout_ms, &ms,
-                                     &err))
+    if (create_request_parse_timeout(edge_api_body(rq->edge), api_max_timeout_ms(rq), &ms, &err))
         api_reply_err(rq, NULL, &err);
     else if (!s)
         api_reply_no_sandbox(rq);

@@ -107,6 +107,7 @@ static int copy_spec(struct sandbox *s, const struct node_create *spec, struct a
 {
     struct record *r = &s->record;
     if (!copy_text(r->team_id, sizeof(r->team_id), spec->team_id) ||
+        !copy_text(r->key_id, sizeof(r->key_id), spec->key_id) ||
         !copy_text(r->template_id, sizeof(r->template_id), spec->template_id) ||
         !copy_text(r->alias, sizeof(r->alias), spec->alias) ||
         !copy_text(r->mask_host, sizeof(r->mask_host), spec->mask_host))

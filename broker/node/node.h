@@ -48,9 +48,9 @@ struct node_conf {
     uint32_t pids_max;
 };
 
-/* Everything is copied. @env_vars may be NULL. */
+/* Everything is copied. @key_id: that made it, or "". @env_vars may be NULL. */
 struct node_create {
-    const char *sandbox_id, *team_id;
+    const char *sandbox_id, *team_id, *key_id;
     const char *template_id, *alias, *template_dir, *default_user, *default_workdir;
     uint32_t cpu_count;
     uint64_t memory_mb, disk_mb, timeout_ms;

@@ -55,14 +55,14 @@ int record_encode(const struct record *r, struct adit_buf *out)
 {
     json_t *doc = json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:s, s:O, "
-        "s:O*, s:o}",
+        "s:O*, s:s, s:o}",
         "version", RECORD_VERSION, "sandboxID", r->sandbox_id, "teamID", r->team_id, "templateID",
         r->template_id, "alias", r->alias, "state", state_names[r->state], "reason", r->reason,
         "startedNs", (json_int_t)r->started_ns, "endNs", (json_int_t)r->end_ns, "cpuCount",
         (json_int_t)r->cpu_count, "memoryMB", (json_int_t)r->memory_mb, "diskMB",
         (json_int_t)r->disk_mb, "secure", (int)r->secure, "private", (int)r->is_private, "internet",
         internet_names[r->internet], "maskHost", r->mask_host, "metadata", r->metadata, "network",
-        r->network, "instance", encode_instance(&r->instance));
+        r->network, "keyID", r->key_id, "instance", encode_instance(&r->instance));
     if (!doc)
         return ADIT_ERR_NO_MEMORY;
     int rc = jtext_append(out, doc);
@@ -82,6 +82,13 @@ static int take_text(const json_t *doc, const char *key, char *out, size_t cap,
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "record: %s is missing or too long", key);
     memcpy(out, text, strlen(text) + 1);
     return 0;
+}
+
+/* One that older records do not have. */
+static int take_new_text(const json_t *doc, const char *key, char *out, size_t cap,
+                         struct adit_err *err)
+{
+    return json_object_get(doc, key) ? take_text(doc, key, out, cap, err) : 0;
 }
 
 static int take_int(const json_t *doc, const char *key, int64_t max, int64_t *out,
@@ -114,6 +121,7 @@ static int decode_names(const json_t *doc, struct record *r, struct adit_err *er
     int rc;
     if ((rc = take_text(doc, "sandboxID", r->sandbox_id, sizeof(r->sandbox_id), err)) ||
         (rc = take_text(doc, "teamID", r->team_id, sizeof(r->team_id), err)) ||
+        (rc = take_new_text(doc, "keyID", r->key_id, sizeof(r->key_id), err)) ||
         (rc = take_text(doc, "templateID", r->template_id, sizeof(r->template_id), err)) ||
         (rc = take_text(doc, "alias", r->alias, sizeof(r->alias), err)) ||
         (rc = take_text(doc, "reason", r->reason, sizeof(r->reason), err)) ||

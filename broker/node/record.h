@@ -22,6 +22,7 @@ enum record_internet { RECORD_INTERNET_UNSAID, RECORD_INTERNET_ALLOWED, RECORD_I
 
 /*
  * @started_ns, @end_ns: wall clock, for clients and for the next broker
+ * @key_id:    of the API key that made it; empty: none is known (also: an older record)
  * @internet:  allow_internet_access as it was asked for
  * @metadata:  object of strings (owned; never NULL after record_init)
  * @network:   the validated network object of the create request (owned), or NULL
@@ -30,6 +31,7 @@ enum record_internet { RECORD_INTERNET_UNSAID, RECORD_INTERNET_ALLOWED, RECORD_I
 struct record {
     char sandbox_id[SANDBOX_ID_CAP];
     char team_id[RECORD_TEAM_CAP];
+    char key_id[RECORD_TEAM_CAP];
     char template_id[RECORD_NAME_CAP];
     char alias[RECORD_NAME_CAP];
     enum sandbox_state state;

@@ -102,29 +102,34 @@ END_TEST
 START_TEST(key_cache_forgets_after_its_time)
 {
     struct key_cache c;
-    char team[KEY_CACHE_TEAM_CAP];
+    struct key_identity red = {"k1", "red", 60}, got;
     uint8_t hash[ADIT_SHA256_LEN] = {1}, other[ADIT_SHA256_LEN] = {2};
     const uint64_t t = 77, ttl = KEY_CACHE_TTL_MS * UINT64_C(1000000);
     key_cache_init(&c);
-    ck_assert(!key_cache_get(&c, hash, t, team));
-    key_cache_put(&c, hash, t, "red");
-    ck_assert(key_cache_get(&c, hash, t + ttl - 1, team));
-    ck_assert_str_eq(team, "red");
-    ck_assert(!key_cache_get(&c, other, t, team));
-    ck_assert(!key_cache_get(&c, hash, t + ttl, team));
-    ck_assert(!key_cache_get(&c, hash, t, team)); /* it is gone, not hidden */
+    ck_assert(!key_cache_get(&c, hash, t, &got));
+    key_cache_put(&c, hash, t, &red);
+    ck_assert(key_cache_get(&c, hash, t + ttl - 1, &got));
+    ck_assert(strcmp(got.team_id, "red") == 0 && strcmp(got.key_id, "k1") == 0);
+    ck_assert_uint_eq(got.timeout_max_s, 60);
+    ck_assert(!key_cache_get(&c, other, t, &got));
+    ck_assert(!key_cache_get(&c, hash, t + ttl, &got));
+    ck_assert(!key_cache_get(&c, hash, t, &got)); /* it is gone, not hidden */
+    key_cache_put(&c, hash, t, &red);
+    key_cache_drop(&c, hash);
+    ck_assert(!key_cache_get(&c, hash, t, &got));
     key_cache_fini(&c);
 }
 END_TEST
 
 START_TEST(key_cache_stays_bounded)
 {
+    struct key_identity red = {"k1", "red", 0};
     struct key_cache c;
     key_cache_init(&c);
     for (uint32_t i = 0; i < 2 * KEY_CACHE_MAX; i++) {
         uint8_t hash[ADIT_SHA256_LEN] = {0};
         memcpy(hash, &i, sizeof(i));
-        key_cache_put(&c, hash, 1, "red");
+        key_cache_put(&c, hash, 1, &red);
         ck_assert_uint_le(c.by_hash.len, KEY_CACHE_MAX);
     }
     key_cache_fini(&c);

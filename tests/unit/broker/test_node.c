@@ -384,6 +384,7 @@ static int create(struct world *w, const char *id, uint64_t timeout_ms, struct a
 {
     struct node_create spec = {.sandbox_id = id,
                                .team_id = "red",
+                               .key_id = "",
                                .template_id = "tbase",
                                .alias = "base",
                                .template_dir = "/nowhere",
@@ -457,6 +458,7 @@ START_TEST(node_takes_all_metadata_and_variables_that_the_door_takes)
     json_t *env_vars = escaped_text(CREATE_REQUEST_ENV_CAP - 1);
     struct node_create spec = {.sandbox_id = "ia",
                                .team_id = "red",
+                               .key_id = "",
                                .template_id = "tbase",
                                .alias = "base",
                                .template_dir = "/nowhere",

@@ -126,12 +126,12 @@ START_TEST(keys_are_found_by_an_unambiguous_beginning)
     keys_init(&k);
     ck_assert_int_eq(put(&k, "abc1", "e2b_0123456789abcdef0123456789abcdef01234567", 0), 0);
     ck_assert_int_eq(put(&k, "abd2", "e2b_1123456789abcdef0123456789abcdef01234567", 0), 0);
-    ck_assert_int_eq(keys_find(&k, "abc", &found, NULL), 0);
+    ck_assert_int_eq(keys_find(&k, "abc", "", &found, NULL), 0);
     ck_assert_str_eq(found->key->key_id, "abc1");
-    ck_assert_int_eq(keys_find(&k, "abd2", &found, NULL), 0);
-    ck_assert_int_eq(keys_find(&k, "ab", &found, NULL), ADIT_ERR_BAD_INPUT);
-    ck_assert_int_eq(keys_find(&k, "", &found, NULL), ADIT_ERR_BAD_INPUT);
-    ck_assert_int_eq(keys_find(&k, "x", &found, NULL), ADIT_ERR_NOT_FOUND);
+    ck_assert_int_eq(keys_find(&k, "abd2", "", &found, NULL), 0);
+    ck_assert_int_eq(keys_find(&k, "ab", "", &found, NULL), ADIT_ERR_BAD_INPUT);
+    ck_assert_int_eq(keys_find(&k, "", "", &found, NULL), ADIT_ERR_BAD_INPUT);
+    ck_assert_int_eq(keys_find(&k, "x", "", &found, NULL), ADIT_ERR_NOT_FOUND);
     keys_fini(&k);
 }
 END_TEST

@@ -87,15 +87,25 @@ START_TEST(registry_counts_reservations_like_records)
 {
     struct registry r;
     Scheduler__Resources need;
+    Scheduler__RunningSandbox s;
+    char team[] = "red", key[] = "k1";
     start(&r);
     scheduler__resources__init(&need);
+    scheduler__running_sandbox__init(&s);
+    s.resources = &need;
+    s.team_id = team;
+    s.key_id = key;
     need.cpu_count = 2;
     need.memory_mb = 512;
     need.disk_mb = 100;
-    registry_reserve(registry_find_node(&r, "n1"), &need);
+    ck_assert_int_eq(registry_reserve(&r, registry_find_node(&r, "n1"), &s), 0);
     used_is(&r, "n1", 1);
-    registry_unreserve(registry_find_node(&r, "n1"), &need);
+    ck_assert_uint_eq(quota_team_cnt(&r.quota, "red"), 1);
+    ck_assert_uint_eq(quota_key_cnt(&r.quota, "k1"), 1);
+    registry_unreserve(&r, registry_find_node(&r, "n1"), &s);
     used_is(&r, "n1", 0);
+    ck_assert_uint_eq(quota_team_cnt(&r.quota, "red"), 0);
+    ck_assert_uint_eq(r.quota.keys.len + r.quota.teams.len, 0);
     registry_fini(&r);
 }
 END_TEST

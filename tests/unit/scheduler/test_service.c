@@ -73,7 +73,11 @@ static void set_up(void)
     snprintf(data_dir, sizeof(data_dir), "%s/data", dir);
     adit_log_init("scheduler", ADIT_LOG_ERROR, false);
     adit_clock_set(shifted_mono_ns, NULL);
-    conf = (struct scheduler_conf){socket_address, data_dir, level, 2000, 30000, 0, false};
+    conf = (struct scheduler_conf){.listen = socket_address,
+                                   .data_dir = data_dir,
+                                   .log_level = level,
+                                   .heartbeat_ms = 2000,
+                                   .claim_ttl_ms = 30000};
     adit_buf_init(&answer, ANSWER_CAP);
     start();
 }
@@ -301,6 +305,131 @@ START_TEST(service_leaves_claims_of_the_same_incarnation)
 }
 END_TEST
 
+#define OVER "resource_exhausted: you have reached the maximum number of concurrent E2B sandboxes"
+
+START_TEST(service_holds_a_teams_maximum)
+{
+    register_all();
+    says(ask("UpdateTeam", "{\"teamId\":\"team\",\"limits\":{\"sandboxMax\":2}}"),
+         "\"limits\":{\"sandboxMax\":2}");
+    /* Decided before the first is committed, and over a restart. */
+    send_json("Place", PLACE("i1"));
+    send_json("Place", PLACE("i2"));
+    send_json("Place", PLACE("i3"));
+    (void)await();
+    says(ask("Status", "{}"), "\"sandboxCnt\":2,");
+    stop();
+    start();
+    ck_assert_str_eq(ask("Heartbeat", NODE("a", "")), "{}");
+    says(ask("Place", PLACE("i4")), OVER " (2). ");
+    says(ask("Place", PLACE("i1")), "\"nodeId\":\"n1\""); /* itself is no other */
+    says(ask("Place", "{\"sandboxId\":\"i5\",\"teamId\":\"other\",\"templateRef\":\"base\"}"),
+         "\"nodeId\":\"n1\"");
+    says(ask("Status", "{}"),
+         "{\"teamId\":\"team\",\"limits\":{\"sandboxMax\":2},\"sandboxCnt\":2}");
+    ck_assert_str_eq(ask("ReleaseSandbox", ID("i2")), "{}");
+    says(ask("Place", PLACE("i4")), "\"nodeId\":\"n1\"");
+}
+END_TEST
+
+/* A key of @team, made with @more; its id. */
+static void make_key(const char *team, const char *more, char id[37])
+{
+    char json[256];
+    snprintf(json, sizeof(json), "{\"name\":\"k\",\"teamId\":\"%s\"%s}", team, more);
+    const char *at = strstr(ask("CreateKey", json), "\"keyId\":\"");
+    ck_assert_ptr_nonnull(at);
+    snprintf(id, 37, "%s", at + strlen("\"keyId\":\""));
+}
+
+static const char *place_with(const char *sandbox_id, const char *team, const char *key_id)
+{
+    char json[256];
+    snprintf(json, sizeof(json),
+             "{\"sandboxId\":\"%s\",\"teamId\":\"%s\",\"templateRef\":\"base\",\"keyId\":\"%s\"}",
+             sandbox_id, team, key_id);
+    return ask("Place", json);
+}
+
+START_TEST(service_holds_a_keys_limits)
+{
+    char id[37], other[37], json[256];
+    register_all();
+    make_key("team", ",\"limits\":{\"sandboxMax\":1,\"createRate\":1,\"createBurst\":2}", id);
+    make_key("team", "", other);
+    says(place_with("i1", "team", id), "\"nodeId\":\"n1\"");
+    says(place_with("i2", "team", id), OVER " (1). ");
+    says(place_with("i3", "team", other), "\"nodeId\":\"n1\"");
+    says(place_with("i4", "blue", other), "unauthenticated: ");
+    ck_assert_str_eq(ask("ReleaseSandbox", ID("i1")), "{}");
+    says(place_with("i1", "team", id), "\"nodeId\":\"n1\"");
+    ck_assert_str_eq(ask("ReleaseSandbox", ID("i1")), "{}");
+    ck_assert_str_eq(place_with("i1", "team", id), "{\"retryAfterS\":1}");
+    clock_offset_ns += UINT64_C(1100000000);
+    says(place_with("i1", "team", id), "\"nodeId\":\"n1\"");
+    snprintf(json, sizeof(json), "{\"keyId\":\"%s\"}", other);
+    says(ask("RevokeKey", json), "\"revoked\":true");
+    says(place_with("i5", "team", other), "unauthenticated: ");
+}
+END_TEST
+
+START_TEST(service_changes_keys_of_the_team_that_is_named)
+{
+    char id[37], json[256];
+    register_all();
+    make_key("red", "", id);
+    snprintf(json, sizeof(json), "{\"keyId\":\"%s\",\"teamId\":\"blue\",\"name\":\"x\"}", id);
+    says(ask("UpdateKey", json), "not_found: ");
+    says(ask("RevokeKey", json), "not_found: ");
+    says(ask("ListKeys", "{\"teamId\":\"blue\"}"), "{}");
+    snprintf(json, sizeof(json),
+             "{\"keyId\":\"%s\",\"teamId\":\"red\",\"name\":\"x\",\"limits\":{\"timeoutMaxS\":60}}",
+             id);
+    says(ask("UpdateKey", json), "\"name\":\"x\"");
+    says(ask("ListKeys", "{\"teamId\":\"red\"}"), "\"limits\":{\"timeoutMaxS\":60}");
+}
+END_TEST
+
+START_TEST(service_drops_old_revoked_keys_for_new_ones)
+{
+    char id[37], last[37], json[128];
+    register_all();
+    make_key("team", "", id);
+    while (keys_cnt(&scheduler->keys) < KEYS_MAX)
+        make_key("team", "", last);
+    says(ask("CreateKey", "{\"name\":\"one\"}"), "resource_exhausted: there are 4096 keys already");
+    snprintf(json, sizeof(json), "{\"keyId\":\"%s\"}", id);
+    says(ask("RevokeKey", json), "\"revoked\":true");
+    make_key("team", "", last);
+    ck_assert_uint_eq(keys_cnt(&scheduler->keys), KEYS_MAX);
+    ck_assert_ptr_null(keys_get(&scheduler->keys, id));
+    stop();
+    start();
+    ck_assert_uint_eq(keys_cnt(&scheduler->keys), KEYS_MAX);
+    ck_assert_ptr_nonnull(keys_get(&scheduler->keys, last));
+}
+END_TEST
+
+START_TEST(service_lets_a_node_drain_until_it_is_ready_again)
+{
+    register_all();
+    says(ask("SetNodeState", "{\"nodeId\":\"n9\",\"state\":\"NODE_STATE_READY\"}"), "not_found: ");
+    says(ask("SetNodeState", "{\"nodeId\":\"n1\"}"), "invalid_argument: ");
+    ck_assert_str_eq(ask("SetNodeState", "{\"nodeId\":\"n1\",\"state\":\"NODE_STATE_DRAINING\"}"),
+                     "{}");
+    says(ask("Status", "{}"), "\"state\":\"NODE_STATE_DRAINING\"");
+    ck_assert_str_eq(ask("Heartbeat", NODE("a", "")), "{}");
+    says(ask("Place", PLACE("i1")), "1 draining (n1)");
+    stop();
+    start();
+    ck_assert_str_eq(ask("RegisterNode", NODE("b", "")), "{\"heartbeatMs\":2000}");
+    says(ask("Place", PLACE("i1")), "1 draining (n1)");
+    ck_assert_str_eq(ask("SetNodeState", "{\"nodeId\":\"n1\",\"state\":\"NODE_STATE_READY\"}"),
+                     "{}");
+    says(ask("Place", PLACE("i1")), "\"nodeId\":\"n1\"");
+}
+END_TEST
+
 START_TEST(service_keeps_everything_over_a_restart)
 {
     register_all();
@@ -424,7 +553,7 @@ START_TEST(service_refuses_bad_requests_by_field)
         ck_assert_msg(strncmp(said, expected, strlen(expected)) == 0, "%s %s: %s",
                       refusals[i].method, refusals[i].json, said);
     }
-    ck_assert_str_eq(ask("Status", "{}"), "{}"); /* nothing came of it */
+    says(ask("Status", "{}"), "{\"teams\":[{\"teamId\":\""); /* nothing came of it */
 }
 END_TEST
 
@@ -509,7 +638,10 @@ SUITE_MAIN_WITH("service", .fixtures = {{set_up, tear_down}},
                       service_drops_claims_that_nobody_confirms,
                       service_brings_records_in_line_with_a_new_incarnation,
                       service_leaves_claims_of_the_same_incarnation,
-                      service_keeps_everything_over_a_restart,
+                      service_keeps_everything_over_a_restart, service_holds_a_teams_maximum,
+                      service_holds_a_keys_limits, service_changes_keys_of_the_team_that_is_named,
+                      service_drops_old_revoked_keys_for_new_ones,
+                      service_lets_a_node_drain_until_it_is_ready_again,
                       service_moves_an_alias_to_the_template_that_was_put_last,
                       service_makes_lists_and_revokes_keys, service_refuses_bad_requests_by_field,
                       service_refuses_an_unknown_method, service_lives_on_when_callers_leave,

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What teams and keys may have: sandboxes at once, creates a second, length of a life; and keys that
+are revoked."""
+
+import subprocess
+import time
+
+import pytest
+from e2b import RateLimitException, Sandbox, SandboxException
+
+from conftest import BIN
+from support import add_key, api
+
+BODY = {"templateID": "base", "timeout": 60}
+OVER = "you have reached the maximum number of concurrent E2B sandboxes"
+
+
+def keys(broker, *words):
+    """`broker keys`; what it prints."""
+    done = subprocess.run(
+        [str(BIN / "broker"), "keys", "--state-dir", str(broker.state / "state"), *words],
+        capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def id_of(broker, name):
+    return next(line.split()[0] for line in keys(broker, "list").splitlines() if f"  {name}" in line)
+
+
+@pytest.fixture
+def ended(broker):
+    """Sandboxes that are ended when the test is over: (key, id)."""
+    made = []
+    yield made
+    for key, sandbox_id in made:
+        api(broker, "DELETE", f"/sandboxes/{sandbox_id}", key=key)
+
+
+def create(broker, ended, key, body=None):
+    answer = api(broker, "POST", "/sandboxes", body or BODY, key=key)
+    if answer.status == 201:
+        ended.append((key, answer.json()["sandboxID"]))
+    return answer
+
+
+def test_a_team_has_its_maximum_and_no_more(broker, ended):
+    one, two = add_key(broker, "quota-1", "quota"), add_key(broker, "quota-2", "quota")
+    assert "sandboxes=2" in keys(broker, "limit", "team:quota", "sandboxes=2")
+    assert create(broker, ended, one).status == create(broker, ended, two).status == 201
+    for path in ("/sandboxes", "/v2/sandboxes"):
+        refused = api(broker, "POST", path, BODY, key=one)
+        assert refused.status == 429 and refused.json()["code"] == 429
+        assert refused.json()["message"].startswith(f"{OVER} (2)")
+        assert refused.headers["Retry-After"] is None  # waiting helps only if somebody ends one
+    with pytest.raises(RateLimitException, match=OVER):
+        Sandbox.create(api_key=two, retries=0)
+    assert create(broker, ended, add_key(broker, "quota-3", "quota-other")).status == 201
+    assert "team quota, 2 sandboxes:  sandboxes=2" in keys(broker, "teams")
+    assert api(broker, "DELETE", f"/sandboxes/{ended[0][1]}", key=two).status == 204
+    assert create(broker, ended, two).status == 201
+    keys(broker, "limit", "team:quota")
+    assert create(broker, ended, two).status == 201
+
+
+def test_a_key_has_its_own_maximum(broker, ended):
+    key = keys(broker, "add", "quota-own", "quota-k", "sandboxes=1")
+    assert create(broker, ended, key).status == 201
+    assert create(broker, ended, key).json()["message"].startswith(f"{OVER} (1)")
+    assert create(broker, ended, add_key(broker, "quota-free", "quota-k")).status == 201
+
+
+def test_creates_that_come_too_fast_are_told_when_to_come_again(broker, ended):
+    key = keys(broker, "add", "quota-rate", "quota-r", "rate=1", "burst=2")
+    answers = [create(broker, ended, key) for _ in range(4)]
+    assert [a.status for a in answers][:2] == [201, 201]
+    refused = [a for a in answers if a.status == 429]
+    assert refused and all(a.headers["Retry-After"].isdigit() for a in refused)
+    assert "faster than this API key allows" in refused[0].json()["message"]
+    begun = time.monotonic()
+    while create(broker, ended, key).status == 429:
+        assert time.monotonic() - begun < 5
+
+
+def test_a_life_is_no_longer_than_allowed(broker, ended):
+    key = keys(broker, "add", "quota-life", "quota-l", "timeout=1h")
+    too_long = create(broker, ended, key, {"templateID": "base", "timeout": 3601})
+    assert too_long.status == 400
+    assert too_long.json()["message"] == "Timeout cannot be greater than 1 hours"
+    made = create(broker, ended, key, {"templateID": "base", "timeout": 60}).json()["sandboxID"]
+    for version in ("", "/v2"):
+        answer = api(broker, "POST", f"{version}/sandboxes/{made}/connect", {"timeout": 3601}, key=key)
+        assert (answer.status, answer.json()["message"]) == (
+            400, "Timeout cannot be greater than 1 hours")
+    assert api(broker, "POST", f"/sandboxes/{made}/timeout", {"timeout": 7200}, key=key).status == 204
+    detail = api(broker, "GET", f"/sandboxes/{made}", key=key).json()
+    assert detail["endAt"] <= time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+
+
+def test_a_revoked_key_is_refused_from_that_moment(broker):
+    key = add_key(broker, "quota-revoked", "quota-v")
+    assert api(broker, "GET", "/sandboxes", key=key).status == 200
+    keys(broker, "revoke", id_of(broker, "quota-revoked"))
+    for method, path, body in (("GET", "/sandboxes", None), ("POST", "/sandboxes", BODY)):
+        answer = api(broker, method, path, body, key=key)
+        assert answer.status == 401 and answer.json()["message"].startswith("Invalid API key")
+
+
+def test_a_wrong_limit_is_named(broker):
+    done = subprocess.run(
+        [str(BIN / "broker"), "keys", "--state-dir", str(broker.state / "state"), "limit",
+         "team:quota", "sandboxes=many"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2 and "sandboxes=many: a limit is sandboxes=N" in done.stderr
+
+
+def test_two_teams_do_not_see_each_other(broker, ended):
+    mine, yours = add_key(broker, "mine", "team-m"), add_key(broker, "yours", "team-y")
+    made = create(broker, ended, mine).json()["sandboxID"]
+    nobody = "i" + "0" * 20
+    for method, path, body in (
+            ("GET", "", None), ("DELETE", "", None), ("POST", "/timeout", {"timeout": 9}),
+            ("POST", "/connect", {"timeout": 9}), ("POST", "/resume", {}), ("POST", "/refreshes", {})):
+        theirs = api(broker, method, f"/sandboxes/{made}{path}", body, key=yours)
+        absent = api(broker, method, f"/sandboxes/{nobody}{path}", body, key=yours)
+        assert theirs.status == absent.status == 404, path
+        assert theirs.text.replace(made, nobody) == absent.text
+    assert made not in api(broker, "GET", "/v2/sandboxes", key=yours).text
+    with pytest.raises(SandboxException):
+        Sandbox.connect(made, api_key=yours)
+    assert api(broker, "GET", f"/sandboxes/{made}", key=mine).status == 200
