@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "process.pb-c.h"
-#include "rpc/connect.h"
+#include "rpc/message.h"
 #include "rpc/pbjson.h"
 
 #define ROUNDS 21
