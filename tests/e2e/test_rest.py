@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plain HTTP: what no SDK shows. Refusals, later features, CORS, and the road to user ports."""
+"""Plain HTTP: what no SDK shows. Refusals, later features, CORS, envd through the data plane."""
 
 import base64
 import hashlib
 import json
-import os
 import re
-import socket
 import struct
 
 import pytest
 from e2b import Sandbox
 
-from conftest import wait_for
-from support import add_key, api, http_request, raw_exchange, routing
+from support import NOBODY, add_key, api, host, http_request, raw_exchange, routing
 
-BROWSER = {"User-Agent": "Mozilla/5.0", "Accept": "text/html,*/*"}
-NOBODY = "i" + "0" * 20
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +24,6 @@ def box(broker):
 @pytest.fixture
 def token(broker, box):
     return api(broker, "GET", f"/sandboxes/{box.sandbox_id}").json()["envdAccessToken"]
-
-
-def host(sandbox, port, domain):
-    return {"Host": f"{port}-{sandbox.sandbox_id}.{domain}"}
 
 
 @pytest.fixture
@@ -386,169 +377,3 @@ def test_doubled_addresses_are_refused(broker, box, way):
            f"E2b-Sandbox-Port: 49983\r\nConnection: close\r\n"
     head += "Host: other\r\n" if way == "two hosts" else f"E2b-Sandbox-Id: {NOBODY}\r\n"
     assert raw_exchange(broker, (head + "\r\n").encode()).split()[1] == b"400"
-
-
-# ---- unknown sandboxes and closed ports --------------------------------------------------------
-
-
-def test_an_unknown_sandbox(broker, domain):
-    way = {"E2b-Sandbox-Id": NOBODY, "E2b-Sandbox-Port": "49983"}
-    by_host = {"Host": f"8000-{NOBODY}.{domain}"}
-    for ask in (way, by_host):
-        answer = http_request(broker, "GET", "/health", ask)
-        assert answer.status == 502
-        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-        assert answer.json() == {"sandboxId": NOBODY, "message": "The sandbox was not found",
-                                 "code": 502}
-    page = http_request(broker, "GET", "/", {**by_host, **BROWSER})
-    assert page.status == 502 and page.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert page.text.startswith("<html") and page.text.endswith("</html>")
-    assert "Sandbox Not Found" in page.text and NOBODY in page.text
-
-
-@pytest.mark.parametrize("port", [8099, 49999])
-def test_a_closed_port(broker, box, domain, port):
-    ask = host(box, port, domain)
-    answer = http_request(broker, "GET", "/", ask)
-    assert answer.status == 502
-    assert answer.json() == {"sandboxId": box.sandbox_id, "port": port, "code": 502,
-                             "message": "The sandbox is running but port is not open"}
-    page = http_request(broker, "GET", "/", {**ask, **BROWSER})
-    assert page.status == 502 and page.text.startswith("<html") and page.text.endswith("</html>")
-    assert "no service running on port" in page.text and str(port) in page.text
-    for scripted in ({"Accept": "application/json"}, {"Sec-Fetch-Mode": "cors"},
-                     {"X-Requested-With": "XMLHttpRequest"}):
-        answer = http_request(broker, "GET", "/", {**ask, **BROWSER, **scripted})
-        assert answer.json()["code"] == 502
-
-
-# ---- user ports --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("address, port", [("127.0.0.1", 8001), ("::1", 8002), ("0.0.0.0", 8003)])
-def test_a_server_inside_is_reachable(broker, box, domain, address, port):
-    box.files.write("/home/user/site/page.txt", "from inside")
-    server = box.commands.run(f"exec python3 -m http.server --bind {address} {port}",
-                              cwd="/home/user/site", background=True, timeout=0)
-    try:
-        ask = host(box, port, domain)
-        answer = wait_for(
-            lambda: (a := http_request(broker, "GET", "/page.txt?q=1", ask)).status == 200 and a,
-            10, "the server")
-        assert answer.body == b"from inside"
-        by_headers = http_request(broker, "GET", "/page.txt", routing(box, port))
-        assert by_headers.body == b"from inside"
-        assert http_request(broker, "GET", "/none", ask).status == 404
-        head = http_request(broker, "HEAD", "/page.txt", ask)
-        assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", "11")
-        control = http_request(broker, "GET", "/init", ask)
-        assert control.status == 404 and "reserved" not in control.text  # the user's own /init
-    finally:
-        server.kill()
-
-
-ECHO = r"""
-import base64, hashlib, socket, threading
-def serve(c):
-    head = b""
-    while b"\r\n\r\n" not in head:
-        head += c.recv(4096)
-    head, rest = head.split(b"\r\n\r\n", 1)
-    fields = dict(l.split(b": ", 1) for l in head.split(b"\r\n")[1:])
-    fields = {k.lower(): v for k, v in fields.items()}
-    if b"upgrade" not in fields:
-        c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Seen: 1\r\n\r\n" % len(head) + head)
-        return c.close()
-    key = fields[b"sec-websocket-key"] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-    accept = base64.b64encode(hashlib.sha1(key).digest())
-    c.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-              b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\nhello" + rest)
-    while data := c.recv(65536):
-        c.sendall(data)
-    c.close()
-s = socket.create_server(("127.0.0.1", 8010))
-print("ready", flush=True)
-while True:
-    threading.Thread(target=serve, args=(s.accept()[0],)).start()
-"""
-
-
-@pytest.fixture
-def echo(box):
-    box.files.write("/home/user/echo.py", ECHO)
-    server = box.commands.run("exec python3 echo.py", background=True, timeout=0)
-    assert next(iter(server))[0] == "ready\n"
-    yield 8010
-    server.kill()
-
-
-def test_websocket_bytes_pass_both_ways(broker, box, domain, echo):
-    with socket.create_connection(("127.0.0.1", broker.port), timeout=20) as s:
-        s.sendall((f"GET /chat HTTP/1.1\r\nHost: {echo}-{box.sandbox_id}.{domain}\r\n"
-                   "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").encode())
-        stream = s.makefile("rb")
-        head = b"".join(iter(stream.readline, b"\r\n")).decode()
-        assert head.startswith("HTTP/1.1 101 ")
-        assert "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
-        assert re.search("^upgrade: websocket\r$", head, re.I | re.M)
-        assert stream.read(5) == b"hello"
-        for size in (1, 100, 70000, 1000000):
-            data = os.urandom(size)
-            s.sendall(data)
-            assert stream.read(size) == data
-        s.shutdown(socket.SHUT_WR)
-        assert stream.read() == b""
-
-
-def test_what_the_guest_is_told(broker, box, domain, echo):
-    name = f"{echo}-{box.sandbox_id}.{domain}"
-    answer = http_request(broker, "GET", "/a%20b/../c?x=%2F", {
-        "Host": name, "X-Custom": "kept", "X-Forwarded-For": "192.0.2.1",
-        "Connection": "X-Hop", "X-Hop": "dropped"})
-    seen = answer.text
-    assert answer.headers["X-Seen"] == "1"
-    assert seen.startswith("GET /a%20b/../c?x=%2F HTTP/1.1\r\n")
-    assert f"Host: {name}" in seen and "X-Custom: kept" in seen
-    assert re.search("^X-Forwarded-For: 192.0.2.1, 127.0.0.1\r?$", seen, re.I | re.M)
-    assert re.search("^X-Forwarded-Proto: http\r?$", seen, re.I | re.M)
-    assert "X-Hop" not in seen
-
-
-def test_private_traffic_needs_its_token(broker, domain):
-    sandbox = Sandbox.create(timeout=60, network={"allow_public_traffic": False})
-    try:
-        assert sandbox.traffic_access_token
-        assert sandbox.commands.run("echo ok").stdout == "ok\n"
-        ask = host(sandbox, 8000, domain)
-        missing = http_request(broker, "GET", "/", ask)
-        assert missing.status == 403
-        assert missing.json() == {
-            "sandboxId": sandbox.sandbox_id, "code": 403,
-            "message": "Sandbox is secured with traffic access token. "
-                       "Token header 'e2b-traffic-access-token' is missing"}
-        wrong = http_request(broker, "GET", "/", {**ask, "e2b-traffic-access-token": "x"})
-        assert wrong.status == 403 and "is invalid" in wrong.json()["message"]
-        page = http_request(broker, "GET", "/", {**ask, **BROWSER})
-        assert page.status == 403 and "Missing Traffic Access Token" in page.text
-        upgrade = http_request(broker, "GET", "/", {**ask, "Connection": "Upgrade",
-                                                    "Upgrade": "websocket"})
-        assert upgrade.status == 403
-        right = {**ask, "E2B-Traffic-Access-Token": sandbox.traffic_access_token}
-        assert http_request(broker, "GET", "/", right).status == 502  # open, but nobody listens
-        assert http_request(broker, "GET", "/health", host(sandbox, 49983, domain)).status == 204
-    finally:
-        sandbox.kill()
-
-
-def test_a_masked_host(broker, domain):
-    sandbox = Sandbox.create(timeout=60, network={"mask_request_host": "masked.example:${PORT}"})
-    try:
-        sandbox.files.write("/home/user/echo.py", ECHO)
-        server = sandbox.commands.run("exec python3 echo.py", background=True, timeout=0)
-        assert next(iter(server))[0] == "ready\n"
-        seen = http_request(broker, "GET", "/", host(sandbox, 8010, domain)).text
-        assert "Host: masked.example:8010\r\n" in seen
-        assert f"X-Forwarded-Host: 8010-{sandbox.sandbox_id}.{domain}" in seen
-    finally:
-        sandbox.kill()
