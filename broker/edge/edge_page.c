@@ -45,9 +45,14 @@ unsigned edge_page_status(enum edge_page page)
     return pages[page].status;
 }
 
-const char *edge_page_content_type(bool html)
+const char *edge_page_content_type(enum edge_page_form form)
 {
-    return html ? "text/html; charset=utf-8" : "application/json; charset=utf-8";
+    static const char *const types[] = {
+        [EDGE_PAGE_JSON] = "application/json; charset=utf-8",
+        [EDGE_PAGE_HTML] = "text/html; charset=utf-8",
+        [EDGE_PAGE_TEXT] = "text/plain; charset=utf-8",
+    };
+    return types[form];
 }
 
 static int append_html_text(struct adit_buf *out, struct adit_view v)
@@ -140,10 +145,18 @@ static int append_html(enum edge_page page, const struct edge_page_args *a, stru
     return rc;
 }
 
-int edge_page_body(enum edge_page page, bool html, const struct edge_page_args *args,
+int edge_page_body(enum edge_page page, enum edge_page_form form, const struct edge_page_args *args,
                    struct adit_buf *out)
 {
-    return html ? append_html(page, args, out) : append_json(page, args, out);
+    switch (form) {
+    case EDGE_PAGE_HTML:
+        return append_html(page, args, out);
+    case EDGE_PAGE_TEXT:
+        return append_message(page, args, out);
+    case EDGE_PAGE_JSON:
+    default:
+        return append_json(page, args, out);
+    }
 }
 
 static bool contains_word(struct adit_view text, const char *word)
@@ -191,7 +204,11 @@ static bool names_a_browser(struct adit_view agent)
     return false;
 }
 
-bool edge_page_wants_html(const struct http_head *head)
+enum edge_page_form edge_page_form(const struct http_head *head)
 {
-    return names_a_browser(http_head_get(head, "user-agent")) && !looks_scripted(head);
+    struct adit_view agent = http_head_get(head, "user-agent");
+
+    if (adit_view_eq_str(agent, "connect-python"))
+        return EDGE_PAGE_TEXT;
+    return names_a_browser(agent) && !looks_scripted(head) ? EDGE_PAGE_HTML : EDGE_PAGE_JSON;
 }

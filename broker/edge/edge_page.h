@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The data plane's own answers (routing.md 5): JSON, or a small HTML page for a person's browser.
- * No I/O.
+ * The data plane's own answers (routing.md 5): JSON; a small HTML page for a person's browser;
+ * plain text for the clients of Python e2b 1.x, which fail on JSON whose code is a number. No I/O.
  */
 #ifndef BROKER_EDGE_EDGE_PAGE_H
 #define BROKER_EDGE_EDGE_PAGE_H
@@ -22,6 +22,8 @@ enum edge_page {
     EDGE_PAGE_CNT,
 };
 
+enum edge_page_form { EDGE_PAGE_JSON, EDGE_PAGE_HTML, EDGE_PAGE_TEXT };
+
 /* @sandbox_id, @path: client text, escaped here. @limit: for EDGE_PAGE_TOO_MANY. */
 struct edge_page_args {
     struct adit_view sandbox_id, path;
@@ -31,10 +33,10 @@ struct edge_page_args {
 
 unsigned edge_page_status(enum edge_page page);
 /* Append the body. Errors: LIMIT, NO_MEMORY. */
-ADIT_MUST_CHECK int edge_page_body(enum edge_page page, bool html,
+ADIT_MUST_CHECK int edge_page_body(enum edge_page page, enum edge_page_form form,
                                    const struct edge_page_args *args, struct adit_buf *out);
-const char *edge_page_content_type(bool html);
-/* Does this head look like a person's browser rather than a program? */
-bool edge_page_wants_html(const struct http_head *head);
+const char *edge_page_content_type(enum edge_page_form form);
+/* The form that the sender of this head reads. */
+enum edge_page_form edge_page_form(const struct http_head *head);
 
 #endif

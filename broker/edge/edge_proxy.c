@@ -35,7 +35,7 @@ struct pending {
     struct edge_usage *usage; /* one reference, and one of its active requests */
     char sandbox_id[EDGE_ID_CAP];
     uint16_t port;
-    bool wants_html;
+    enum edge_page_form form;
 };
 
 static void pending_free(struct pending *p)
@@ -45,14 +45,14 @@ static void pending_free(struct pending *p)
     free(p);
 }
 
-static void send_page(struct edge_loop *l, struct http_exchange *x, enum edge_page page, bool html,
-                      const struct edge_page_args *args)
+static void send_page(struct edge_loop *l, struct http_exchange *x, enum edge_page page,
+                      enum edge_page_form form, const struct edge_page_args *args)
 {
     struct adit_buf *body = &l->page_buf;
 
     adit_buf_clear(body);
-    if (edge_page_body(page, html, args, body) != 0 ||
-        http_exchange_header_str(x, "Content-Type", edge_page_content_type(html)) != 0) {
+    if (edge_page_body(page, form, args, body) != 0 ||
+        http_exchange_header_str(x, "Content-Type", edge_page_content_type(form)) != 0) {
         http_exchange_reset(x);
         return;
     }
@@ -93,7 +93,7 @@ static void on_relay_fail(void *owner, struct http_exchange *x, const struct adi
         .limit = p->loop->edge->conf.channels_per_sandbox,
     };
 
-    send_page(p->loop, x, page_of_failure(p, err), p->wants_html, &args);
+    send_page(p->loop, x, page_of_failure(p, err), p->form, &args);
     pending_free(p);
 }
 
@@ -272,7 +272,7 @@ static struct pending *pending_new(struct edge_loop *l, struct edge_usage *usage
     memcpy(p->sandbox_id, target->sandbox_id.ptr, target->sandbox_id.len);
     p->sandbox_id[target->sandbox_id.len] = '\0';
     p->port = target->port;
-    p->wants_html = edge_page_wants_html(head);
+    p->form = edge_page_form(head);
     return p;
 }
 
@@ -293,12 +293,12 @@ void edge_proxy_request(struct edge_loop *l, struct http_exchange *x, const stru
     }
     args.path = adit_buf_view(&l->path_buf);
     if (entry == NULL || !authorize(&entry->route, target->port, args.path, head, &refusal)) {
-        send_page(l, x, refusal, edge_page_wants_html(head), &args);
+        send_page(l, x, refusal, edge_page_form(head), &args);
         return;
     }
     if (atomic_load(&entry->usage->active) >= l->edge->conf.channels_per_sandbox) {
         args.limit = l->edge->conf.channels_per_sandbox;
-        send_page(l, x, EDGE_PAGE_TOO_MANY, edge_page_wants_html(head), &args);
+        send_page(l, x, EDGE_PAGE_TOO_MANY, edge_page_form(head), &args);
         return;
     }
     p = write_head(l, x, head, &url, &entry->route, target->port) == 0

@@ -5,12 +5,13 @@
 #include "tests/unit/suite.h"
 #include <stdlib.h>
 
-static char *page_text(enum edge_page page, bool html, const struct edge_page_args *args)
+static char *page_text(enum edge_page page, enum edge_page_form form,
+                       const struct edge_page_args *args)
 {
     struct adit_buf b;
 
     adit_buf_init(&b, 1 << 20);
-    ck_assert_int_eq(edge_page_body(page, html, args, &b), 0);
+    ck_assert_int_eq(edge_page_body(page, form, args, &b), 0);
     char *text = adit_buf_steal_str(&b);
     ck_assert_ptr_nonnull(text);
     return text;
@@ -50,7 +51,7 @@ START_TEST(edge_page_json_is_the_contracts)
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        char *text = page_text(rows[i].page, false, &args);
+        char *text = page_text(rows[i].page, EDGE_PAGE_JSON, &args);
 
         ck_assert_str_eq(text, rows[i].body);
         ck_assert_uint_eq(edge_page_status(rows[i].page), rows[i].status);
@@ -73,7 +74,7 @@ START_TEST(edge_page_html_has_what_people_and_tests_look_for)
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        char *text = page_text(rows[i].page, true, &args);
+        char *text = page_text(rows[i].page, EDGE_PAGE_HTML, &args);
         size_t len = strlen(text);
 
         ck_assert_ptr_nonnull(strstr(text, rows[i].needle));
@@ -91,11 +92,11 @@ START_TEST(edge_page_escapes_client_text)
     char *text;
 
     args.path = (struct adit_view)ADIT_VIEW("/init\"\\\x01<script>");
-    text = page_text(EDGE_PAGE_RESERVED_ROUTE, false, &args);
+    text = page_text(EDGE_PAGE_RESERVED_ROUTE, EDGE_PAGE_JSON, &args);
     ck_assert_ptr_nonnull(strstr(text, "/init\\\"\\\\\\u0001"));
     free(text);
     args.sandbox_id = (struct adit_view)ADIT_VIEW("<b>&\"");
-    text = page_text(EDGE_PAGE_NOT_FOUND, true, &args);
+    text = page_text(EDGE_PAGE_NOT_FOUND, EDGE_PAGE_HTML, &args);
     ck_assert_ptr_nonnull(strstr(text, "&lt;b&gt;&amp;&quot;"));
     free(text);
 }
@@ -106,21 +107,23 @@ static void add(struct http_head *h, const char *name, const char *value)
     h->headers[h->header_cnt++] = (struct http_header){adit_view_str(name), adit_view_str(value)};
 }
 
-START_TEST(edge_page_html_is_for_people_only)
+START_TEST(edge_page_form_is_what_the_client_reads)
 {
     static const struct {
         const char *agent, *name, *value;
-        bool html;
+        enum edge_page_form form;
     } rows[] = {
-        {"Mozilla/5.0 (X11) Firefox/128", "accept", "text/html,application/json", true},
-        {"Mozilla/5.0 (X11) Firefox/128", "accept", "application/json", false},
-        {"Mozilla/5.0 (X11) Firefox/128", "sec-fetch-mode", "cors", false},
-        {"Mozilla/5.0 (X11) Firefox/128", "sec-fetch-mode", "websocket", false},
-        {"Mozilla/5.0 (X11) Firefox/128", "sec-fetch-mode", "navigate", true},
-        {"Mozilla/5.0 (X11) Firefox/128", "x-requested-with", "XMLHttpRequest", false},
-        {"curl/8.0", "accept", "text/html", false},
-        {"e2b-python-sdk/2.63.0", "accept", "*/*", false},
-        {"something OPERA something", "accept", "*/*", true},
+        {"Mozilla/5.0 (X11) Firefox/128", "accept", "text/html,application/json", EDGE_PAGE_HTML},
+        {"Mozilla/5.0 (X11) Firefox/128", "accept", "application/json", EDGE_PAGE_JSON},
+        {"Mozilla/5.0 (X11) Firefox/128", "sec-fetch-mode", "cors", EDGE_PAGE_JSON},
+        {"Mozilla/5.0 (X11) Firefox/128", "sec-fetch-mode", "websocket", EDGE_PAGE_JSON},
+        {"Mozilla/5.0 (X11) Firefox/128", "sec-fetch-mode", "navigate", EDGE_PAGE_HTML},
+        {"Mozilla/5.0 (X11) Firefox/128", "x-requested-with", "XMLHttpRequest", EDGE_PAGE_JSON},
+        {"curl/8.0", "accept", "text/html", EDGE_PAGE_JSON},
+        {"e2b-python-sdk/2.63.0", "accept", "*/*", EDGE_PAGE_JSON},
+        {"connect-python", "accept", "*/*", EDGE_PAGE_TEXT},
+        {"connect-python/2", "accept", "*/*", EDGE_PAGE_JSON},
+        {"something OPERA something", "accept", "*/*", EDGE_PAGE_HTML},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -129,11 +132,21 @@ START_TEST(edge_page_html_is_for_people_only)
         head.header_cnt = 0;
         add(&head, "User-Agent", rows[i].agent);
         add(&head, rows[i].name, rows[i].value);
-        ck_assert_msg(edge_page_wants_html(&head) == rows[i].html, "row %zu", i);
+        ck_assert_msg(edge_page_form(&head) == rows[i].form, "row %zu", i);
     }
+}
+END_TEST
+
+START_TEST(edge_page_text_is_the_message_alone)
+{
+    struct edge_page_args args = ARGS;
+    char *text = page_text(EDGE_PAGE_NOT_FOUND, EDGE_PAGE_TEXT, &args);
+    ck_assert_str_eq(text, "The sandbox was not found");
+    ck_assert_str_eq(edge_page_content_type(EDGE_PAGE_TEXT), "text/plain; charset=utf-8");
+    free(text);
 }
 END_TEST
 
 SUITE_MAIN("edge_page", edge_page_json_is_the_contracts,
            edge_page_html_has_what_people_and_tests_look_for, edge_page_escapes_client_text,
-           edge_page_html_is_for_people_only)
+           edge_page_form_is_what_the_client_reads, edge_page_text_is_the_message_alone)
