@@ -52,7 +52,8 @@ SCHEDULER_C := $(call room,scheduler) $(call room,scheduler/store)
 BUILDER_C := $(call room,rootfs-builder)
 
 LIBADIT := $(B)/libadit.a
-LIBS := -luv -lprotobuf-c -lz -lcrypto -ljansson -lsqlite3 -lseccomp
+# Each program is linked with those that it uses.
+LIBS := -Wl,--as-needed -luv -lprotobuf-c -lz -lssl -lcrypto -ljansson -lsqlite3 -lseccomp
 # envd runs on any root file system, so it carries everything.
 ENVD_LIBS := -l:libuv_a.a -l:libprotobuf-c.a -l:libz.a -l:libcrypto.a -l:libjansson.a -lpthread
 ENVD_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs -Wl,--gc-sections

@@ -10,6 +10,7 @@
 
 #include "base/limit.h"
 #include "broker/broker_conf.h"
+#include "broker/certificate.h"
 #include "broker/edge/edge.h"
 #include "broker/key_cache.h"
 #include "broker/node/node.h"
@@ -25,6 +26,7 @@ struct broker_counters {
 };
 
 /*
+ * @certificate:     NULL without a TLS listener
  * @scheduler_child: NULL when a scheduler was given
  * @refusal_log:     bounds the lines that clients can cause
  */
@@ -35,6 +37,7 @@ struct broker {
     char node_id[REGISTRATION_NODE_ID_CAP];
     struct tokens tokens;
     struct key_cache keys;
+    struct certificate *certificate;
     struct edge *edge;
     struct node *node;
     struct template_dir *templates;

@@ -24,7 +24,10 @@
 
 static const struct adit_conf_row rows[] = {
     {"listen", ADIT_CONF_STRING, ROW(listen), "127.0.0.1:3000", 1, 1024,
-     "addresses to serve on, separated by commas (host:port, :port, unix:/path)"},
+     "addresses to serve on, separated by commas (host:port, :port, unix:/path, tls:host:port)"},
+    {"tls-cert", ADIT_CONF_STRING, ROW(tls_cert), "", 0, 4000,
+     "PEM file of the certificate and those that lead to its authority, for tls: addresses"},
+    {"tls-key", ADIT_CONF_STRING, ROW(tls_key), "", 0, 4000, "PEM file of its private key"},
     {"domain", ADIT_CONF_STRING, ROW(domain), "localhost", 1, 200,
      "sandbox hosts are <port>-<id>.<domain>"},
     {"state-dir", ADIT_CONF_STRING, ROW(state_dir), "/var/lib/adit", 1, 4000,
@@ -156,6 +159,10 @@ static int fill_in(struct broker_conf *c)
         rc = make_absolute(&c->templates_dir);
     if (rc == 0)
         rc = make_absolute(&c->envd);
+    if (rc == 0 && c->tls_cert[0])
+        rc = make_absolute(&c->tls_cert);
+    if (rc == 0 && c->tls_key[0])
+        rc = make_absolute(&c->tls_key);
     if (rc == 0 && strchr(c->runtime, '/')) /* else a name in PATH */
         rc = make_absolute(&c->runtime);
     return rc ? rc : make_absolute(&c->scheduler_program);

@@ -8,7 +8,8 @@
  * state directory → control loop: driver, scheduler, node, edge → adoption of what an earlier
  * broker left. So the listeners open only when everything behind them can answer, and the routes of
  * running sandboxes are published before the loop takes its first request. Signals: SIGINT and
- * SIGTERM stop in order (a second one at once); SIGHUP reads the templates again. Stop: the edge
+ * SIGTERM stop in order (a second one at once); SIGHUP reads templates and certificate again. Stop:
+ * the edge
  * drains; then node, registration, driver and the own scheduler close; the loop ends by itself.
  * Sandboxes stay and are named.
  */
@@ -66,6 +67,7 @@ static void on_edge_closed(void *user)
     registration_close(b->registration);
     scheduler_client_close(b->scheduler);
     host_close(&p->host);
+    certificate_close(b->certificate);
     if (b->scheduler_child)
         scheduler_child_close(b->scheduler_child);
     for (size_t i = 0; i < SIGNAL_CNT; i++)
@@ -84,6 +86,8 @@ static void on_signal(uv_signal_t *handle, int number)
     struct program *p = handle->data;
     if (number == SIGHUP) {
         registration_renew(p->broker.registration);
+        if (p->broker.certificate)
+            certificate_reload(p->broker.certificate);
         return;
     }
     adit_log(ADIT_LOG_INFO, "stopping", LOG_D("signal", number));
@@ -201,6 +205,39 @@ static int take_listeners(char *text, struct edge_conf *conf, struct adit_err *e
     return 0;
 }
 
+static void on_certificate(void *owner, struct tls_context *tls)
+{
+    struct broker *b = owner;
+    struct adit_err err = ADIT_ERR_INIT;
+    if (edge_set_tls(b->edge, tls, &err))
+        adit_log(ADIT_LOG_ERROR, "certificate_not_published", LOG_ERR(&err));
+}
+
+static int open_certificate(struct broker *b, struct edge_conf *edge, struct adit_err *err)
+{
+    bool has_tls = false;
+    for (size_t i = 0; i < edge->listen_cnt; i++)
+        has_tls = has_tls || edge_is_tls(edge->listen[i]);
+    if (!has_tls)
+        return 0;
+    if (!b->conf.tls_cert[0] || !b->conf.tls_key[0])
+        return adit_err_set(
+            err, ADIT_ERR_BAD_INPUT,
+            "listen: a tls: address needs tls-cert and tls-key (\"broker dev-cert\" "
+            "makes a pair for a try)");
+    struct certificate_conf conf = {
+        .loop = &b->net,
+        .files = {.cert_file = b->conf.tls_cert, .key_file = b->conf.tls_key},
+        .domain = b->conf.domain,
+        .on_changed = on_certificate,
+        .owner = b,
+    };
+    int rc = certificate_open(&conf, &b->certificate, err);
+    if (rc == 0)
+        edge->tls = certificate_tls(b->certificate);
+    return rc;
+}
+
 static int open_edge(struct program *p, struct adit_err *err)
 {
     struct broker *b = &p->broker;
@@ -220,6 +257,8 @@ static int open_edge(struct program *p, struct adit_err *err)
         .owner = b,
     };
     int rc = take_listeners(b->conf.listen, &conf, err);
+    if (rc == 0)
+        rc = open_certificate(b, &conf, err);
     if (rc == 0)
         rc = edge_open(&conf, &b->edge, err);
     if (rc)

@@ -41,6 +41,11 @@ struct drop_mail {
     struct withdrawal *withdrawal;
 };
 
+struct tls_mail {
+    struct edge_mail mail;
+    struct tls_context *tls; /* one reference */
+};
+
 static void deliver_put(struct edge_mail *m, void *receiver)
 {
     struct put_mail *put = ADIT_CONTAINER_OF(m, struct put_mail, mail);
@@ -83,6 +88,31 @@ int edge_publish(struct edge *e, const struct edge_route *route, struct adit_err
             continue;
         edge_usage_unref(mails[i]->usage); /* that loop is closing and needs no route */
         free(mails[i]);
+    }
+    return 0;
+}
+
+static void deliver_tls(struct edge_mail *m, void *receiver)
+{
+    struct tls_mail *t = ADIT_CONTAINER_OF(m, struct tls_mail, mail);
+
+    edge_loop_set_tls(receiver, t->tls);
+    free(t);
+}
+
+int edge_set_tls(struct edge *e, struct tls_context *tls, struct adit_err *err)
+{
+    for (size_t i = 0; i < e->conf.loops; i++) {
+        struct tls_mail *t = calloc(1, sizeof(*t));
+
+        if (t == NULL)
+            return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to publish a certificate");
+        t->mail.deliver = deliver_tls;
+        t->tls = tls_context_ref(tls);
+        if (edge_mailbox_post(&e->loops[i].inbox, &t->mail))
+            continue;
+        tls_context_unref(tls); /* that loop is closing and accepts nothing more */
+        free(t);
     }
     return 0;
 }
@@ -146,6 +176,21 @@ void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void 
 
 /* ---- opening ---- */
 
+#define TLS_PREFIX "tls:"
+
+bool edge_is_tls(const char *listen)
+{
+    return strncmp(listen, TLS_PREFIX, strlen(TLS_PREFIX)) == 0;
+}
+
+/* The address of listener @i, for listener_socket(). */
+static const char *address_of(const struct edge *e, size_t i)
+{
+    const char *listen = e->conf.listen[i];
+
+    return edge_is_tls(listen) ? listen + strlen(TLS_PREFIX) : listen;
+}
+
 static bool is_tcp(const char *address)
 {
     return strncmp(address, "unix:", 5) != 0 && strncmp(address, "fd:", 3) != 0;
@@ -154,7 +199,7 @@ static bool is_tcp(const char *address)
 /* The descriptor of listener @i for one more loop, given the first loop's. */
 static int another_socket(struct edge *e, size_t i, int first_fd, int *out_fd, struct adit_err *err)
 {
-    const char *address = e->conf.listen[i];
+    const char *address = address_of(e, i);
     char with_port[128];
 
     if (!is_tcp(address)) {
@@ -171,7 +216,12 @@ static int another_socket(struct edge *e, size_t i, int first_fd, int *out_fd, s
 static int open_sockets(struct edge *e, int fds[][EDGE_LISTENERS_MAX], struct adit_err *err)
 {
     for (size_t i = 0; i < e->conf.listen_cnt; i++) {
-        int rc = listener_socket(e->conf.listen[i], &fds[0][i], err);
+        int rc = 0;
+
+        if (edge_is_tls(e->conf.listen[i]) && !is_tcp(address_of(e, i)))
+            rc = adit_err_set(err, ADIT_ERR_BAD_INPUT, "TLS is for TCP addresses");
+        else
+            rc = listener_socket(address_of(e, i), &fds[0][i], err);
 
         if (rc != 0)
             return adit_err_wrap(err, "listen on %s", e->conf.listen[i]);
@@ -182,6 +232,13 @@ static int open_sockets(struct edge *e, int fds[][EDGE_LISTENERS_MAX], struct ad
             return adit_err_wrap(err, "listen on %s", e->conf.listen[i]);
     }
     return 0;
+}
+
+static void share_tls(struct edge *e)
+{
+    for (size_t l = 0; l < e->conf.loops && e->conf.tls != NULL; l++)
+        e->loops[l].tls = tls_context_ref(e->conf.tls);
+    e->conf.tls = NULL; /* it was only lent */
 }
 
 static int start_loops(struct edge *e, int fds[][EDGE_LISTENERS_MAX], struct adit_err *err)
@@ -216,6 +273,7 @@ int edge_open(const struct edge_conf *conf, struct edge **out, struct adit_err *
         free(e);
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for the relay loops");
     }
+    share_tls(e);
     rc = open_sockets(e, fds, err);
     if (rc == 0) {
         int uv = edge_mailbox_init(&e->inbox, conf->control, e);

@@ -20,6 +20,7 @@
 
 #include "net/http_client.h"
 #include "net/http_msg.h"
+#include "net/tls.h"
 
 #define EDGE_ID_CAP 64
 #define EDGE_TOKEN_CAP 256
@@ -45,8 +46,10 @@ struct edge_route {
 
 struct edge_conf {
     uv_loop_t *control;
-    const char *listen[EDGE_LISTENERS_MAX]; /* listener_socket() addresses */
+    /* listener_socket() addresses; "tls:" before one of TCP: with TLS */
+    const char *listen[EDGE_LISTENERS_MAX];
     size_t listen_cnt;
+    struct tls_context *tls; /* borrowed by edge_open(); NULL without a TLS listener */
     size_t loops;
     const char *domain;     /* "<port>-<id>.<domain>"; also "api.<domain>" */
     size_t connections_max; /* of all loops together */
@@ -63,6 +66,11 @@ ADIT_MUST_CHECK int edge_open(const struct edge_conf *conf, struct edge **out,
                               struct adit_err *err);
 /* The bound TCP port of listener @i. */
 uint16_t edge_port(const struct edge *e, size_t i);
+
+/* Does that listener address ask for TLS? */
+bool edge_is_tls(const char *listen);
+/* The certificate of connections that are accepted from now on. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int edge_set_tls(struct edge *e, struct tls_context *tls, struct adit_err *err);
 
 /* Make a sandbox reachable on all loops (replaces an older route of that id). Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int edge_publish(struct edge *e, const struct edge_route *route,

@@ -45,6 +45,7 @@ struct edge_entry {
  * One relay loop and its thread.
  *
  * @table:    sandbox id → struct edge_entry
+ * @tls:      of the connections to come; one reference, or NULL
  * @uses:     counts look-ups, to find the pool used longest ago
  * @api_bytes: of the bodies that control API requests of this loop hold
  * @head_buf: scratch for the request head being written
@@ -58,6 +59,7 @@ struct edge_loop {
     struct net_loop net;
     struct edge_mailbox inbox;
     struct http_server *http;
+    struct tls_context *tls;
     struct listener *listeners[EDGE_LISTENERS_MAX];
     struct adit_map table;
     uint64_t uses;
@@ -89,6 +91,8 @@ void edge_usage_unref(struct edge_usage *u);
 void edge_loop_drop_route(struct edge_loop *l, const char *sandbox_id);
 struct edge_entry *edge_loop_find(struct edge_loop *l, struct adit_view sandbox_id);
 void edge_loop_stop(struct edge_loop *l);
+/* Takes over one reference to @take_tls. */
+void edge_loop_set_tls(struct edge_loop *l, struct tls_context *take_tls);
 /* The pool for a port of a sandbox, made when needed. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int edge_loop_pool(struct edge_loop *l, struct edge_entry *entry, uint16_t port,
                                    struct http_pool **out, struct adit_err *err);

@@ -193,6 +193,25 @@ int edge_loop_pool(struct edge_loop *l, struct edge_entry *entry, uint16_t port,
 
 /* ---- life of the loop ---- */
 
+static void accept_tls(void *owner, int take_fd)
+{
+    struct edge_loop *l = owner;
+    struct net_stream *stream;
+
+    if (net_stream_open_fd(&l->net, take_fd, NULL, NULL, &stream, NULL) != 0)
+        return;
+    if (tls_accept(l->tls, stream, NULL) == 0)
+        http_server_adopt(l->http, stream, adit_view_mem(NULL, 0));
+    else
+        net_stream_close(stream);
+}
+
+void edge_loop_set_tls(struct edge_loop *l, struct tls_context *take_tls)
+{
+    tls_context_unref(l->tls);
+    l->tls = take_tls;
+}
+
 static int open_server(struct edge_loop *l, const int *fds, struct adit_err *err)
 {
     const struct edge_conf *c = &l->edge->conf;
@@ -207,8 +226,11 @@ static int open_server(struct edge_loop *l, const int *fds, struct adit_err *err
     };
     int rc = http_server_new(&l->net, &http, &l->http, err);
 
-    for (size_t i = 0; i < c->listen_cnt && rc == 0; i++)
-        rc = listener_open(&l->net, fds[i], http_server_accept, l->http, &l->listeners[i], err);
+    for (size_t i = 0; i < c->listen_cnt && rc == 0; i++) {
+        bool is_tls = edge_is_tls(c->listen[i]);
+        rc = listener_open(&l->net, fds[i], is_tls ? accept_tls : http_server_accept,
+                           is_tls ? (void *)l : l->http, &l->listeners[i], err);
+    }
     return rc;
 }
 
@@ -265,6 +287,7 @@ static void run(void *arg)
     adit_buf_fini(&l->head_buf);
     adit_buf_fini(&l->path_buf);
     adit_buf_fini(&l->page_buf);
+    edge_loop_set_tls(l, NULL);
     uv_loop_close(&l->uv);
     edge_loop_stopped(l->edge);
 }

@@ -165,7 +165,9 @@ static int write_forwarded(struct adit_buf *b, struct http_exchange *x,
     if (rc == 0)
         rc = adit_buf_append_str(b, net_stream_peer(http_exchange_stream(x)));
     if (rc == 0)
-        rc = adit_buf_append_str(b, "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
+        rc = adit_buf_append_str(b, net_stream_is_encrypted(http_exchange_stream(x))
+                                        ? "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: "
+                                        : "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
     if (rc == 0)
         rc = adit_buf_append_view(b, host);
     return rc == 0 ? adit_buf_append_str(b, "\r\n") : rc;

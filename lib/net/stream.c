@@ -20,12 +20,16 @@
  * holds no memory. A stream that is closed gracefully lives at most NET_STREAM_FLUSH_MS without
  * progress, then NET_STREAM_LINGER_MS.
  *
+ * A filter (stream_filter.h) takes the place of the socket for the owner's bytes, and that of the
+ * owner for the socket's. Once the stream is closed, gracefully too, its input goes nowhere.
+ *
  * Failure: a failed write ends writing only (see stream.h). If reading is off nobody would notice
  * the peer's end, so then on_end is called at once for a queued write that fails.
  */
 #include "net/stream.h"
 
 #include "net/address_int.h"
+#include "net/stream_filter.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -59,6 +63,7 @@ struct net_stream {
     struct net_loop *loop; /* borrowed */
     const struct net_stream_ops *ops;
     void *owner;
+    struct net_stream_filter *filter; /* owned; or NULL */
     enum stream_state state;
     bool is_reading, has_ended, write_failed, is_sending, wants_shutdown, is_shut, is_congested;
     uv_write_t request;
@@ -93,6 +98,8 @@ static void on_closed(uv_handle_t *handle)
 
     adit_buf_fini(&s->sending);
     adit_buf_fini(&s->waiting);
+    if (s->filter)
+        s->filter->ops->free(s->filter);
     free(s);
 }
 
@@ -136,9 +143,10 @@ bool net_stream_is_congested(const struct net_stream *s)
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct net_stream *s = handle->data;
+    unsigned room = s->filter ? NET_STREAM_FILTER_ROOM : 0;
 
     (void)suggested;
-    *buf = uv_buf_init(s->loop->scratch, NET_SCRATCH_CAP);
+    *buf = uv_buf_init(s->loop->scratch + room, NET_SCRATCH_CAP - room);
 }
 
 static void stream_ended(struct net_stream *s, int status)
@@ -166,12 +174,17 @@ static void on_uv_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     if (nread == 0 || s->state == STREAM_CLOSED)
         return;
     if (nread > 0) {
-        if (s->state == STREAM_OPEN)
+        if (s->state == STREAM_OPEN && s->filter)
+            s->filter->ops->input(s->filter, adit_view_mem(buf->base, (size_t)nread));
+        else if (s->state == STREAM_OPEN)
             s->ops->on_read(s, adit_view_mem(buf->base, (size_t)nread));
         return;
     }
     (void)uv_read_stop(stream); /* always 0 */
-    stream_ended(s, (int)nread);
+    if (nread == UV_EOF && s->state == STREAM_OPEN && s->filter)
+        s->filter->ops->input_end(s->filter);
+    else
+        stream_ended(s, (int)nread);
 }
 
 static void reading_on(struct net_stream *s)
@@ -296,15 +309,13 @@ static int queue_rest(struct net_stream *s, const struct adit_view *views, size_
     return rc;
 }
 
-int net_stream_write(struct net_stream *s, const struct adit_view *views, size_t cnt)
+static int send_views(struct net_stream *s, const struct adit_view *views, size_t cnt)
 {
     uv_buf_t bufs[NET_STREAM_IOV_MAX];
     unsigned buf_cnt = 0;
     size_t total = 0;
     int taken = 0;
 
-    if (s->write_failed || s->wants_shutdown || s->state != STREAM_OPEN)
-        return ADIT_ERR_CLOSED;
     for (size_t i = 0; i < cnt; i++) {
         if (views[i].len) /* libuv takes no const, and does not write */
             bufs[buf_cnt++] = (uv_buf_t){(char *)(uintptr_t)views[i].ptr, views[i].len};
@@ -325,8 +336,17 @@ int net_stream_write(struct net_stream *s, const struct adit_view *views, size_t
     return queue_rest(s, views, cnt, (size_t)taken);
 }
 
+int net_stream_write(struct net_stream *s, const struct adit_view *views, size_t cnt)
+{
+    if (s->write_failed || s->wants_shutdown || s->state != STREAM_OPEN)
+        return ADIT_ERR_CLOSED;
+    return s->filter ? s->filter->ops->write(s->filter, views, cnt) : send_views(s, views, cnt);
+}
+
 void net_stream_shutdown(struct net_stream *s)
 {
+    if (s->filter && !s->wants_shutdown && !s->write_failed)
+        s->filter->ops->finish(s->filter);
     s->wants_shutdown = true;
     if (!s->is_sending)
         queue_sent(s);
@@ -359,6 +379,42 @@ void net_stream_close_gracefully(struct net_stream *s)
     net_deadline_arm(&s->deadline, NET_STREAM_FLUSH_MS);
     reading_on(s);
     net_stream_shutdown(s);
+}
+
+/* ---- filters ---- */
+
+void net_stream_set_filter(struct net_stream *s, struct net_stream_filter *take_f)
+{
+    take_f->stream = s;
+    s->filter = take_f;
+}
+
+int net_stream_filter_send(struct net_stream *s, struct adit_view bytes)
+{
+    if (s->write_failed || s->is_shut || s->state == STREAM_CLOSED)
+        return ADIT_ERR_CLOSED;
+    return send_views(s, &bytes, 1);
+}
+
+void net_stream_filter_deliver(struct net_stream *s, struct adit_view bytes)
+{
+    if (s->state == STREAM_OPEN)
+        s->ops->on_read(s, bytes);
+}
+
+void net_stream_filter_end(struct net_stream *s, const struct adit_err *err)
+{
+    if (s->has_ended || s->state == STREAM_CLOSED)
+        return;
+    s->has_ended = true;
+    (void)uv_read_stop(&s->handle.stream); /* always 0 */
+    if (s->state == STREAM_OPEN)
+        s->ops->on_end(s, err);
+}
+
+bool net_stream_is_encrypted(const struct net_stream *s)
+{
+    return s->filter != NULL;
 }
 
 /* ---- opening and asking ---- */

@@ -80,6 +80,8 @@ bool net_stream_peer_has_closed(const struct net_stream *s);
  * the stream: valid as long as that. */
 #define NET_STREAM_PEER_CAP 48
 const char *net_stream_peer(struct net_stream *s);
+/* Does the peer speak TLS with us? */
+bool net_stream_is_encrypted(const struct net_stream *s);
 /* AF_VSOCK peers: the CID; otherwise 0. */
 uint32_t net_stream_peer_cid(const struct net_stream *s);
 

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS for server streams (OpenSSL).
+ *
+ * Theory of operation
+ *
+ * A *context* is a certificate with its key and the rules of the handshake. It never changes, is
+ * counted, and may be shared by threads; a new certificate is a new context, and connections keep
+ * the one that they began with. tls_accept() puts TLS between a stream and its owner, who notices
+ * nothing: on_read brings plain text, the peer's close_notify is its half-close, ours goes before
+ * net_stream_shutdown()'s. The handshake runs while the owner reads, and nothing is delivered
+ * before it is done; so the owner's deadline for the first byte bounds the handshake too.
+ *
+ * Rules: TLS 1.2 and 1.3, forward secrecy and authenticated encryption only (Mozilla's
+ * "intermediate" without the finite-field groups), no renegotiation, no compression, no early data,
+ * sessions resumed by tickets, whose keys live and die with the context.
+ *
+ * Failure: an end of the socket without close_notify is an error (somebody may have cut it), as is
+ * a record that does not authenticate. A peer that speaks HTTP in clear is told so in clear.
+ */
+#ifndef ADIT_NET_TLS_H
+#define ADIT_NET_TLS_H
+
+#include "net/stream.h"
+
+/* Largest file of certificates or key. */
+#define TLS_FILE_CAP (256u * 1024)
+
+struct tls_context;
+
+/* @cert_file: PEM, the server's certificate first, then those that lead to its authority
+ * @key_file:  PEM, without a passphrase
+ * @offers_h2: the owner of the streams speaks HTTP/2 too */
+struct tls_context_conf {
+    const char *cert_file, *key_file;
+    bool offers_h2;
+};
+
+/* Errors: as adit_file_read(); BAD_INPUT with the file's name for what it holds; NO_MEMORY. Never
+ * called by two threads at once. */
+ADIT_MUST_CHECK int tls_context_load(const struct tls_context_conf *conf, struct tls_context **out,
+                                     struct adit_err *err);
+struct tls_context *tls_context_ref(struct tls_context *c);
+void tls_context_unref(struct tls_context *c);
+/* Is the certificate good for that host name? */
+bool tls_context_covers(const struct tls_context *c, const char *host);
+/* Seconds until it expires, negative if it has. */
+int64_t tls_context_expires_in_s(const struct tls_context *c);
+
+/* Make a stream, of which nothing was read or written, the server's side of a TLS connection.
+ * Errors: NO_MEMORY; the stream is unchanged then. */
+ADIT_MUST_CHECK int tls_accept(struct tls_context *c, struct net_stream *s, struct adit_err *err);
+
+#endif
