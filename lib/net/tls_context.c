@@ -30,7 +30,6 @@
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                                   \
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define GROUPS "X25519:prime256v1:secp384r1"
 #define OPTIONS (SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION)
 
 /* Protocols as ALPN writes them, the preferred one first. */
@@ -157,6 +156,7 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
 static bool set_rules(SSL_CTX *ssl, bool offers_h2)
 {
     const struct alpn *alpn = offers_h2 ? &alpn_h2 : &alpn_h1;
+    int groups[] = {NID_X25519, NID_X9_62_prime256v1, NID_secp384r1};
 
     (void)SSL_CTX_set_options(ssl, OPTIONS);                       /* returns the options */
     (void)SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);         /* returns the mode */
@@ -165,7 +165,7 @@ static bool set_rules(SSL_CTX *ssl, bool offers_h2)
     return SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) == 1 &&
            SSL_CTX_set_cipher_list(ssl, CIPHERS_12) == 1 &&
            SSL_CTX_set_ciphersuites(ssl, CIPHERS_13) == 1 &&
-           SSL_CTX_set1_groups_list(ssl, GROUPS) == 1;
+           SSL_CTX_set1_groups(ssl, groups, 3) == 1;
 }
 
 int tls_context_load(const struct tls_context_conf *conf, struct tls_context **out,
