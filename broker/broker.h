@@ -9,6 +9,7 @@
 #define BROKER_BROKER_H
 
 #include "base/limit.h"
+#include "broker/admin_token.h"
 #include "broker/broker_conf.h"
 #include "broker/certificate.h"
 #include "broker/edge/edge.h"
@@ -37,6 +38,7 @@ struct broker {
     char node_id[REGISTRATION_NODE_ID_CAP];
     struct tokens tokens;
     struct key_cache keys;
+    struct admin_token admin;
     struct certificate *certificate;
     struct edge *edge;
     struct node *node;

@@ -32,6 +32,8 @@ static const struct adit_conf_row rows[] = {
      "sandbox hosts are <port>-<id>.<domain>"},
     {"state-dir", ADIT_CONF_STRING, ROW(state_dir), "/var/lib/adit", 1, 4000,
      "records, tokens' seed, the scheduler's data"},
+    {"admin-token-file", ADIT_CONF_STRING, ROW(admin_token_file), "", 0, 4000,
+     "the operator's token for the API, mode 0600 (default: made in the state directory)"},
     {"templates-dir", ADIT_CONF_STRING, ROW(templates_dir), "", 0, 4000,
      "templates by id (default: templates in the state directory)"},
     {"envd", ADIT_CONF_STRING, ROW(envd), "", 0, 4000,

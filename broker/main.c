@@ -278,6 +278,7 @@ static int open_all(struct program *p, struct adit_err *err)
     adit_limit_init(&b->refusal_log, 50, 10, adit_clock_mono_ns());
     if ((rc = net_loop_init(&b->net, &b->uv, err)) ||
         (rc = tokens_load(b->conf.state_dir, &b->tokens, err)) ||
+        (rc = admin_token_load(b->conf.state_dir, b->conf.admin_token_file, &b->admin, err)) ||
         (rc = registration_load_node_id(b->conf.state_dir, b->node_id, err)) ||
         (rc = watch_signals(p, err)) ||
         (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, on_launcher_lost, b, err)) ||

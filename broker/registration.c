@@ -181,6 +181,7 @@ static void fill_node(const struct registration *r, struct node_message *m)
     m->node.sandbox_cnt = (uint32_t)a->sandbox_cnt;
     m->node.sandbox_max = (uint32_t)a->sandbox_max;
     m->isolation = text(node_isolation(r->conf.node));
+    m->node.version = text(ADIT_VERSION);
     m->node.isolations = &m->isolation;
     m->node.n_isolations = 1;
     m->node.n_template_ids = template_dir_cnt(r->conf.templates);

@@ -94,6 +94,8 @@ int check_node(const Scheduler__Node *n, struct adit_err *err)
     if (rc == 0)
         rc = check_text("address", n->address, CHECK_TEXT_MAX, err);
     if (rc == 0)
+        rc = check_text("version", n->version, CHECK_ID_MAX, err);
+    if (rc == 0)
         rc = check_resources("capacity", n->capacity, err);
     if (rc == 0 && n->allocated)
         rc = check_resources("allocated", n->allocated, err);

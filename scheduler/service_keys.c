@@ -214,7 +214,11 @@ static int find_named(const struct scheduler *s, const char *key_id, const char 
     int rc = check_name("key_id", key_id, err);
     if (rc == 0 && team_id[0])
         rc = check_name("team_id", team_id, err);
-    return rc ? rc : keys_find(&s->keys, key_id, team_id, out, err);
+    if (rc == 0)
+        rc = keys_find(&s->keys, key_id, team_id, out, err);
+    if (rc == 0 && team_id[0] && (*out)->key->revoked) /* to its team it is gone */
+        rc = adit_err_set(err, ADIT_ERR_NOT_FOUND, "no such key");
+    return rc;
 }
 
 void service_revoke_key(struct rpc_call *c, const ProtobufCMessage *m)

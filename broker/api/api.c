@@ -9,9 +9,9 @@
  * Authorization: the scheduler is asked about a key's hash each time, so that a key that is revoked
  * or limited is so at once. No answer from it is 503, unless it vouched for the key a moment ago
  * (key_cache.c); only a broker that has just started waits a moment for it. Who a key belongs to is
- * part of every look-up after that. Trust: everything of a request is a client's;
- * what goes into a log line is escaped there, and the lines that clients can cause are limited (the
- * counters go on).
+ * part of every look-up after that. An admin token speaks for any team; a request that brings one
+ * is judged by that alone. Trust: everything of a request is a client's; what goes into a log line
+ * is escaped there, and the lines that clients can cause are limited (the counters go on).
  */
 #include "broker/api/api.h"
 
@@ -233,28 +233,83 @@ static void authorize_key(struct api_request *rq)
         ask_scheduler(rq);
 }
 
+/* ---- the operator ---- */
+
+static bool is_team_id(struct adit_view v)
+{
+    for (size_t i = 0; i < v.len; i++) {
+        char c = v.ptr[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              strchr("._-", c)))
+            return false;
+    }
+    return v.len > 0 && v.len < KEY_CACHE_TEAM_CAP;
+}
+
+static bool take_team(struct api_request *rq, struct adit_view id, const char *what)
+{
+    if (!is_team_id(id)) {
+        api_reply_error(rq, 400, NULL, "%s is no team's id", what);
+        return false;
+    }
+    memcpy(rq->who.team_id, id.ptr, id.len);
+    rq->who.team_id[id.len] = '\0';
+    return true;
+}
+
+bool api_take_team(struct api_request *rq, const char *name)
+{
+    return take_team(rq, api_routes_param(rq->route, edge_api_path(rq->edge), name), "this");
+}
+
+/* A team's route asks for a team; one sandbox belongs to one anyway. */
+static void serve_team_route(struct api_request *rq)
+{
+    const char *owner = node_owner(rq->broker->node, rq->sandbox_id);
+    if (rq->has_bad_id)
+        api_reply_error(rq, 400, NULL, "Invalid sandbox ID");
+    else if (!rq->who.team_id[0] && !rq->sandbox_id[0])
+        api_reply_error(rq, 400, NULL, "X-Team-ID is required");
+    else if (rq->who.team_id[0] || !owner || take_team(rq, adit_view_str(owner), "the owner's"))
+        rq->route->handle(rq);
+}
+
+static void authorize_admin(struct api_request *rq, struct adit_view token)
+{
+    struct adit_view team = edge_api_header(rq->edge, "X-Team-ID");
+    if (!admin_token_matches(&rq->broker->admin, token)) {
+        rq->broker->counters.unauthenticated++;
+        api_reply_error(rq, 401, NULL, "Invalid admin token");
+    } else if (team.ptr && !take_team(rq, team, "X-Team-ID")) {
+        return;
+    } else if (rq->route->auth == API_ROUTE_AUTH_ADMIN) {
+        rq->route->handle(rq);
+    } else {
+        serve_team_route(rq);
+    }
+}
+
 static void authorize(struct api_request *rq)
 {
-    switch (rq->route->auth) {
-    case API_ROUTE_AUTH_NONE:
+    struct adit_view admin = edge_api_header(rq->edge, "X-Admin-Token");
+    if (rq->route->auth == API_ROUTE_AUTH_NONE)
         rq->route->handle(rq);
-        return;
-    case API_ROUTE_AUTH_KEY:
+    else if (admin.ptr)
+        authorize_admin(rq, admin);
+    else if (rq->route->auth != API_ROUTE_AUTH_BEARER)
         authorize_key(rq);
-        return;
-    case API_ROUTE_AUTH_BEARER:
-        if (edge_api_header(rq->edge, "Authorization").ptr)
-            api_reply_error(rq, 401, NULL, "Invalid access token: this server gives out none");
-        else
-            refuse_absent(rq);
-        return;
-    case API_ROUTE_AUTH_ADMIN:
-        if (edge_api_header(rq->edge, "X-Admin-Token").ptr)
-            api_reply_error(rq, 401, NULL, "Invalid admin token: this server gives out none");
-        else
-            authorize_key(rq);
-        return;
-    }
+    else if (edge_api_header(rq->edge, "Authorization").ptr)
+        api_reply_error(rq, 401, NULL, "Invalid access token: this server gives out none");
+    else
+        refuse_absent(rq);
+}
+
+void api_ask(struct api_request *rq, enum scheduler_method method, const ProtobufCMessage *request,
+             rpc_client_fn on_answer)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    if (scheduler_client_call(rq->broker->scheduler, method, request, on_answer, rq, &err))
+        api_reply_err(rq, NULL, &err);
 }
 
 /* ---- dispatch ---- */

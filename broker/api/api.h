@@ -9,7 +9,7 @@
 /*
  * One request. owned by: itself, until it is answered; every handler answers exactly once.
  *
- * @who:        whose key it came with (routes with API_ROUTE_AUTH_KEY)
+ * @who:        whose key it came with; of an operator's request the team that it names, or none
  * @sandbox_id: from the path, checked (routes with {sandboxID}); else @has_bad_id, which is
  * answered after the key was checked
  */
@@ -43,6 +43,12 @@ uint64_t api_max_timeout_ms(const struct api_request *rq);
 /* The running sandbox the path names, of the request's team, or NULL. */
 struct sandbox *api_sandbox_find(const struct api_request *rq);
 
+/* Ask the scheduler; @on_answer gets the request as its user. Answers itself when it cannot. */
+void api_ask(struct api_request *rq, enum scheduler_method method, const ProtobufCMessage *request,
+             rpc_client_fn on_answer);
+/* Take the team that the path names as "{name}". Return: false when it was answered (400). */
+bool api_take_team(struct api_request *rq, const char *name);
+
 /* Handlers, named by api_routes.c only. */
 void api_health(struct api_request *rq);
 void api_not_built(struct api_request *rq);
@@ -57,6 +63,16 @@ void api_sandbox_connect_v2(struct api_request *rq);
 void api_sandbox_resume(struct api_request *rq);
 void api_sandbox_timeout(struct api_request *rq);
 void api_sandbox_refresh(struct api_request *rq);
+void api_keys_list(struct api_request *rq);
+void api_keys_make(struct api_request *rq);
+void api_keys_rename(struct api_request *rq);
+void api_keys_revoke(struct api_request *rq);
+void api_keys_revoke_of_team(struct api_request *rq);
+void api_admin_nodes(struct api_request *rq);
+void api_admin_node(struct api_request *rq);
+void api_admin_set_node(struct api_request *rq);
+void api_admin_running_counts(struct api_request *rq);
+void api_admin_kill_team(struct api_request *rq);
 
 /* Documents of the contract (section 7); NULL without memory. */
 json_t *api_json_sandbox(const struct broker *b, const struct sandbox *s);

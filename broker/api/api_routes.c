@@ -72,10 +72,10 @@ static const struct api_route table[] = {
     LATER(GET, "/teams", BEARER, "teams"),
     LATER(GET, "/teams/{teamID}/metrics", KEY, "team metrics"),
     LATER(GET, "/teams/{teamID}/metrics/max", KEY, "team metrics"),
-    LATER(GET, "/api-keys", BEARER, "API keys over the API"),
-    LATER(POST, "/api-keys", BEARER, "API keys over the API"),
-    LATER(PATCH, "/api-keys/{id}", BEARER, "API keys over the API"),
-    LATER(DELETE, "/api-keys/{id}", BEARER, "API keys over the API"),
+    ROUTE(GET, "/api-keys", ADMIN, api_keys_list),
+    ROUTE(POST, "/api-keys", ADMIN, api_keys_make),
+    ROUTE(PATCH, "/api-keys/{id}", ADMIN, api_keys_rename),
+    ROUTE(DELETE, "/api-keys/{id}", ADMIN, api_keys_revoke),
     LATER(POST, "/access-tokens", BEARER, "access tokens"),
     LATER(DELETE, "/access-tokens/{id}", BEARER, "access tokens"),
 
@@ -97,14 +97,14 @@ static const struct api_route table[] = {
     LATER(POST, "/secrets/{id}", KEY, "secrets"),
     LATER(DELETE, "/secrets/{id}", KEY, "secrets"),
 
-    LATER(GET, "/nodes", ADMIN, "administration"),
-    LATER(GET, "/nodes/{id}", ADMIN, "administration"),
-    LATER(POST, "/nodes/{id}", ADMIN, "administration"),
-    LATER(GET, "/admin/sandboxes/running-counts", ADMIN, "administration"),
-    LATER(POST, "/admin/teams/{id}/sandboxes/kill", ADMIN, "administration"),
+    ROUTE(GET, "/nodes", ADMIN, api_admin_nodes),
+    ROUTE(GET, "/nodes/{id}", ADMIN, api_admin_node),
+    ROUTE(POST, "/nodes/{id}", ADMIN, api_admin_set_node),
+    ROUTE(GET, "/admin/sandboxes/running-counts", ADMIN, api_admin_running_counts),
+    ROUTE(POST, "/admin/teams/{id}/sandboxes/kill", ADMIN, api_admin_kill_team),
     LATER(POST, "/admin/teams/{id}/builds/cancel", ADMIN, "administration"),
-    LATER(POST, "/admin/teams/{id}/api-keys", ADMIN, "administration"),
-    LATER(DELETE, "/admin/teams/{id}/api-keys/{keyID}", ADMIN, "administration"),
+    ROUTE(POST, "/admin/teams/{id}/api-keys", ADMIN, api_keys_make),
+    ROUTE(DELETE, "/admin/teams/{id}/api-keys/{keyID}", ADMIN, api_keys_revoke_of_team),
 };
 
 static const char *const method_names[] = {
@@ -144,6 +144,16 @@ static bool matches(const char *pattern, struct adit_view path, struct adit_view
         }
     }
     return path.len == 0;
+}
+
+struct adit_view api_routes_param(const struct api_route *route, struct adit_view path,
+                                  const char *name)
+{
+    struct adit_view rest = adit_view_str(route->pattern), want, got;
+    while (next_segment(&rest, &want) && next_segment(&path, &got))
+        if (adit_view_eq_str(want, name))
+            return got;
+    return (struct adit_view){NULL, 0};
 }
 
 static void note_allowed(enum http_method method, char allow[API_ROUTES_ALLOW_CAP])

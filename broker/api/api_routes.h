@@ -9,10 +9,9 @@ struct api_request;
 
 enum api_route_auth {
     API_ROUTE_AUTH_NONE,
-    API_ROUTE_AUTH_KEY,    /* X-API-Key of a team */
+    API_ROUTE_AUTH_KEY,    /* X-API-Key of a team; or X-Admin-Token, with X-Team-ID */
     API_ROUTE_AUTH_BEARER, /* Authorization: Bearer; no such tokens are given out yet */
-    API_ROUTE_AUTH_ADMIN,  /* X-Admin-Token; none are given out yet, and a team's key is not enough
-                            */
+    API_ROUTE_AUTH_ADMIN,  /* X-Admin-Token; a team's key is not enough */
 };
 
 /*
@@ -39,5 +38,9 @@ enum api_routes_result { API_ROUTES_FOUND, API_ROUTES_WRONG_METHOD, API_ROUTES_U
 enum api_routes_result api_routes_find(enum http_method method, struct adit_view path,
                                        const struct api_route **route, struct adit_view *sandbox,
                                        char allow[API_ROUTES_ALLOW_CAP]);
+/* The segment of @path, still encoded, that stands for "{name}" in the row's pattern. NULL ptr when
+ * there is none. */
+struct adit_view api_routes_param(const struct api_route *route, struct adit_view path,
+                                  const char *name);
 
 #endif

@@ -212,6 +212,12 @@ struct sandbox *node_find(const struct node *n, const char *team_id, const char 
     return s && is_visible(s, team_id) ? s : NULL;
 }
 
+const char *node_owner(const struct node *n, const char *sandbox_id)
+{
+    const struct sandbox *s = adit_map_get(&n->sandboxes, adit_view_str(sandbox_id));
+    return s && is_visible(s, s->record.team_id) ? s->record.team_id : NULL;
+}
+
 struct sandbox *node_next_any(const struct node *n, size_t *pos)
 {
     struct adit_view id;

@@ -80,6 +80,8 @@ ADIT_MUST_CHECK int node_create(struct node *n, const struct node_create *spec,
                                 node_created_fn on_done, void *user, struct adit_err *err);
 /* A running sandbox of that team, or NULL: not there and not yours are the same. */
 struct sandbox *node_find(const struct node *n, const char *team_id, const char *sandbox_id);
+/* The team of a running sandbox, or NULL. For the operator's requests only. */
+const char *node_owner(const struct node *n, const char *sandbox_id);
 /* Is there one of that id in any state, of any team: being made, running, being ended? */
 bool node_has(const struct node *n, const char *sandbox_id);
 /* Running sandboxes of a team: start with *pos = 0; NULL at the end. */

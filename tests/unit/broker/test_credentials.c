@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/encode.h"
+#include "broker/admin_token.h"
 #include "broker/client_env.h"
 #include "broker/key_cache.h"
 #include "broker/sandbox_id.h"
@@ -245,6 +246,71 @@ START_TEST(tokens_sandbox_id_belongs_to_team_and_key)
 }
 END_TEST
 
+/* ---- the admin token ---- */
+
+static char admin_dir[] = "/tmp/adit-admin-XXXXXX", admin_file[64];
+
+static void write_token(const char *text, mode_t mode)
+{
+    FILE *f = fopen(admin_file, "w");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs(text, f), 0);
+    ck_assert_int_eq(fclose(f), 0);
+    ck_assert_int_eq(chmod(admin_file, mode), 0);
+}
+
+START_TEST(admin_token_is_made_once_and_read_again)
+{
+    struct admin_token a, b;
+    struct stat st;
+    char text[128] = "";
+    ck_assert_ptr_nonnull(mkdtemp(admin_dir));
+    (void)snprintf(admin_file, sizeof(admin_file), "%s/" ADMIN_TOKEN_FILE, admin_dir);
+    ck_assert_int_eq(admin_token_load(admin_dir, "", &a, NULL), 0);
+    ck_assert(stat(admin_file, &st) == 0 && (st.st_mode & 0777) == 0600);
+    FILE *f = fopen(admin_file, "r");
+    ck_assert(f && fgets(text, sizeof(text), f) && fclose(f) == 0);
+    text[strcspn(text, "\n")] = '\0';
+    ck_assert_int_eq(admin_token_load(admin_dir, "", &b, NULL), 0);
+    ck_assert(admin_token_matches(&b, adit_view_str(text)));
+    ck_assert(!admin_token_matches(&b, adit_view_str("")));
+    ck_assert(!admin_token_matches(&b, adit_view_mem(text, strlen(text) - 1)));
+    ck_assert_int_eq(unlink(admin_file) | rmdir(admin_dir), 0);
+}
+END_TEST
+
+START_TEST(admin_token_refuses_what_others_may_read_and_what_is_none)
+{
+    struct admin_token t;
+    struct adit_err err = ADIT_ERR_INIT;
+    char digest[128] = "sha256:";
+    uint8_t sha256[ADIT_SHA256_LEN];
+    ck_assert_ptr_nonnull(mkdtemp(admin_dir));
+    (void)snprintf(admin_file, sizeof(admin_file), "%s/mine", admin_dir);
+    ck_assert_int_eq(admin_token_load(admin_dir, admin_file, &t, NULL), ADIT_ERR_NOT_FOUND);
+    write_token("correct horse battery", 0600); /* a space */
+    ck_assert_int_eq(admin_token_load(admin_dir, admin_file, &t, NULL), ADIT_ERR_BAD_INPUT);
+    write_token("too-short", 0600);
+    ck_assert_int_eq(admin_token_load(admin_dir, admin_file, &t, NULL), ADIT_ERR_BAD_INPUT);
+    write_token("long-enough-to-be-one\n", 0640);
+    ck_assert_int_eq(admin_token_load(admin_dir, admin_file, &t, &err), ADIT_ERR_BAD_INPUT);
+    ck_assert_ptr_nonnull(strstr(err.msg, "mode 0640"));
+    write_token("long-enough-to-be-one\n", 0400);
+    ck_assert_int_eq(admin_token_load(admin_dir, admin_file, &t, NULL), 0);
+    ck_assert(admin_token_matches(&t, adit_view_str("long-enough-to-be-one")));
+    adit_sha256(adit_view_str("long-enough-to-be-two"), sha256);
+    adit_hex_encode(sha256, sizeof(sha256), digest + strlen(digest));
+    ck_assert_int_eq(unlink(admin_file), 0);
+    write_token(digest, 0600);
+    ck_assert_int_eq(admin_token_load(admin_dir, admin_file, &t, NULL), 0);
+    ck_assert(admin_token_matches(&t, adit_view_str("long-enough-to-be-two")));
+    ck_assert(!admin_token_matches(&t, adit_view_str(digest)));
+    write_token("sha256:0011", 0600);
+    ck_assert_int_eq(admin_token_load(admin_dir, admin_file, &t, NULL), ADIT_ERR_BAD_INPUT);
+    ck_assert_int_eq(unlink(admin_file) | rmdir(admin_dir), 0);
+}
+END_TEST
+
 SUITE_MAIN_WITH("credentials",
                 TESTS(tokens_refuse_a_seed_that_is_not_theirs,
                       tokens_sandbox_id_belongs_to_team_and_key, sandbox_id_is_made_as_it_is_taken,
@@ -252,6 +318,8 @@ SUITE_MAIN_WITH("credentials",
                       key_cache_stays_bounded,
                       tokens_stay_the_same_over_restarts_and_differ_by_sandbox_and_use,
                       client_env_finds_its_key_again,
-                      client_env_names_an_address_that_can_be_reached),
+                      client_env_names_an_address_that_can_be_reached,
+                      admin_token_is_made_once_and_read_again,
+                      admin_token_refuses_what_others_may_read_and_what_is_none),
                 LOOPS({sandbox_id_takes_ids_and_old_forms_of_them, sizeof(ids) / sizeof(ids[0])},
                       {key_cache_refuses_what_is_no_key, sizeof(bad_keys) / sizeof(bad_keys[0])}))
