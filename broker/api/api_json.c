@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/version.h"
 #include "broker/api/api.h"
+#include "broker/api/network_config.h"
 
 /* Add @take_value; false without memory. */
 static bool add(json_t *doc, const char *key, json_t *take_value)
@@ -92,7 +93,7 @@ static bool add_options(json_t *doc, const struct record *r)
     if (r->internet != RECORD_INTERNET_UNSAID &&
         !add(doc, "allowInternetAccess", json_boolean(r->internet == RECORD_INTERNET_ALLOWED)))
         return false;
-    if (r->network && !add(doc, "network", json_incref(r->network)))
+    if (r->network && !add(doc, "network", network_config_shown(r->network)))
         return false;
     return add(doc, "lifecycle", json_pack("{s:b, s:s}", "autoResume", 0, "onTimeout", "kill"));
 }

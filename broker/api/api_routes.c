@@ -42,7 +42,7 @@ static const struct api_route table[] = {
 
     LATER(POST, "/sandboxes/{sandboxID}/pause", KEY, "pausing"),
     LATER(GET, "/sandboxes/{sandboxID}/metrics", KEY, "metrics"),
-    LATER(PUT, "/sandboxes/{sandboxID}/network", KEY, "changing the network rules"),
+    ROUTE(PUT, "/sandboxes/{sandboxID}/network", KEY, api_sandbox_network),
     LATER(POST, "/sandboxes/{sandboxID}/snapshots", KEY, "snapshots"),
     LATER(GET, "/snapshots", KEY, "snapshots"),
     LATER(POST, "/sandboxes/{sandboxID}/fork", KEY, "forking"),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Endpoints of one sandbox: get, kill, connect, resume, timeout, refresh.
+ * Endpoints of one sandbox: get, kill, connect, resume, timeout, refresh, network.
  *
  * Theory of operation
  *
@@ -11,6 +11,7 @@
  */
 #include "broker/api/api.h"
 #include "broker/api/create_request.h"
+#include "broker/api/network_config.h"
 
 void api_sandbox_get(struct api_request *rq)
 {
@@ -41,7 +42,7 @@ void api_sandbox_kill(struct api_request *rq)
 
 /* ---- timeouts ---- */
 
-static void on_timeout_saved(void *user, const struct adit_err *err)
+static void on_saved(void *user, const struct adit_err *err)
 {
     struct api_request *rq = user;
     if (err)
@@ -130,7 +131,7 @@ void api_sandbox_timeout(struct api_request *rq)
     else if (!s)
         api_reply_no_sandbox(rq);
     else
-        set_timeout(rq, s, within_life(rq, s, ms), on_timeout_saved);
+        set_timeout(rq, s, within_life(rq, s, ms), on_saved);
 }
 
 void api_sandbox_refresh(struct api_request *rq)
@@ -145,5 +146,27 @@ void api_sandbox_refresh(struct api_request *rq)
     else if ((ms = within_life(rq, s, ms)) <= node_remaining_ms(s))
         api_reply_empty(rq, 204);
     else
-        set_timeout(rq, s, ms, on_timeout_saved);
+        set_timeout(rq, s, ms, on_saved);
+}
+
+/* ---- network ---- */
+
+void api_sandbox_network(struct api_request *rq)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct sandbox *s = api_sandbox_find(rq);
+    enum record_internet internet = RECORD_INTERNET_UNSAID;
+    json_t *network = NULL;
+    int rc;
+    if (!s) {
+        api_reply_no_sandbox(rq);
+        return;
+    }
+    rc = network_config_update(edge_api_body(rq->edge), node_record(s)->network,
+                               node_record(s)->is_private, &network, &internet, &err);
+    if (rc == 0 && (rc = node_set_network(s, network, internet, on_saved, rq)))
+        (void)adit_err_set(&err, rc, "the new rules cannot be recorded");
+    json_decref(network);
+    if (rc)
+        api_reply_err(rq, NULL, &err);
 }

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "net/url.h"
+#include "broker/api/network_config.h"
 
 #define MS_PER_S UINT64_C(1000)
 #define NAME_CAP 128
@@ -138,95 +138,23 @@ static int take_env(const json_t *doc, struct create_request *out, struct adit_e
 
 /* ---- network ---- */
 
-/* A host name or address, perhaps with a port, perhaps with ${PORT} in either. */
-static bool is_mask_host(const char *text)
-{
-    static const char placeholder[] = "${PORT}";
-    char plain[RECORD_HOST_CAP + 8];
-    size_t len = 0;
-    for (const char *p = text; *p;) {
-        bool is_port = strncmp(p, placeholder, sizeof(placeholder) - 1) == 0;
-        if (len + 2 >= sizeof(plain))
-            return false;
-        plain[len++] = is_port ? '1' : *p;
-        p += is_port ? sizeof(placeholder) - 1 : 1;
-    }
-    struct adit_view name;
-    uint16_t port;
-    if (url_split_host(adit_view_mem(plain, len), &name, &port))
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        unsigned char c = (unsigned char)name.ptr[i];
-        if (c <= ' ' || c >= 127 || strchr("/\\?#@\"<>^`{|}%$,;", c))
-            return false;
-    }
-    return true;
-}
-
-static int take_mask_host(const json_t *network, struct create_request *out, struct adit_err *err)
-{
-    const char *text = NULL;
-    int rc = jtext_string(network, "maskRequestHost", &text, err);
-    if (rc || !text || !text[0])
-        return rc;
-    if (strlen(text) >= RECORD_HOST_CAP || !is_mask_host(text))
-        return refuse(err, "validation error: network.maskRequestHost is not a valid host");
-    memcpy(out->mask_host, text, strlen(text) + 1);
-    return 0;
-}
-
-/* Rules for traffic to the outside: none is built, because nothing gets out at all yet. */
-static int refuse_rules(const json_t *network, struct adit_err *err)
-{
-    static const struct {
-        const char *key, *name;
-        json_type type;
-    } rules[] = {
-        {"allowOut", "network.allowOut", JSON_ARRAY},
-        {"denyOut", "network.denyOut", JSON_ARRAY},
-        {"httpsPorts", "network.httpsPorts", JSON_ARRAY},
-        {"rules", "network.rules", JSON_OBJECT},
-        {"egressProxy", "network.egressProxy", JSON_OBJECT},
-    };
-    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-        json_t *value = NULL;
-        int rc = jtext_child(network, rules[i].key, rules[i].type, &value, err);
-        if (rc)
-            return rc;
-        if (json_array_size(value) > 0 || json_object_size(value) > 0)
-            return not_built(err, rules[i].name);
-    }
-    return 0;
-}
-
-/* What is kept of it is what a client may read back. */
-static int keep_network(const struct create_request *r, json_t **out)
-{
-    json_t *doc = json_pack("{s:b}", "allowPublicTraffic", !r->is_private);
-    if (doc && r->mask_host[0] &&
-        json_object_set_new(doc, "maskRequestHost", json_string(r->mask_host))) {
-        json_decref(doc);
-        doc = NULL;
-    }
-    *out = doc;
-    return doc ? 0 : ADIT_ERR_NO_MEMORY;
-}
-
 static int take_network(const json_t *doc, struct create_request *out, struct adit_err *err)
 {
+    struct network_config config;
     json_t *network = NULL;
-    bool is_public = true;
     int rc = jtext_child(doc, "network", JSON_OBJECT, &network, err);
     if (rc || !network)
         return rc;
-    if ((rc = jtext_bool(network, "allowPublicTraffic", &is_public, err)) ||
-        (rc = take_mask_host(network, out, err)) || (rc = refuse_rules(network, err)))
+    rc = network_config_parse(network, &config, err);
+    if (rc)
         return rc;
-    if (!is_public && !out->secure)
+    out->network = config.doc;
+    out->is_private = config.is_private;
+    memcpy(out->mask_host, config.mask_host, sizeof(config.mask_host));
+    if (out->is_private && !out->secure)
         return refuse(err, "You cannot create a sandbox without public access unless you enable "
                            "secure envd access via 'secure' flag.");
-    out->is_private = !is_public;
-    return keep_network(out, &out->network);
+    return 0;
 }
 
 /* ---- options of later features ---- */

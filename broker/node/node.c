@@ -256,6 +256,24 @@ int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, node_done_fn on_do
     return rc;
 }
 
+int node_set_network(struct sandbox *s, json_t *network, enum record_internet internet,
+                     node_done_fn on_done, void *user)
+{
+    json_t *was_network = s->record.network;
+    enum record_internet was_internet = s->record.internet;
+    s->record.network = json_incref(network);
+    s->record.internet = internet;
+    int rc = sandbox_save(s, false, on_done, user);
+    if (rc == 0) {
+        json_decref(was_network);
+        return 0;
+    }
+    json_decref(s->record.network);
+    s->record.network = was_network;
+    s->record.internet = was_internet;
+    return rc;
+}
+
 void node_exited(struct node *n, const char *sandbox_id, const char *reason)
 {
     struct sandbox *s = adit_map_get(&n->sandboxes, adit_view_str(sandbox_id));

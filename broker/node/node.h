@@ -94,6 +94,10 @@ void node_kill(struct sandbox *s, const char *reason, node_done_fn on_done, void
 /* Let it end @from_now_ms from now; @on_done: that is on record. Errors: LIMIT, NO_MEMORY. */
 ADIT_MUST_CHECK int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, node_done_fn on_done,
                                      void *user);
+/* Keep other network options; @on_done: they are on record. Errors: LIMIT, NO_MEMORY. */
+ADIT_MUST_CHECK int node_set_network(struct sandbox *s, json_t *network,
+                                     enum record_internet internet, node_done_fn on_done,
+                                     void *user);
 /* The driver says it ended by itself. */
 void node_exited(struct node *n, const char *sandbox_id, const char *reason);
 

@@ -236,7 +236,6 @@ def test_two_teams_do_not_see_each_other(broker, sandbox):
 @pytest.mark.parametrize("options", [
     {"lifecycle": {"on_timeout": "pause"}},
     {"volume_mounts": {"/data": "some-volume"}},
-    {"network": {"deny_out": ["0.0.0.0/0"], "allow_out": ["example.com"]}},
 ])
 def test_options_of_later_features_fail_loudly(broker, options):
     with pytest.raises(SandboxException, match="not available yet|not enabled"):
@@ -245,7 +244,6 @@ def test_options_of_later_features_fail_loudly(broker, options):
 
 def test_calls_of_later_features_fail_loudly(sandbox):
     for call in (sandbox.pause, sandbox.fork, sandbox.create_snapshot, sandbox.get_metrics,
-                 lambda: sandbox.update_network({"deny_out": ["0.0.0.0/0"]}),
                  lambda: sandbox.list_snapshots().next_items()):
         with pytest.raises(SandboxException, match="501"):
             call()

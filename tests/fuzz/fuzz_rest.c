@@ -9,6 +9,7 @@
 #include "broker/api/api.h"
 #include "broker/api/create_request.h"
 #include "broker/api/list_query.h"
+#include "broker/api/network_config.h"
 #include "broker/client_env.h"
 #include "oracle.h"
 
@@ -28,6 +29,26 @@ static void try_create(struct adit_view body, bool is_v2)
     ORACLE(json_object_size(r.metadata) <= RECORD_METADATA_MAX);
     ORACLE(json_object_size(r.env_vars) <= CREATE_REQUEST_ENV_MAX);
     create_request_fini(&r);
+}
+
+static void try_network(struct adit_view body)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    enum record_internet internet;
+    json_t *doc = NULL, *again = NULL;
+    struct adit_buf text;
+    int rc = network_config_update(body, NULL, false, &doc, &internet, &err);
+    if (rc) {
+        ORACLE(err.code == rc && err.msg[0] && !doc);
+        return;
+    }
+    adit_buf_init(&text, NETWORK_CONFIG_CAP);
+    ORACLE(jtext_append(&text, doc) == 0);
+    ORACLE(network_config_update(adit_buf_view(&text), doc, false, &again, &internet, &err) == 0);
+    ORACLE(json_equal(doc, again)); /* what is kept is taken again, and stays the same */
+    adit_buf_fini(&text);
+    json_decref(doc);
+    json_decref(again);
 }
 
 static void try_times(struct adit_view body)
@@ -111,20 +132,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (len == 0)
         return 0;
     struct adit_view rest = adit_view_mem(data + 1, len - 1);
-    switch (data[0] % 7) {
+    switch (data[0] % 8) {
     case 0:
     case 1:
-        try_create(rest, data[0] % 7 == 1);
+        try_create(rest, data[0] % 8 == 1);
         break;
     case 2:
         try_times(rest);
         break;
     case 3:
     case 4:
-        try_query(rest, data[0] % 7 == 3);
+        try_query(rest, data[0] % 8 == 3);
         break;
     case 5:
         try_names(rest);
+        break;
+    case 7:
+        try_network(rest);
         break;
     default:
         try_route(rest);
