@@ -201,7 +201,7 @@ PACKAGES_BUILD := build-essential pkg-config libuv1-dev node-llhttp libprotobuf-
 	protobuf-compiler libprotobuf-dev zlib1g-dev libseccomp-dev libjansson-dev libssl-dev libsqlite3-dev
 PACKAGES_RUN := crun mmdebstrap ca-certificates
 PACKAGES_TEST := check libsubunit-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev \
-	python3-venv strace curl iproute2 iptables attr nginx-light wrk jq mandoc
+	python3-venv openssl strace curl iproute2 iptables attr nginx-light wrk jq mandoc
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # apt-get is asked only when something is missing, so that a second run takes no time.
 define install_packages
@@ -243,7 +243,7 @@ NODE_MODULES := tests/e2e/js/node_modules
 PYTEST := $(VENV)/bin/python -m pytest
 
 $(VENV)/ok: tests/e2e/requirements.txt
-	python3 -m venv $(VENV)
+	test -x $(VENV)/bin/pip || python3 -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r $<
 	@touch $@
 
@@ -251,10 +251,26 @@ $(NODE_MODULES)/ok: tests/e2e/js/package-lock.json
 	cd tests/e2e/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test e2e e2e-asan fault fault-asan bench test
+# The lab: one environment for each old Python client, one package for the JavaScript ones.
+LAB_VENVS := $(patsubst tests/lab/requirements-%.txt,build/lab/py-%/ok,$(wildcard tests/lab/requirements-*.txt))
+LAB_MODULES := tests/lab/js/node_modules
+
+build/lab/py-%/ok: tests/lab/requirements-%.txt
+	test -x build/lab/py-$*/bin/pip || python3 -m venv build/lab/py-$*
+	build/lab/py-$*/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+$(LAB_MODULES)/ok: tests/lab/js/package-lock.json
+	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+.PHONY: setup-test compatibility e2e e2e-asan fault fault-asan bench test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
-	@$(MAKE) --no-print-directory $(VENV)/ok $(NODE_MODULES)/ok
+	@$(MAKE) --no-print-directory $(VENV)/ok $(NODE_MODULES)/ok $(LAB_VENVS) $(LAB_MODULES)/ok
+
+compatibility: ## put what the last run of tests/e2e/test_versions.py found into docs/compatibility.md
+	tests/lab/compatibility-page build/lab/results docs/compatibility.md
 
 e2e: setup-test template ## end-to-end tests with the official clients; T=tests/e2e/test_files.py runs a part
 	$(PYTEST) $(if $(T),$(T),tests/e2e)

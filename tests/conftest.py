@@ -6,6 +6,9 @@ ADIT_TEMPLATES (default build/run/templates). Every path, port and process is th
 broker that is killed is started again by `Broker.start()` on the same state directory and port.
 """
 
+import contextlib
+import http.client
+import json
 import os
 import re
 import shutil
@@ -18,6 +21,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from lab import Lab
 
 REPO = Path(__file__).resolve().parents[1]
 BIN = Path(os.environ.get("ADIT_BIN", REPO / "build/release/bin"))
@@ -68,6 +73,8 @@ class Broker:
         self.state = Path(state)
         self.port = free_port()
         self.extra = list(extra)
+        self.prefix = []
+        self.mounts = "/proc/self/mountinfo"
         self.process = None
         self.log_path = self.state / "broker.log"
         self.checked = 0
@@ -76,12 +83,16 @@ class Broker:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
+    def network(self):
+        """Sockets made under it are of the network that the broker is in."""
+        return contextlib.nullcontext()
+
     def start(self):
         self.state.mkdir(parents=True, exist_ok=True)
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [
-                str(BIN / "broker"),
+                *self.prefix, str(BIN / "broker"),
                 "--listen", f"127.0.0.1:{self.port}",
                 "--state-dir", str(self.state / "state"),
                 "--templates-dir", str(TEMPLATES),
@@ -103,7 +114,8 @@ class Broker:
                 f"broker ended with {self.process.returncode}:\n{self.log()[-4000:]}"
             )
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as s:
+            with self.network(), \
+                    socket.create_connection(("127.0.0.1", self.port), timeout=1) as s:
                 s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return s.recv(64).startswith(b"HTTP/1.1 20")
         except OSError:
@@ -115,6 +127,14 @@ class Broker:
 
     def log(self):
         return self.log_path.read_text(errors="replace")
+
+    def call(self, method, path):
+        """Status and body of a call of the control API with the first key."""
+        with self.network():
+            c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            c.request(method, path, headers={"X-API-Key": self.env()["E2B_API_KEY"]})
+            answer = c.getresponse()
+            return answer.status, answer.read()
 
     def check_reports(self):
         """Fail when a process reported itself as broken since the last check.
@@ -163,12 +183,25 @@ class Broker:
         self.check_reports()
 
 
+class LabBroker(Broker):
+    """A broker in a lab, on the ports and under the names that clients know by themselves."""
+
+    def __init__(self, state, lab):
+        super().__init__(state, ["--domain", lab.domain])
+        self.lab, self.port = lab, 3000
+        self.prefix = lab.prefix
+        self.mounts = f"/proc/{lab.inside.pid}/mountinfo"
+
+    def network(self):
+        return self.lab.network()
+
+
 def leftovers(broker):
     """What of this broker's sandboxes still exists on the machine."""
     state = str(broker.state)
     ours = set(re.findall(r"sandbox=(i[a-z0-9]{20})\b", broker.log()))
     found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path(broker.mounts).read_text().splitlines():
         if state in line:
             found.append("mount " + line.split(" ")[4])
     for root in Path("/sys/fs/cgroup").glob("**/adit*/i*"):
@@ -194,15 +227,11 @@ def kill_everything(broker):
     """End what a failed test left, so that only its failure is reported."""
     if broker.process.poll() is not None:
         broker.start()
-    export(broker)
-    from e2b import Sandbox
-
     killed = []
-    pages = Sandbox.list()
-    while pages.has_next:
-        killed += [s.sandbox_id for s in pages.next_items()]
-    for sandbox_id in killed:
-        Sandbox.kill(sandbox_id)
+    while found := json.loads(broker.call("GET", "/v2/sandboxes")[1]):
+        for sandbox in found:
+            killed.append(sandbox["sandboxID"])
+            broker.call("DELETE", f"/sandboxes/{killed[-1]}")
     return killed
 
 
@@ -247,6 +276,11 @@ def broker(scratch):
     export(b)
     yield b
     left = kill_everything(b)
+    end(b, left)
+
+
+def end(b, left):
+    """Stop a session's broker; nothing may be left of it."""
     b.stop()
     # stderr, because an assertion in a fixture's end names no test
     remains = leftovers(b)
@@ -254,6 +288,19 @@ def broker(scratch):
         print("left behind:", left, remains, b.log()[-3000:], file=sys.stderr)
     assert not left, "tests left sandboxes running"
     assert not remains, "resources left behind"
+
+
+@pytest.fixture(scope="session")
+def lab(scratch, broker):
+    """Own namespaces with own names (tests/lab/lab.py), and the broker that they lead to."""
+    lab = Lab(scratch / "names")
+    b = LabBroker(scratch / "lab", lab).start()
+    lab.serve_tls()
+    lab.key = b.env()["E2B_API_KEY"]
+    lab.broker = b
+    yield lab
+    end(b, kill_everything(b))
+    lab.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every client version in every mode it has: tests/lab/*_client.*, each feature in its own spelling.
+
+What each run found is written to build/lab/results/, from which `make compatibility` makes the tables
+of docs/compatibility.md.
+"""
+
+import json
+import os
+import platform
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import BIN, REPO
+from support import CLI, NODE
+
+LAB = REPO / "tests/lab"
+RESULTS = REPO / "build/lab/results"
+NEWEST_PYTHON = REPO / "build/venv/bin/python"
+
+PYTHON = [("1.1.0", ["domain"]), ("1.5.6", ["domain"]), ("2.0.2", ["domain"]),
+          ("2.8.1", ["domain"]), ("2.63.0", ["domain", "url"])]
+JAVASCRIPT = [("1.0.7", "e2b-1.0", ["domain"]), ("2.0.3", "e2b-2.0", ["domain"]),
+              ("2.8.4", "e2b-2.8", ["domain"]), ("2.51.0", "e2b", ["domain", "url"])]
+
+
+def runs():
+    for version, modes in PYTHON:
+        own = REPO / f"build/lab/py-{version}/bin/python"
+        program = own if version != PYTHON[-1][0] else NEWEST_PYTHON
+        for mode in modes:
+            yield pytest.param("python", version, mode, [program, LAB / "python_client.py"],
+                               id=f"python-{version}-{mode}")
+    for version, package, modes in JAVASCRIPT:
+        for mode in modes:
+            yield pytest.param("javascript", version, mode, [NODE, LAB / "js/client.mjs", package],
+                               id=f"javascript-{version}-{mode}")
+    for mode in ("domain", "url"):
+        yield pytest.param("cli", "2.19.0", mode, [NEWEST_PYTHON, LAB / "cli_client.py", NODE, CLI],
+                           id=f"cli-2.19.0-{mode}")
+
+
+def host_facts():
+    """What machine and what build the result is of."""
+    cpus = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+    memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1])
+    return {"date": time.strftime("%Y-%m-%d", time.gmtime()), "kernel": ".".join(platform.release().split(".")[:2]),
+            "machine": platform.machine(), "processor": cpus[0] if cpus else "unknown",
+            "cores": os.cpu_count(), "memory_gib": round(memory / (1 << 20)),
+            "build": BIN.parent.name}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("client, version, mode, command", list(runs()))
+def test_a_version_works(lab, client, version, mode, command):
+    run = lab.run(command, mode, timeout=90)
+    features = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    result = {"client": client, "version": version, "mode": mode, "host": host_facts(),
+              "features": features}
+    (RESULTS / f"{client}-{version}-{mode}.json").write_text(json.dumps(result, indent=1))
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
+    assert features[-1]["feature"] == "kill" and not [f for f in features if "failed" in f]
