@@ -146,6 +146,7 @@ int main(int argc, char **argv)
     int info = 0;
 
     (void)signal(SIGPIPE, SIG_IGN); /* cannot fail */
+    (void)signal(SIGHUP, SIG_IGN);  /* there is nothing to read again */
     (void)umask(0077);              /* records and socket are ours alone */
     if (configure(&p, argc, argv, &info, &err))
         return report(&err);

@@ -418,6 +418,7 @@ static int isolate(int socket_fd, struct adit_err *err)
     for (int s = 1; s < NSIG; s++)
         (void)signal(s, SIG_DFL);   /* refused for the two that cannot be changed */
     (void)signal(SIGPIPE, SIG_IGN); /* always valid */
+    (void)signal(SIGHUP, SIG_IGN);  /* the broker's affair */
     return chdir("/") ? adit_err_sys(err, errno, "chdir /") : 0;
 }
 

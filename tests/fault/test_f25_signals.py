@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""F25: signals. A SIGHUP storm and SIGPIPE harm nothing; SIGTERM under load drains what runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import requests
+from e2b import Sandbox
+
+from conftest import wait_for
+from support import routing
+
+SLOW_SERVER = """
+import http.server, socketserver, time
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "20")
+        self.end_headers()
+        for _ in range(20):
+            self.wfile.write(b"x")
+            self.wfile.flush()
+            time.sleep(0.1)
+
+    def log_message(self, *_):
+        pass
+
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    request_queue_size = 100
+
+Server(("127.0.0.1", 8000), Handler).serve_forever()
+"""
+
+
+def test_a_sighup_storm_and_vanishing_readers_harm_nothing(own_broker):
+    broker = own_broker()
+    sandbox = Sandbox.create(timeout=300)
+    stop = threading.Event()
+
+    keeper = broker.child("adit-keeper")
+    pids = [broker.process.pid, keeper, broker.child("adit-launcher", of=keeper),
+            broker.child("scheduler")]
+    assert all(pids), pids
+
+    def storm():
+        while not stop.wait(0.001):
+            for pid in pids:
+                os.kill(pid, signal.SIGHUP)
+                os.kill(pid, signal.SIGPIPE)
+
+    thread = threading.Thread(target=storm)
+    thread.start()
+    try:
+        for _ in range(20):
+            assert sandbox.commands.run("echo on").stdout == "on\n"
+        assert Sandbox.create(timeout=60).kill()
+    finally:
+        stop.set()
+        thread.join()
+    assert broker.process.poll() is None
+    assert keeper == broker.child("adit-keeper") and pids[3] == broker.child("scheduler")
+    assert sandbox.kill()
+
+
+def test_sigterm_under_load_lets_running_requests_finish(own_broker):
+    broker = own_broker()
+    sandbox = Sandbox.create(timeout=300)
+    sandbox.files.write("/home/user/slow.py", SLOW_SERVER)
+    sandbox.commands.run("exec python3 slow.py", background=True, timeout=0)
+    wait_for(lambda: ":1F40 " in sandbox.files.read("/proc/net/tcp"), 10, "the slow server")
+    results = []
+
+    def fetch():
+        try:
+            results.append(requests.get(broker.url, headers=routing(sandbox, 8000), timeout=30).text)
+        except requests.RequestException as e:
+            results.append(e)
+
+    clients = [threading.Thread(target=fetch) for _ in range(50)]
+    for c in clients:
+        c.start()
+    established = f"127.0.0.1:{broker.port}"
+    wait_for(lambda: subprocess.run(["ss", "-Htn", "state", "established", "dst", established],
+                                    capture_output=True, text=True).stdout.count("\n") >= 50,
+             10, "50 connections")
+    time_of_term = time.monotonic()
+    broker.process.send_signal(signal.SIGTERM)
+    for c in clients:
+        c.join(35)
+    assert broker.process.wait(35) == 0
+    print(f"\nF25: {results.count('x' * 20)} of 50 finished; the broker ended "
+          f"{time.monotonic() - time_of_term:.2f} s after SIGTERM", file=sys.stderr)
+    assert results == ["x" * 20] * 50
+    broker.start()
+    assert Sandbox.connect(sandbox.sandbox_id).commands.run("echo on").stdout == "on\n"
+    assert sandbox.kill()
