@@ -40,12 +40,15 @@
 #define REQUESTS_PER_TURN 32
 /* One read, and what an adopted connection brought along. */
 #define HELD_CAP (2u * NET_SCRATCH_CAP)
-#define REFUSE_HEADERS_CAP 4096u
-#define REFUSE_BODY_CAP (16u * 1024)
+/* HTTP/2's preface ("PRI * HTTP/2.0…") differs at its third byte from every method served here. */
+#define MAGIC "PRI"
+#define MAGIC_LEN (sizeof(MAGIC) - 1)
+#define MAGIC_NOT (MAGIC_LEN + 1)
 
 /* ---- end of a connection ---- */
 
-enum close_kind { CLOSE_GRACEFULLY, CLOSE_RESET };
+/* CLOSE_NOT: the stream has another owner. */
+enum close_kind { CLOSE_GRACEFULLY, CLOSE_RESET, CLOSE_NOT };
 
 static void conn_leave(struct http_conn *c)
 {
@@ -60,10 +63,22 @@ static void conn_leave(struct http_conn *c)
     free(c);
 }
 
+void http_server_link(struct http_server *s, struct http_link *link)
+{
+    adit_list_init(&link->node);
+    adit_list_push(&s->links, &link->node);
+    s->conn_cnt++;
+}
+
+void http_server_unlink(struct http_server *s, struct http_link *link)
+{
+    adit_list_remove(&link->node);
+    if (--s->conn_cnt == 0 && s->is_draining)
+        net_task_post(&s->drained);
+}
+
 static void conn_kill(struct http_conn *c, enum close_kind kind)
 {
-    struct http_server *s = c->server;
-
     if (c->state == HTTP_CONN_DEAD)
         return;
     c->busy++;
@@ -73,18 +88,10 @@ static void conn_kill(struct http_conn *c, enum close_kind kind)
     http_exchange_fini(&c->exchange);
     if (kind == CLOSE_RESET)
         net_stream_reset(c->stream);
-    else
+    else if (kind == CLOSE_GRACEFULLY)
         net_stream_close_gracefully(c->stream);
-    adit_list_remove(&c->node);
-    if (--s->conn_cnt == 0 && s->is_draining)
-        net_task_post(&s->drained);
+    http_server_unlink(c->server, &c->link);
     conn_leave(c);
-}
-
-static void exchange_over(struct http_conn *c)
-{
-    c->exchange.is_live = false;
-    c->server->exchange_cnt--;
 }
 
 static void exchange_abort(struct http_conn *c, const struct adit_err *err)
@@ -93,7 +100,7 @@ static void exchange_abort(struct http_conn *c, const struct adit_err *err)
 
     if (!x->is_live)
         return;
-    exchange_over(c);
+    http_exchange_over(x);
     if (x->ops->on_abort)
         x->ops->on_abort(x, err);
 }
@@ -109,20 +116,25 @@ static void conn_fail(struct http_conn *c, const struct adit_err *err)
     conn_leave(c);
 }
 
+void http_server_compose_refusal(struct http_server *s, unsigned status, const char *message,
+                                 struct adit_buf *headers, struct adit_buf *body)
+{
+    adit_buf_init(headers, HTTP_REFUSE_HEADERS_CAP);
+    adit_buf_init(body, HTTP_REFUSE_BODY_CAP);
+    if (s->conf.on_refuse) {
+        s->conf.on_refuse(s, status, message, headers, body);
+    } else if (http_write_header_str(headers, "Content-Type", "text/plain; charset=utf-8") != 0 ||
+               adit_buf_append_str(body, message) != 0) {
+        adit_buf_clear(headers); /* without memory the status alone must do */
+    }
+}
+
 static void send_refusal(struct http_conn *c, unsigned status, const char *message)
 {
-    struct http_server *s = c->server;
     struct adit_buf headers, body;
 
-    adit_buf_init(&headers, REFUSE_HEADERS_CAP);
-    adit_buf_init(&body, REFUSE_BODY_CAP);
-    if (s->conf.on_refuse) {
-        s->conf.on_refuse(s, status, message, &headers, &body);
-    } else if (http_write_header_str(&headers, "Content-Type", "text/plain; charset=utf-8") != 0 ||
-               adit_buf_append_str(&body, message) != 0) {
-        adit_buf_clear(&headers); /* without memory the status alone must do */
-    }
-    http_exchange_send_refusal(c, status, adit_buf_view(&headers), adit_buf_view(&body));
+    http_server_compose_refusal(c->server, status, message, &headers, &body);
+    http_answer_send_refusal(c, status, adit_buf_view(&headers), adit_buf_view(&body));
     adit_buf_fini(&headers);
     adit_buf_fini(&body);
 }
@@ -142,8 +154,7 @@ static void conn_refuse(struct http_conn *c, unsigned status, const struct adit_
 
 void http_server_reset(struct http_conn *c)
 {
-    if (c->exchange.is_live)
-        exchange_over(c);
+    http_exchange_over(&c->exchange);
     conn_kill(c, CLOSE_RESET);
 }
 
@@ -151,8 +162,7 @@ void http_server_answered(struct http_conn *c)
 {
     struct http_exchange *x = &c->exchange;
 
-    if (x->is_live)
-        exchange_over(c);
+    http_exchange_over(x);
     if (c->is_broken || c->state == HTTP_CONN_RAW || !x->keep_alive || c->server->is_draining) {
         conn_kill(c, c->is_reset ? CLOSE_RESET : CLOSE_GRACEFULLY);
         return;
@@ -174,7 +184,6 @@ static void give_request(struct http_conn *c, const struct http_head *head)
     c->rest_len = 0;
     c->wait = HTTP_WAIT_NOTHING;
     http_exchange_init(&c->exchange, head);
-    c->server->exchange_cnt++;
     c->server->conf.on_request(&c->exchange, head);
 }
 
@@ -270,10 +279,29 @@ static size_t conn_feed(struct http_conn *c, struct adit_view in)
     return in.len;
 }
 
+/* Are these first bytes, after those before them, HTTP/2's? */
+static bool is_http2(struct http_conn *c, struct adit_view bytes)
+{
+    for (size_t i = 0; i < bytes.len && c->magic_len < MAGIC_LEN; i++)
+        c->magic_len = bytes.ptr[i] == MAGIC[c->magic_len] ? c->magic_len + 1 : MAGIC_NOT;
+    return c->magic_len == MAGIC_LEN;
+}
+
+/* What the parser took of the preface is known to the byte, so it is said again, not kept. */
+static void hand_over(struct http_conn *c, size_t before, struct adit_view bytes)
+{
+    c->server->conf.adopt_http2(c->server, c->stream, adit_view_mem(MAGIC, before), bytes);
+    conn_kill(c, CLOSE_NOT);
+}
+
 static void conn_take(struct http_conn *c, struct adit_view bytes)
 {
-    size_t left;
+    size_t left, before = c->magic_len;
 
+    if (c->server->conf.adopt_http2 && before < MAGIC_LEN && is_http2(c, bytes)) {
+        hand_over(c, before, bytes);
+        return;
+    }
     c->busy++;
     left = conn_feed(c, bytes);
     if (c->state != HTTP_CONN_DEAD && left &&
@@ -305,7 +333,7 @@ static void on_turn(struct net_task *t)
 
     c->busy++;
     if (c->exchange.is_live)
-        http_exchange_send_pending(&c->exchange);
+        http_answer_send_pending(&c->exchange);
     if (c->is_broken) {
         (void)adit_err_set(&err, ADIT_ERR_CLOSED, "connection lost"); /* only told */
         conn_fail(c, &err);
@@ -390,7 +418,7 @@ void http_server_update(struct http_conn *c)
         return; /* whoever is busy comes here at last */
     if (x->is_live && x->expects_continue && x->answer == HTTP_ANSWER_NONE && !x->is_paused &&
         c->state == HTTP_CONN_BODY)
-        http_exchange_send_continue(x);
+        http_answer_send_continue(x);
     if (has_work(c))
         net_task_post(&c->turn);
     if (c->held.len || (x->is_live && x->is_paused && c->state != HTTP_CONN_ANSWER))
@@ -502,6 +530,24 @@ static const struct net_stream_ops stream_ops = {on_read, on_end, on_drain};
 
 /* ---- server ---- */
 
+static void on_link_drain(struct http_link *link)
+{
+    struct http_conn *c = ADIT_CONTAINER_OF(link, struct http_conn, link);
+
+    if (c->state == HTTP_CONN_HEAD && http_parser_is_idle(c->parser) && !c->held.len)
+        conn_kill(c, CLOSE_GRACEFULLY);
+}
+
+static void on_link_fail(struct http_link *link, const struct adit_err *err)
+{
+    struct http_conn *c = ADIT_CONTAINER_OF(link, struct http_conn, link);
+
+    c->is_reset = true;
+    conn_fail(c, err);
+}
+
+static const struct http_link_ops link_ops = {on_link_drain, on_link_fail};
+
 static struct http_conn *conn_new(struct http_server *s, struct net_stream *stream)
 {
     struct http_conn *c = calloc(1, sizeof(*c));
@@ -513,16 +559,16 @@ static struct http_conn *conn_new(struct http_server *s, struct net_stream *stre
         free(c);
         return NULL;
     }
-    c->server = s;
-    c->stream = stream;
+    c->link.ops = &link_ops;
+    c->server = c->exchange.server = s;
+    c->stream = c->exchange.stream = stream;
+    c->exchange.carrier = &http_answer_carrier;
     http_exchange_set_ops(&c->exchange, NULL, NULL);
     adit_buf_init(&c->exchange.headers, HTTP_EXCHANGE_HEADERS_CAP);
     adit_buf_init(&c->held, HELD_CAP);
     net_deadline_init(&c->deadline, s->loop, on_due);
     net_task_init(&c->turn, s->loop, on_turn);
-    adit_list_init(&c->node);
-    adit_list_push(&s->conns, &c->node);
-    s->conn_cnt++;
+    http_server_link(s, &c->link);
     return c;
 }
 
@@ -573,10 +619,9 @@ static void on_grace_over(struct net_deadline *d)
     struct adit_list *node;
 
     (void)adit_err_set(&err, ADIT_ERR_CANCELED, "the server stops"); /* only told */
-    while ((node = adit_list_first(&s->conns))) {
-        struct http_conn *c = ADIT_CONTAINER_OF(node, struct http_conn, node);
-        c->is_reset = true;
-        conn_fail(c, &err);
+    while ((node = adit_list_first(&s->links))) {
+        struct http_link *link = ADIT_CONTAINER_OF(node, struct http_link, node);
+        link->ops->fail(link, &err);
     }
 }
 
@@ -590,7 +635,7 @@ int http_server_new(struct net_loop *l, const struct http_server_conf *conf,
     s->loop = l;
     s->conf = *conf;
     s->date_s = -1;
-    adit_list_init(&s->conns);
+    adit_list_init(&s->links);
     adit_buf_init(&s->head, HTTP_EXCHANGE_HEADERS_CAP + HTTP_HEAD_CAP);
     adit_buf_init(&s->spare_headers, HTTP_EXCHANGE_HEADERS_CAP);
     net_deadline_init(&s->grace, l, on_grace_over);
@@ -620,11 +665,10 @@ void http_server_drain(struct http_server *s, uint64_t grace_ms, void (*drained)
 
     s->is_draining = true;
     s->on_drained = drained;
-    ADIT_LIST_EACH(it, tmp, &s->conns)
+    ADIT_LIST_EACH(it, tmp, &s->links)
     {
-        struct http_conn *c = ADIT_CONTAINER_OF(it, struct http_conn, node);
-        if (c->state == HTTP_CONN_HEAD && http_parser_is_idle(c->parser) && !c->held.len)
-            conn_kill(c, CLOSE_GRACEFULLY);
+        struct http_link *link = ADIT_CONTAINER_OF(it, struct http_link, node);
+        link->ops->drain(link);
     }
     if (s->conn_cnt == 0)
         net_task_post(&s->drained);

@@ -71,6 +71,10 @@ struct http_server_conf {
      * ("Name: value\r\n" lines) and @out_body. NULL: text/plain with the message. */
     void (*on_refuse)(struct http_server *s, unsigned status, const char *message,
                       struct adit_buf *out_headers, struct adit_buf *out_body);
+    /* Takes over a connection that begins as HTTP/2 does (http2_server_adopt): the bytes of
+     * @before, then those of @bytes, have come. NULL: HTTP/1 alone is served. */
+    void (*adopt_http2)(struct http_server *s, struct net_stream *take_stream,
+                        struct adit_view before, struct adit_view bytes);
 };
 
 ADIT_MUST_CHECK int http_server_new(struct net_loop *l, const struct http_server_conf *conf,
@@ -133,6 +137,11 @@ void http_exchange_flush(struct http_exchange *x);
  * will come (or came); ADIT_ERR_LIMIT: back-pressure ignored. */
 ADIT_MUST_CHECK int http_exchange_write(struct http_exchange *x, struct adit_view bytes);
 bool http_exchange_is_congested(const struct http_exchange *x);
+/* Fields behind the body of a begun, chunked answer, before its end. HTTP/2 has them; HTTP/1 as it
+ * is spoken here has not: ADIT_ERR_UNIMPLEMENTED, and nothing is sent. */
+bool http_exchange_has_trailers(const struct http_exchange *x);
+ADIT_MUST_CHECK int http_exchange_trailer(struct http_exchange *x, struct adit_view name,
+                                          struct adit_view value);
 /* The answer is complete. Without a begin: a bug. */
 void http_exchange_end(struct http_exchange *x);
 /* Break the connection (RST), so that the client cannot take it for a clean end. */
