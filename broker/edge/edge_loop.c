@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "broker/edge/edge_target.h"
 #include "net/channel.h"
+#include "net/http2_server.h"
 
 /* Said twice is not said: an empty value is refused by what reads it. */
 static struct adit_view routing_header(const struct http_head *head, const char *name)
@@ -223,6 +224,7 @@ static int open_server(struct edge_loop *l, const int *fds, struct adit_err *err
         .owner = l,
         .on_request = on_request,
         .on_refuse = on_refuse,
+        .adopt_http2 = http2_server_adopt,
     };
     int rc = http_server_new(&l->net, &http, &l->http, err);
 

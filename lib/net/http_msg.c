@@ -159,6 +159,14 @@ void http_parser_free(struct http_parser *p)
     free(p);
 }
 
+void http_parser_reset(struct http_parser *p)
+{
+    adit_buf_consume(&p->pending, p->pending.len);
+    http_guard_init(&p->guard);
+    p->state = STATE_HEAD;
+    p->pending_is_spent = false;
+}
+
 void http_parser_set_request_method(struct http_parser *p, enum http_method method)
 {
     p->request_method = method;

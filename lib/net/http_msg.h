@@ -97,6 +97,8 @@ struct http_parser; /* opaque; one per connection and direction */
 /* Return: NULL without memory. */
 struct http_parser *http_parser_new(enum http_kind kind);
 void http_parser_free(struct http_parser *p);
+/* As new: whatever came before is forgotten. */
+void http_parser_reset(struct http_parser *p);
 /* Responses: tell the method of the request before its reply arrives (HEAD has no body). */
 void http_parser_set_request_method(struct http_parser *p, enum http_method method);
 /* True when no byte of a next message has been taken in. */
