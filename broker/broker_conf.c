@@ -91,6 +91,7 @@ const struct adit_conf_spec broker_conf_spec = {
         "broker keys [OPTIONS] limit ID|team:[TEAM] [LIMIT=N]...  limit what it may have\n"
         "broker keys [OPTIONS] teams        list teams that have sandboxes or limits\n"
         "broker keys [OPTIONS] revoke ID    revoke an API key (an unambiguous prefix will do)\n"
+        "broker dev-cert [OPTIONS] [DIR]    make a certificate for a try\n"
         "broker purge [OPTIONS]             end every sandbox of a state directory\n",
     .env_prefix = "ADIT_BROKER",
     .file = "/etc/adit/broker.conf",

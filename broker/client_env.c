@@ -17,12 +17,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
+#include "broker/edge/edge.h"
 #include "broker/key_cache.h"
 
 #define KEY_LINE "export E2B_API_KEY='"
@@ -68,28 +70,47 @@ static int read_file(const char *state_dir, struct adit_buf *out, struct adit_er
     return rc;
 }
 
-static int format_file(const struct client_env *e, struct adit_buf *out)
+/* An authority of one's own is beside the certificate that it signed, as "broker dev-cert" leaves
+ * it; one that all clients know is not. */
+static int format_trust(const struct client_env *e, struct adit_buf *out)
 {
-    return adit_buf_appendf(out,
-                            "export E2B_API_URL='%s'\n"
-                            "export E2B_SANDBOX_URL='%s'\n" KEY_LINE "%s'\n"
-                            "export E2B_DOMAIN='%s'\n",
-                            e->conf.url, e->conf.url, e->key, e->conf.domain);
+    static const char *const names[] = {"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS",
+                                        "REQUESTS_CA_BUNDLE"};
+    const char *slash = strrchr(e->conf.tls_cert, '/');
+    char path[PATH_MAX];
+    int rc = 0;
+    if (!slash)
+        return 0;
+    (void)snprintf(path, sizeof(path), "%.*s/" CLIENT_ENV_CA, (int)(slash - e->conf.tls_cert),
+                   e->conf.tls_cert);
+    if (access(path, F_OK) != 0)
+        return 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && rc == 0; i++)
+        rc = adit_buf_appendf(out, "export %s='%s'\n", names[i], path);
+    return rc;
 }
 
-static int write_file(const struct client_env *e, struct adit_err *err)
+static int format_file(const struct client_env *e, struct adit_buf *out)
 {
-    struct adit_buf text;
+    const struct client_env_address *a = e->conf.address;
+    int rc = a->is_domain ? adit_buf_append_str(out, "unset E2B_API_URL E2B_SANDBOX_URL\n")
+                          : adit_buf_appendf(out,
+                                             "export E2B_API_URL='%s'\n"
+                                             "export E2B_SANDBOX_URL='%s'\n",
+                                             a->api_url, a->sandbox_url);
+    if (rc == 0)
+        rc =
+            adit_buf_appendf(out, KEY_LINE "%s'\nexport E2B_DOMAIN='%s'\n", e->key, e->conf.domain);
+    return rc ? rc : format_trust(e, out);
+}
+
+static int write_file(const struct client_env *e, struct adit_view text, struct adit_err *err)
+{
     int dir;
     int rc = open_dir(e->conf.state_dir, &dir, err);
     if (rc)
         return rc;
-    adit_buf_init(&text, CLIENT_ENV_CAP);
-    if (format_file(e, &text))
-        rc = adit_err_set(err, ADIT_ERR_LIMIT, "the client's variables are too long");
-    else
-        rc = adit_file_replace(dir, CLIENT_ENV_FILE, adit_buf_view(&text), 0600, err);
-    adit_buf_fini(&text);
+    rc = adit_file_replace(dir, CLIENT_ENV_FILE, text, 0600, err);
     (void)close(dir); /* only written through */
     return rc;
 }
@@ -123,44 +144,62 @@ int client_env_print(const char *state_dir, struct adit_err *err)
     return rc;
 }
 
-void client_env_url(const char *listen, uint16_t port, char out[CLIENT_ENV_URL_CAP])
+void client_env_address(const char *listen, uint16_t port, const char *domain,
+                        struct client_env_address *out)
 {
-    const char *colon = strrchr(listen, ':');
-    int host_len = colon ? (int)(colon - listen) : 0;
-    bool is_any =
-        host_len == 0 || strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0;
-    (void)snprintf(out, CLIENT_ENV_URL_CAP, "http://%.*s:%u", is_any ? 9 : host_len,
-                   is_any ? "127.0.0.1" : listen, port);
+    bool is_tls = edge_is_tls(listen);
+    bool is_named = is_tls && strcmp(domain, "localhost") != 0;
+    const char *host = is_tls ? strchr(listen, ':') + 1 : listen;
+    const char *colon = strrchr(host, ':');
+    int len = colon ? (int)(colon - host) : 0;
+    if (len == 0 || strncmp(host, "0.0.0.0:", 8) == 0 || strncmp(host, "[::]:", 5) == 0) {
+        host = "127.0.0.1";
+        len = (int)strlen(host);
+    }
+    out->is_domain = is_named && port == 443;
+    (void)snprintf(out->api_url, sizeof(out->api_url), "%s://%.*s:%u", is_tls ? "https" : "http",
+                   len, host, port);
+    (void)snprintf(out->sandbox_url, sizeof(out->sandbox_url), "%s", out->api_url);
+    if (!is_named)
+        return;
+    (void)snprintf(out->api_url, sizeof(out->api_url), "https://api.%s:%u", domain, port);
+    (void)snprintf(out->sandbox_url, sizeof(out->sandbox_url), "https://sandbox.%s:%u", domain,
+                   port);
 }
 
 /* ---- the key ---- */
 
-static void print_all(const struct client_env *e)
+static void print_all(const struct client_env *e, struct adit_view variables)
 {
     (void)printf("\nAdit serves at %s (isolation: %s). In another shell:\n\n"
-                 "export E2B_API_URL='%s'\n"
-                 "export E2B_SANDBOX_URL='%s'\n"
-                 "export E2B_API_KEY='%s'\n"
-                 "export E2B_DOMAIN='%s'\n\n"
+                 "%.*s\n"
                  "and in Python (pip install e2b):\n\n"
                  "from e2b import Sandbox\n"
                  "sandbox = Sandbox.create()\n"
                  "sandbox.files.write(\"hello.txt\", \"hello from a sandbox\")\n"
                  "print(sandbox.commands.run(\"cat hello.txt; uname -a\").stdout)\n"
                  "sandbox.kill()\n\n",
-                 e->conf.url, e->conf.isolation, e->conf.url, e->conf.url, e->key, e->conf.domain);
+                 e->conf.address->api_url, e->conf.isolation, ADIT_VIEW_ARG(variables));
     (void)fflush(stdout);
 }
 
 static void settle(struct client_env *e)
 {
     struct adit_err err = ADIT_ERR_INIT;
-    if (write_file(e, &err)) {
+    struct adit_buf text;
+    int rc;
+    adit_buf_init(&text, CLIENT_ENV_CAP);
+    rc = format_file(e, &text);
+    if (rc)
+        (void)adit_err_set(&err, rc, "the client's variables are too long"); /* only told */
+    else
+        rc = write_file(e, adit_buf_view(&text), &err);
+    if (rc)
         adit_log(ADIT_LOG_ERROR, "client_env_not_written", LOG_ERR(&err));
-        return;
-    }
-    e->is_done = true;
-    print_all(e);
+    else
+        print_all(e, adit_buf_view(&text));
+    e->is_done = rc == 0;
+    adit_buf_fini(&text);
 }
 
 static void on_created(void *user, const ProtobufCMessage *answer, const struct adit_err *err)

@@ -10,14 +10,23 @@
 #define CLIENT_ENV_FILE "client.env"
 #define CLIENT_ENV_CAP 4096
 #define CLIENT_ENV_KEY_CAP 160
-#define CLIENT_ENV_URL_CAP 200
+#define CLIENT_ENV_URL_CAP 300
+/* The name of the authority's certificate that clients are told to trust, beside the broker's. */
+#define CLIENT_ENV_CA "ca.crt"
 
 struct client_env;
 
-/* All borrowed until the end of the program. @url: of API and sandboxes, both are served there. */
+/* Where clients find the broker. @is_domain: by the domain alone, in https on the usual port. */
+struct client_env_address {
+    char api_url[CLIENT_ENV_URL_CAP], sandbox_url[CLIENT_ENV_URL_CAP];
+    bool is_domain;
+};
+
+/* All borrowed until the end of the program. @tls_cert: the broker's certificate, or "". */
 struct client_env_conf {
     struct scheduler_client *client;
-    const char *state_dir, *url, *domain;
+    const char *state_dir, *domain, *tls_cert;
+    const struct client_env_address *address;
     const char *isolation;
 };
 
@@ -34,8 +43,10 @@ void client_env_on_online(struct client_env *e);
 ADIT_MUST_CHECK int client_env_print(const char *state_dir, struct adit_err *err);
 /* The value of E2B_API_KEY in the text of the file. Errors: NOT_FOUND. */
 ADIT_MUST_CHECK int client_env_find_key(struct adit_view text, char key[CLIENT_ENV_KEY_CAP]);
-/* "http://127.0.0.1:3000" for a listening address and its bound port; of a wildcard the loopback.
+/* For a listening address and its bound port: "http://127.0.0.1:3000", of a wildcard the loopback;
+ * with TLS under a domain other than "localhost" names of that domain, which its certificate has.
  */
-void client_env_url(const char *listen, uint16_t port, char out[CLIENT_ENV_URL_CAP]);
+void client_env_address(const char *listen, uint16_t port, const char *domain,
+                        struct client_env_address *out);
 
 #endif

@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "broker/api/api.h"
 #include "broker/client_env.h"
+#include "broker/dev_cert.h"
 #include "broker/host.h"
 #include "broker/key_command.h"
 #include "broker/purge.h"
@@ -41,7 +42,7 @@ struct program {
     struct host host;
     struct client_env *client_env;
     uv_signal_t signals[SIGNAL_CNT];
-    char url[CLIENT_ENV_URL_CAP];
+    struct client_env_address address;
     bool is_stopping, has_lost_launcher;
 };
 
@@ -174,8 +175,11 @@ static int open_scheduler(struct program *p, struct adit_err *err)
 static int open_registration(struct program *p, struct adit_err *err)
 {
     struct broker *b = &p->broker;
-    struct client_env_conf env = {b->scheduler, b->conf.state_dir, p->url, b->conf.domain,
-                                  node_isolation(b->node)};
+    struct client_env_conf env = {
+        b->scheduler,   b->conf.state_dir,
+        b->conf.domain, b->certificate ? b->conf.tls_cert : "",
+        &p->address,    node_isolation(b->node),
+    };
     struct registration_conf conf = {
         .loop = &b->net,
         .client = b->scheduler,
@@ -238,6 +242,16 @@ static int open_certificate(struct broker *b, struct edge_conf *edge, struct adi
     return rc;
 }
 
+/* The listener that clients are told of: with a domain its TLS one, as only that serves every
+ * client; else the first. */
+static size_t shown_listener(const struct edge_conf *conf)
+{
+    size_t i = 0;
+    while (i < conf->listen_cnt && !edge_is_tls(conf->listen[i]))
+        i++;
+    return i == conf->listen_cnt || strcmp(conf->domain, "localhost") == 0 ? 0 : i;
+}
+
 static int open_edge(struct program *p, struct adit_err *err)
 {
     struct broker *b = &p->broker;
@@ -263,8 +277,10 @@ static int open_edge(struct program *p, struct adit_err *err)
         rc = edge_open(&conf, &b->edge, err);
     if (rc)
         return rc;
-    client_env_url(conf.listen[0], edge_port(b->edge, 0), p->url);
-    adit_log(ADIT_LOG_INFO, "listening", LOG_S("address", conf.listen[0]), LOG_S("url", p->url));
+    size_t shown = shown_listener(&conf);
+    client_env_address(conf.listen[shown], edge_port(b->edge, shown), b->conf.domain, &p->address);
+    adit_log(ADIT_LOG_INFO, "listening", LOG_S("address", conf.listen[shown]),
+             LOG_S("url", p->address.api_url));
     return 0;
 }
 
@@ -339,6 +355,8 @@ static int run(struct program *p, const char *command, int argc, char **argv, in
         *status = key_command_main(c, argc, argv);
         return 0;
     }
+    if (strcmp(command, "dev-cert") == 0 && argc <= 1)
+        return dev_cert_main(c, argc ? argv[0] : "", err);
     if (argc > 0)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unexpected word: %s", argv[0]);
     if (strcmp(command, "env") == 0)

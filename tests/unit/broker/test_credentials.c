@@ -193,12 +193,31 @@ START_TEST(client_env_names_an_address_that_can_be_reached)
                 {"0.0.0.0:0", "http://127.0.0.1:4000"},
                 {"[::]:0", "http://127.0.0.1:4000"},
                 {"[::1]:0", "http://[::1]:4000"},
-                {"10.1.2.3:80", "http://10.1.2.3:4000"}};
+                {"10.1.2.3:80", "http://10.1.2.3:4000"},
+                {"tls::443", "https://127.0.0.1:4000"},
+                {"tls:[::1]:443", "https://[::1]:4000"}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        char url[CLIENT_ENV_URL_CAP];
-        client_env_url(rows[i].listen, 4000, url);
-        ck_assert_str_eq(url, rows[i].url);
+        struct client_env_address a;
+        client_env_address(rows[i].listen, 4000, "localhost", &a);
+        ck_assert_str_eq(a.api_url, rows[i].url);
+        ck_assert_str_eq(a.sandbox_url, rows[i].url);
+        ck_assert(!a.is_domain);
     }
+}
+END_TEST
+
+START_TEST(client_env_names_the_domain_when_there_is_tls)
+{
+    struct client_env_address a;
+    client_env_address("tls:10.1.2.3:443", 443, "adit.test", &a);
+    ck_assert(a.is_domain);
+    client_env_address("tls::8443", 8443, "adit.test", &a);
+    ck_assert_str_eq(a.api_url, "https://api.adit.test:8443");
+    ck_assert_str_eq(a.sandbox_url, "https://sandbox.adit.test:8443");
+    ck_assert(!a.is_domain);
+    client_env_address("127.0.0.1:443", 443, "adit.test", &a);
+    ck_assert_str_eq(a.api_url, "http://127.0.0.1:443");
+    ck_assert(!a.is_domain);
 }
 END_TEST
 
@@ -320,6 +339,7 @@ SUITE_MAIN_WITH("credentials",
                       client_env_finds_its_key_again,
                       client_env_names_an_address_that_can_be_reached,
                       admin_token_is_made_once_and_read_again,
-                      admin_token_refuses_what_others_may_read_and_what_is_none),
+                      admin_token_refuses_what_others_may_read_and_what_is_none,
+                      client_env_names_the_domain_when_there_is_tls),
                 LOOPS({sandbox_id_takes_ids_and_old_forms_of_them, sizeof(ids) / sizeof(ids[0])},
                       {key_cache_refuses_what_is_no_key, sizeof(bad_keys) / sizeof(bad_keys[0])}))
