@@ -12,6 +12,7 @@ struct broker_conf {
     uint64_t relay_loops, connections_max, channels_max, pids_max;
     uint64_t header_ms, body_ms, client_idle_ms, guest_idle_ms, dial_ms, drain_ms, create_ms,
         ready_ms, max_timeout_ms;
+    uint64_t sandbox_log_retention_ms, sandbox_log_bytes;
     uint64_t cpu_percent, memory_percent, disk_percent, sandbox_max;
     bool log_json;
 };

@@ -142,6 +142,8 @@ static int open_node(struct program *p, struct adit_err *err)
         .create_ms = b->conf.create_ms,
         .ready_ms = b->conf.ready_ms,
         .pids_max = (uint32_t)b->conf.pids_max,
+        .log_retention_ms = b->conf.sandbox_log_retention_ms,
+        .log_bytes_max = b->conf.sandbox_log_bytes,
     };
     struct admission_conf limits = {b->conf.cpu_percent, b->conf.memory_percent,
                                     b->conf.disk_percent, b->conf.sandbox_max};

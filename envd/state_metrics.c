@@ -7,7 +7,8 @@
  * cgroup name space carries limits (cgroup v2): then those and its own accounting count. All files
  * are read from memory by the kernel, so they are read on the loop.
  *
- * The processor figure is the share of the time since the last call, 0 to 100 over all processors.
+ * The processor figure is the share of the time since the last call, 0 to 100 over all processors;
+ * at the first call it is 0.
  *
  * Failure: a figure that cannot be read is 0.
  */
@@ -158,7 +159,7 @@ static void read_cpu(struct envd *e, struct figures *f)
     f->cpu_cnt = sched_getaffinity(0, sizeof set, &set) ? 1 : (uint64_t)CPU_COUNT(&set);
     read_cpu_time(&now);
     read_cgroup_cpu_time(f, &now);
-    if (now.total > e->cpu_before.total && now.busy >= e->cpu_before.busy)
+    if (e->cpu_before.total && now.total > e->cpu_before.total && now.busy >= e->cpu_before.busy)
         f->cpu_used_pct = 100.0 * (double)(now.busy - e->cpu_before.busy) /
                           (double)(now.total - e->cpu_before.total);
     if (f->cpu_used_pct > 100)

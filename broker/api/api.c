@@ -42,6 +42,11 @@ void api_reply_empty(struct api_request *rq, unsigned status)
     finish(rq, status, (struct adit_view){NULL, 0});
 }
 
+void api_reply_text(struct api_request *rq, unsigned status, struct adit_view text)
+{
+    finish(rq, status, text);
+}
+
 static void reply_no_memory(struct api_request *rq)
 {
     static const struct adit_view text = ADIT_VIEW("{\"code\":503,\"message\":\"out of memory\"}");

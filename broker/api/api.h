@@ -28,6 +28,8 @@ void api_handle(void *broker, struct edge_api_request *r);
 
 /* All of these free the request. */
 void api_reply_json(struct api_request *rq, unsigned status, json_t *take_doc);
+/* @text: JSON, copied. */
+void api_reply_text(struct api_request *rq, unsigned status, struct adit_view text);
 void api_reply_empty(struct api_request *rq, unsigned status);
 /* {"code", "message"} and, unless NULL, "error_code". */
 void api_reply_error(struct api_request *rq, unsigned status, const char *error_code,
@@ -74,6 +76,10 @@ void api_admin_node(struct api_request *rq);
 void api_admin_set_node(struct api_request *rq);
 void api_admin_running_counts(struct api_request *rq);
 void api_admin_kill_team(struct api_request *rq);
+void api_metrics_range(struct api_request *rq);
+void api_metrics_newest(struct api_request *rq);
+void api_logs_v1(struct api_request *rq);
+void api_logs_v2(struct api_request *rq);
 
 /* Documents of the contract (section 7); NULL without memory. */
 json_t *api_json_sandbox(const struct broker *b, const struct sandbox *s);

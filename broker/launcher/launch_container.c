@@ -13,13 +13,13 @@
  * process, and the host never sees one. Overlay: "volatile": what is written is not forced to disk.
  * The file system of a sandbox does not outlive its processes, and without it the end of every
  * sandbox would sync the whole disk. nodev: device nodes in an image are inert. Runtime: told to
- * leave control groups alone; its state is in the tmpfs. It gets three descriptors of a null device
- * of our own (it hands their inodes to the container's root, which must not be the host's
- * /dev/null) and the listening socket as descriptor 3, nothing else. It dies with this process.
- * cgroupfs: a cgroup2 view is mounted over /sys/fs/cgroup, since crun stops at hybrid hosts even
- * when told to leave groups alone. Trust:   the request is checked for form; directories are opened
- * beneath the configured ones without following symlinks, and everything after that goes by
- * descriptor. The template is a hostile tree: refused if /dev, /proc or /sys is not a directory,
+ * leave control groups alone; its state is in the tmpfs. It gets a null device of our own as
+ * descriptor 0 and the console's FIFO as 1 and 2 (it hands their inodes to the container's root,
+ * which must not be the host's /dev/null), the listening socket as 3, nothing else. It dies with
+ * this process. cgroupfs: a cgroup2 view is mounted over /sys/fs/cgroup, since crun stops at hybrid
+ * hosts even when told to leave groups alone. Trust:   the request is checked for form; directories
+ * are opened beneath the configured ones without following symlinks, and everything after that goes
+ * by descriptor. The template is a hostile tree: refused if /dev, /proc or /sys is not a directory,
  * because runtimes have followed symlinks there. The sandbox directory belongs to the broker,
  * "container/" to root. Failure: whatever was made is removed by the same function that removes a
  * sandbox.
@@ -262,6 +262,30 @@ static int listen_channel(const struct launch_host *h, int sandbox_fd, int *out,
     return 0;
 }
 
+/*
+ * What the agent's standard output and error go to: a FIFO that the broker reads by its name, also
+ * one that starts later. Opened for both directions, so that it never lacks a reader, and without
+ * waiting, so that nobody who writes depends on one who reads. The runtime hands it to the
+ * container's root; its name stays behind the broker's directory.
+ */
+static int open_console(int sandbox_fd, int *out, struct adit_err *err)
+{
+    struct stat st;
+    if (mkfifoat(sandbox_fd, LAUNCH_CONSOLE_NAME, 0600))
+        return adit_err_sys(err, errno, "make %s", LAUNCH_CONSOLE_NAME);
+    ADIT_CLEANUP_CLOSE int fd =
+        openat(sandbox_fd, LAUNCH_CONSOLE_NAME, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st))
+        return adit_err_sys(err, errno, "open %s", LAUNCH_CONSOLE_NAME);
+    if (!S_ISFIFO(
+            st.st_mode)) /* the directory is the broker's: it could put something else there */
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s is no FIFO", LAUNCH_CONSOLE_NAME);
+    if (fchmod(fd, 0666))
+        return adit_err_sys(err, errno, "open %s", LAUNCH_CONSOLE_NAME);
+    *out = adit_steal_fd(&fd);
+    return 0;
+}
+
 /* ---- mounts, in a namespace of our own ---------------------------------------------------------
  */
 
@@ -400,8 +424,9 @@ static int enter_stage(const struct inputs *in, struct adit_err *err)
 /* ---- the runtime -------------------------------------------------------------------------------
  */
 
-/* A guest can make the agent log without end, so nothing takes its standard error. In a build with
- * sanitizers it is the broker's: what they find must be seen. */
+/* A guest can make the agent log without end, so its standard error goes to the console, of which
+ * the broker takes what it wants. In a build with sanitizers it is the broker's own: what they find
+ * must be seen. */
 static bool is_agent_heard(void)
 {
 #ifdef __has_feature
@@ -411,10 +436,15 @@ static bool is_agent_heard(void)
 #endif
 }
 
+/* What a runtime is started with; all above descriptor 3. */
+struct runtime_fds {
+    int channel, console, log;
+};
+
 /* In the child: become the runtime. It inherits the sandbox's group, descriptors 0 to 3 and nothing
  * else: neither blocked or ignored signals nor an open directory. */
 static _Noreturn void exec_runtime(const struct launch_host *h, const struct launch_request *r,
-                                   pid_t worker, int channel_fd, int log_fd)
+                                   pid_t worker, const struct runtime_fds *fds)
 {
     struct adit_err err;
     char id[LAUNCH_ID_CAP];
@@ -446,18 +476,18 @@ static _Noreturn void exec_runtime(const struct launch_host *h, const struct lau
     if (getppid() != worker)
         _exit(126); /* it was killed before, and what it made is being removed */
     if (launch_cgroup_join(&h->cgroups, r->sandbox_id, &err)) {
-        (void)dprintf(log_fd, "%s\n", err.msg); /* the exit status tells as well */
+        (void)dprintf(fds->log, "%s\n", err.msg); /* the exit status tells as well */
         _exit(126);
     }
     null_fd = open("null", O_RDWR);
-    /* log_fd and channel_fd are above 3, so nothing is overwritten before it was copied. */
-    if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(null_fd, 1) < 0 ||
-        (!is_agent_heard() && dup2(null_fd, 2) < 0) ||
-        dup2(channel_fd, OCI_CONFIG_CHANNEL_FD) < 0 ||
+    /* All of them are above 3, so nothing is overwritten before it was copied. */
+    if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(fds->console, 1) < 0 ||
+        (!is_agent_heard() && dup2(fds->console, 2) < 0) ||
+        dup2(fds->channel, OCI_CONFIG_CHANNEL_FD) < 0 ||
         syscall(SYS_close_range, OCI_CONFIG_CHANNEL_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC))
         _exit(126);
     (void)syscall(SYS_execveat, h->runtime_fd, "", argv, envp, AT_EMPTY_PATH);
-    (void)dprintf(log_fd, "%s\n", strerror(errno)); /* the exit status tells as well */
+    (void)dprintf(fds->log, "%s\n", strerror(errno)); /* the exit status tells as well */
     _exit(127);
 }
 
@@ -493,17 +523,18 @@ static int wait_runtime(pid_t runtime, int log_fd, struct adit_err *err)
 }
 
 static int run_runtime(const struct launch_host *h, const struct launch_request *r, int channel_fd,
-                       struct adit_err *err)
+                       int console_fd, struct adit_err *err)
 {
     ADIT_CLEANUP_CLOSE int log_fd = open("log", O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_fd < 0)
         return adit_err_sys(err, errno, "open the runtime's log");
+    const struct runtime_fds fds = {channel_fd, console_fd, log_fd};
     pid_t worker = getpid();
     pid_t runtime = _Fork();
     if (runtime < 0)
         return adit_err_sys(err, errno, "fork");
     if (runtime == 0)
-        exec_runtime(h, r, worker, channel_fd, log_fd);
+        exec_runtime(h, r, worker, &fds);
     return wait_runtime(runtime, log_fd, err);
 }
 
@@ -602,6 +633,7 @@ static int start(const struct launch_host *h, const struct launch_request *r,
 {
     ADIT_CLEANUP_CLOSE int tree = -1;
     ADIT_CLEANUP_CLOSE int channel = -1;
+    ADIT_CLEANUP_CLOSE int console = -1;
     struct launch_cgroup_limits limits = {
         .memory_bytes = r->memory_mb * 1024 * 1024,
         .cpu_count = r->cpu_count,
@@ -611,6 +643,8 @@ static int start(const struct launch_host *h, const struct launch_request *r,
     if (!rc)
         rc = listen_channel(h, in->sandbox_fd, &channel, err);
     if (!rc)
+        rc = open_console(in->sandbox_fd, &console, err);
+    if (!rc)
         rc = launch_cgroup_create(&h->cgroups, r->sandbox_id, &limits, err);
     if (!rc)
         rc = enter_stage(in, err);
@@ -618,7 +652,7 @@ static int start(const struct launch_host *h, const struct launch_request *r,
         rc = mount_root(r, in, tree, err);
     if (!rc)
         rc = write_config(h, r, err);
-    return rc ? rc : run_runtime(h, r, channel, err);
+    return rc ? rc : run_runtime(h, r, channel, console, err);
 }
 
 static int remove_all(const struct launch_host *h, const char *sandbox_id, int sandbox_fd,
@@ -629,6 +663,8 @@ static int remove_all(const struct launch_host *h, const char *sandbox_id, int s
         rc = adit_file_remove_tree(sandbox_fd, CONTAINER_DIR, err);
         if (!rc && unlinkat(sandbox_fd, LAUNCH_CHANNEL_NAME, 0) && errno != ENOENT)
             rc = adit_err_sys(err, errno, "remove %s", LAUNCH_CHANNEL_NAME);
+        if (!rc && unlinkat(sandbox_fd, LAUNCH_CONSOLE_NAME, 0) && errno != ENOENT)
+            rc = adit_err_sys(err, errno, "remove %s", LAUNCH_CONSOLE_NAME);
     }
     return rc;
 }

@@ -28,6 +28,8 @@
 #define LAUNCH_SLOTS 4096u
 
 #define LAUNCH_CHANNEL_NAME "channel.sock"
+/* A FIFO; the same as VMM_CONSOLE_NAME. */
+#define LAUNCH_CONSOLE_NAME "console"
 
 enum launch_kind {
     LAUNCH_PING = 1, /* is it there? */

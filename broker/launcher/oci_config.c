@@ -39,12 +39,13 @@ static const char *const readonly_paths[] = {"/proc/bus", "/proc/fs", "/proc/irq
 static json_t *process(const struct oci_config *c)
 {
     return json_pack(
-        "{s:b, s:{s:i, s:i}, s:[s, s, s], s:[s, s], s:s, s:{s:o, s:o, s:o}, s:b, s:[{s:s, s:I, "
+        "{s:b, s:{s:i, s:i}, s:[s, s, s, s], s:[s, s], s:s, s:{s:o, s:o, s:o}, s:b, s:[{s:s, s:I, "
         "s:I}]}",
         "terminal", 0, "user", "uid", 0, "gid", 0, "args", OCI_CONFIG_ENVD, "--channel-fd", "3",
-        "env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
-        "cwd", "/", "capabilities", "bounding", jtext_strings(capabilities, COUNT(capabilities)),
-        "effective", jtext_strings(capabilities, COUNT(capabilities)), "permitted",
+        "--log-json", "env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME=/root", "cwd", "/", "capabilities", "bounding",
+        jtext_strings(capabilities, COUNT(capabilities)), "effective",
+        jtext_strings(capabilities, COUNT(capabilities)), "permitted",
         jtext_strings(capabilities, COUNT(capabilities)), "noNewPrivileges", 0, "rlimits", "type",
         "RLIMIT_NOFILE", "soft", (json_int_t)c->nofile, "hard", (json_int_t)c->nofile);
 }

@@ -29,6 +29,15 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 
+static int open_journal(struct node *n, struct adit_err *err)
+{
+    struct journal_conf conf = {.loop = n->conf.loop,
+                                .state_dir = n->conf.state_dir,
+                                .retention_ms = n->conf.log_retention_ms,
+                                .bytes_max = n->conf.log_bytes_max};
+    return journal_open(&conf, &n->journal, err);
+}
+
 int node_new(const struct node_conf *conf, struct node **out, struct adit_err *err)
 {
     char dir[PATH_MAX];
@@ -47,6 +56,11 @@ int node_new(const struct node_conf *conf, struct node **out, struct adit_err *e
     adit_map_init(&node->sandboxes);
     if (!node->sandboxes_dir || node->sandboxes_fd < 0) {
         rc = adit_err_sys(err, node->sandboxes_dir ? errno : ENOMEM, "open %s", dir);
+        node_free(node);
+        return rc;
+    }
+    rc = open_journal(node, err);
+    if (rc) {
         node_free(node);
         return rc;
     }
@@ -75,7 +89,9 @@ void node_stop(struct node *n)
         if (s->guest)
             guest_cancel(s->guest);
         s->guest = NULL;
+        sandbox_stop_watching(s);
     }
+    journal_close(n->journal);
 }
 
 void node_free(struct node *n)
@@ -86,6 +102,8 @@ void node_free(struct node *n)
     while (adit_map_next(&n->sandboxes, &pos, &id, &s))
         sandbox_free(s);
     adit_map_fini(&n->sandboxes);
+    if (n->journal)
+        journal_free(n->journal);
     if (n->sandboxes_fd >= 0)
         (void)close(n->sandboxes_fd); /* a directory */
     free(n->sandboxes_dir);
@@ -279,6 +297,29 @@ void node_exited(struct node *n, const char *sandbox_id, const char *reason)
     struct sandbox *s = adit_map_get(&n->sandboxes, adit_view_str(sandbox_id));
     if (s && !n->is_stopping)
         sandbox_end(s, SANDBOX_FAILED, reason);
+}
+
+int node_read_samples(const struct sandbox *s, int64_t start_ms, int64_t end_ms,
+                      sample_file_read_fn on_done, void *user)
+{
+    const struct node *n = s->node;
+    return sample_file_read(n->conf.loop->uv, n->sandboxes_fd, s->record.sandbox_id, start_ms,
+                            end_ms, on_done, user);
+}
+
+const struct sample *node_last_sample(const struct sandbox *s)
+{
+    return s->sampler.has_last ? &s->sampler.last : NULL;
+}
+
+struct journal *node_journal(const struct node *n)
+{
+    return n->journal;
+}
+
+const struct sampler_stats *node_sampling(const struct node *n)
+{
+    return &n->sampling;
 }
 
 const struct record *node_record(const struct sandbox *s)

@@ -10,7 +10,10 @@
 
 #include "broker/edge/edge.h"
 #include "broker/node/admission.h"
+#include "broker/node/journal.h"
 #include "broker/node/record.h"
+#include "broker/node/sample_file.h"
+#include "broker/node/sampler.h"
 #include "broker/tokens.h"
 
 /* Nobody waits longer for an end than this; it goes on without them. */
@@ -46,6 +49,7 @@ struct node_conf {
     struct admission admission;
     uint64_t create_ms, ready_ms; /* a whole create; envd's part of it */
     uint32_t pids_max;
+    uint64_t log_retention_ms, log_bytes_max; /* of logs of sandboxes */
 };
 
 /* Everything is copied. @key_id: that made it, or "". @env_vars may be NULL. */
@@ -100,6 +104,14 @@ ADIT_MUST_CHECK int node_set_network(struct sandbox *s, json_t *network,
                                      void *user);
 /* The driver says it ended by itself. */
 void node_exited(struct node *n, const char *sandbox_id, const char *reason);
+
+/* Its measurements; see sample_file_read(). */
+ADIT_MUST_CHECK int node_read_samples(const struct sandbox *s, int64_t start_ms, int64_t end_ms,
+                                      sample_file_read_fn on_done, void *user);
+/* The newest, or NULL. */
+const struct sample *node_last_sample(const struct sandbox *s);
+struct journal *node_journal(const struct node *n);
+const struct sampler_stats *node_sampling(const struct node *n);
 
 const struct record *node_record(const struct sandbox *s);
 /* Until its end, by the monotonic clock; 0 when that has passed. */

@@ -30,6 +30,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/rand.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -54,6 +55,7 @@ struct sandbox *sandbox_new(struct node *n, const char *sandbox_id)
     record_file_init(&s->file, n->conf.loop->uv, n->sandboxes_fd, sandbox_id);
     net_deadline_init(&s->end, n->conf.loop, on_end_due);
     net_deadline_init(&s->answer, n->conf.loop, on_answer_due);
+    sampler_init(&s->sampler, n->conf.loop, &n->sampling, n->sandboxes_fd, s->record.sandbox_id);
     return s;
 }
 
@@ -71,6 +73,7 @@ void sandbox_free(struct sandbox *s)
 {
     net_deadline_cancel(&s->end);
     net_deadline_cancel(&s->answer);
+    sandbox_stop_watching(s);
     drop_boot(s);
     record_file_fini(&s->file);
     record_fini(&s->record);
@@ -143,6 +146,74 @@ static void on_work_done(void *user, const struct adit_err *err)
     sandbox_work_done(user, err);
 }
 
+static void sandbox_path(const struct sandbox *s, char out[], size_t cap)
+{
+    (void)snprintf(out, cap, "%s/%s", s->node->sandboxes_dir, s->record.sandbox_id);
+}
+
+/* ---- what is told about it ---- */
+
+/* The change, in the log of the sandbox itself. */
+static void journal_state(struct sandbox *s)
+{
+    static const char *const messages[] = {"sandbox is being created", "sandbox runs",
+                                           "sandbox ended", "sandbox failed"};
+    const struct record *r = &s->record;
+    bool is_begin = r->state == SANDBOX_CREATING || r->state == SANDBOX_RUNNING;
+    struct journal_field begin[] = {
+        {"template", r->template_id}, {"isolation", s->node->conf.driver->isolation}, {NULL, NULL}};
+    struct journal_field end[] = {{"reason", r->reason}, {NULL, NULL}};
+    if (!s->log)
+        s->log = journal_log_open(s->node->journal, r->sandbox_id, r->team_id);
+    journal_log_add(s->log, r->state == SANDBOX_FAILED ? ADIT_LOG_ERROR : ADIT_LOG_INFO,
+                    messages[r->state], is_begin ? begin : end);
+}
+
+static void on_console_line(void *owner, struct adit_view line)
+{
+    const struct sandbox *s = owner;
+    journal_log_add_console(s->log, line);
+}
+
+static void on_console_dropped(void *owner, uint64_t cnt)
+{
+    const struct sandbox *s = owner;
+    journal_log_add_dropped(s->log, cnt);
+}
+
+static void watch_console(struct sandbox *s)
+{
+    static const struct console_ops ops = {.on_line = on_console_line,
+                                           .on_dropped = on_console_dropped};
+    char path[PATH_MAX + sizeof("/" VMM_CONSOLE_NAME)];
+    struct adit_err err = ADIT_ERR_INIT;
+    sandbox_path(s, path, PATH_MAX);
+    strcat(path, "/" VMM_CONSOLE_NAME);
+    int rc = console_open(s->node->conf.loop, path, &ops, s, &s->console, &err);
+    if (rc && rc != ADIT_ERR_NOT_FOUND)
+        adit_log(ADIT_LOG_WARN, "console_not_read", LOG_S("sandbox", s->record.sandbox_id),
+                 LOG_ERR(&err));
+}
+
+/* Without samples a sandbox is as good as with them. */
+static void start_sampling(struct sandbox *s, uint64_t first_ms)
+{
+    char token[TOKENS_CAP] = "";
+    struct adit_err err = ADIT_ERR_INIT;
+    if (s->record.secure)
+        tokens_envd(s->node->conf.tokens, s->record.sandbox_id, token);
+    if (sampler_start(&s->sampler, &s->record.instance.target, token, first_ms, &err))
+        adit_log(ADIT_LOG_WARN, "sandbox_not_sampled", LOG_S("sandbox", s->record.sandbox_id),
+                 LOG_ERR(&err));
+}
+
+void sandbox_stop_watching(struct sandbox *s)
+{
+    sampler_stop(&s->sampler);
+    console_close(adit_steal(&s->console));
+    journal_log_close(adit_steal(&s->log));
+}
+
 /*
  * The one function that changes a sandbox's state. The phase goes on when it is on record. What is
  * promised to a client is on the disk (R1); beginnings and ends have to survive the broker only,
@@ -157,6 +228,7 @@ static int set_state(struct sandbox *s, enum sandbox_state state, const char *re
              LOG_S("sandbox", s->record.sandbox_id), LOG_S("state", record_state_name(state)),
              LOG_S("reason", s->record.reason), LOG_S("template", s->record.template_id),
              LOG_S("isolation", s->node->conf.driver->isolation), LOG_U("age_ms", node_age_ms(s)));
+    journal_state(s);
     return sandbox_save(s, state != SANDBOX_RUNNING, on_work_done, s);
 }
 
@@ -169,17 +241,14 @@ void sandbox_set_end(struct sandbox *s, uint64_t ms)
 
 /* ---- what each phase does; 0: work is under way ---- */
 
-static void sandbox_path(const struct sandbox *s, char out[], size_t cap)
-{
-    (void)snprintf(out, cap, "%s/%s", s->node->sandboxes_dir, s->record.sandbox_id);
-}
-
 static void on_vmm_created(void *user, const struct vmm_instance *instance,
                            const struct adit_err *err)
 {
     struct sandbox *s = user;
     if (!err)
         s->record.instance = *instance;
+    if (!err && !s->node->is_stopping)
+        watch_console(s);
     sandbox_work_done(s, err);
 }
 
@@ -340,6 +409,7 @@ static void become_running(struct sandbox *s)
 {
     s->pending = 0;
     drop_boot(s);
+    start_sampling(s, SAMPLER_FIRST_MS);
     answer_created(s, NULL);
 }
 
@@ -419,6 +489,7 @@ void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason
         s->end_state = state;
         copy_reason(s->end_reason, reason);
         net_deadline_cancel(&s->end);
+        sampler_stop(&s->sampler);
         if (s->guest) {
             guest_cancel(adit_steal(&s->guest));
             s->pending--;
@@ -452,5 +523,9 @@ int sandbox_resume_running(struct sandbox *s, struct adit_err *err)
 {
     s->phase = SANDBOX_PHASE_RUNNING;
     s->pending = 0;
+    s->log = journal_log_open(s->node->journal, s->record.sandbox_id, s->record.team_id);
+    journal_log_add(s->log, ADIT_LOG_INFO, "sandbox goes on under a new broker", NULL);
+    watch_console(s);
+    start_sampling(s, adit_rand_u64() % SAMPLE_INTERVAL_MS);
     return publish(s, err);
 }

@@ -4,9 +4,12 @@
 #define BROKER_NODE_SANDBOX_H
 
 #include "base/map.h"
+#include "broker/node/console.h"
 #include "broker/node/guest.h"
+#include "broker/node/journal.h"
 #include "broker/node/node.h"
 #include "broker/node/record_file.h"
+#include "broker/node/sampler.h"
 
 /* In this order; see sandbox.c. */
 enum sandbox_phase {
@@ -33,6 +36,7 @@ enum sandbox_phase {
  * @answer:       how long @created or @ended may wait
  * @env_vars, @template_dir, @default_user, @default_workdir: until it runs (owned)
  * @why:          what failed its creation
+ * @log, @console: NULL when there is none
  */
 struct sandbox {
     struct record record;
@@ -47,6 +51,9 @@ struct sandbox {
     struct net_deadline end, answer;
     struct record_file file;
     struct guest *guest;
+    struct sampler sampler;
+    struct journal_log *log;
+    struct console *console;
     json_t *env_vars;
     char *template_dir, *default_user, *default_workdir;
     struct adit_err why;
@@ -62,6 +69,8 @@ struct node {
     char *sandboxes_dir;
     int sandboxes_fd;
     struct adit_map sandboxes; /* id → struct sandbox */
+    struct journal *journal;
+    struct sampler_stats sampling;
     bool is_stopping;
 };
 
@@ -71,6 +80,8 @@ struct sandbox *sandbox_new(struct node *n, const char *sandbox_id);
 void sandbox_free(struct sandbox *s);
 /* Begin the first phase. Errors: LIMIT, NO_MEMORY; then it is still the caller's. */
 ADIT_MUST_CHECK int sandbox_begin(struct sandbox *s, struct adit_err *err);
+/* Stop measuring and listening; for the last time. */
+void sandbox_stop_watching(struct sandbox *s);
 /* It runs already. Errors: the route could not be published. */
 ADIT_MUST_CHECK int sandbox_resume_running(struct sandbox *s, struct adit_err *err);
 /* Ask for the end, from any phase; asked for twice, the first counts. */

@@ -15,6 +15,9 @@
 #include "net/http_client.h"
 
 #define VMM_ID_CAP 64
+/* In the sandbox's folder: a FIFO that takes what its first process or console says, where a driver
+ * has that. Its writer never waits for a reader. */
+#define VMM_CONSOLE_NAME "console"
 
 /*
  * @sandbox_id:  [a-z0-9]+, checked by the caller

@@ -243,7 +243,7 @@ def test_options_of_later_features_fail_loudly(broker, options):
 
 
 def test_calls_of_later_features_fail_loudly(sandbox):
-    for call in (sandbox.pause, sandbox.fork, sandbox.create_snapshot, sandbox.get_metrics,
+    for call in (sandbox.pause, sandbox.fork, sandbox.create_snapshot,
                  lambda: sandbox.list_snapshots().next_items()):
         with pytest.raises(SandboxException, match="501"):
             call()

@@ -36,9 +36,7 @@ def domain(broker):
 
 LATER = [
     ("POST", "/sandboxes/{id}/pause"), ("POST", "/sandboxes/{id}/snapshots"),
-    ("POST", "/sandboxes/{id}/fork"), ("GET", "/sandboxes/{id}/metrics"),
-    ("GET", "/sandboxes/metrics?sandbox_ids={id}"), ("GET", "/sandboxes/{id}/logs"),
-    ("GET", "/v2/sandboxes/{id}/logs"), ("GET", "/snapshots"),
+    ("POST", "/sandboxes/{id}/fork"), ("GET", "/snapshots"),
     ("GET", "/templates"), ("GET", "/v2/templates"), ("POST", "/v3/templates"),
     ("POST", "/v2/templates"), ("GET", "/templates/aliases/base"), ("POST", "/templates/tags"),
     ("DELETE", "/templates/tags"), ("DELETE", "/templates/some"), ("PATCH", "/v2/templates/some"),

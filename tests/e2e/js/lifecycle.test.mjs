@@ -94,6 +94,18 @@ test('an unknown template and a wrong key', async () => {
   await assert.rejects(Sandbox.create({ apiKey: `e2b_${'0'.repeat(40)}` }), AuthenticationError)
 })
 
+test('metrics', () =>
+  withSandbox(async (sandbox) => {
+    let metrics = []
+    for (const begin = Date.now(); metrics.length === 0 && Date.now() - begin < 30_000; )
+      metrics = await sandbox.getMetrics()
+    assert.ok(metrics[0].timestamp instanceof Date)
+    for (const name of ['cpuCount', 'memTotal', 'memUsed', 'diskTotal', 'diskUsed'])
+      assert.ok(metrics[0][name] > 0, name)
+    assert.deepEqual(await sandbox.getMetrics({ end: new Date(0) }), [])
+    await assert.rejects(Sandbox.getMetrics('nosuchsandbox'), SandboxNotFoundError)
+  }))
+
 test('features that come later fail loudly', () =>
   withSandbox(async (sandbox) => {
     await assert.rejects(sandbox.pause(), SandboxError)

@@ -285,7 +285,9 @@ static void open_node(struct world *w)
                              .owner = w,
                              .create_ms = 5000,
                              .ready_ms = 2000,
-                             .pids_max = 100};
+                             .pids_max = 100,
+                             .log_retention_ms = 3600000,
+                             .log_bytes_max = 1 << 30};
     conf.admission = (struct admission){
         .cpu_cap = 4, .memory_mb_cap = 4096, .disk_mb_cap = 4096, .sandbox_max = 3};
     ck_assert_int_eq(node_new(&conf, &w->node, NULL), 0);
