@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What guests say and claim: console lines and measurements. Oracles: a line becomes one line of the
- * log, bounded, in which no control character is left, and is read again with its level; a
+ * What guests say and claim: console lines and measurements. Oracles: a line becomes one line of
+ * the log, bounded, in which no control character is left, and is read again with its level; a
  * measurement that is taken keeps its ranges and comes back from its record.
  */
 #include <stdlib.h>
