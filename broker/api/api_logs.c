@@ -24,7 +24,8 @@ static void on_read(void *user, struct adit_view text, const struct adit_err *er
 
 static void read_log(struct api_request *rq, const struct journal_query *q)
 {
-    if (journal_read(node_journal(rq->broker->node), rq->sandbox_id, rq->team_id, q, on_read, rq))
+    if (journal_read(node_journal(rq->broker->node), rq->sandbox_id, rq->who.team_id, q, on_read,
+                     rq))
         api_reply_json(rq, 200, NULL); /* answered as out of memory */
 }
 

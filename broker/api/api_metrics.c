@@ -65,7 +65,7 @@ static int add_newest(const struct api_request *rq, struct adit_view text, json_
     int rc = sandbox_id_parse(adit_view_trim(text), id, err);
     if (rc)
         return rc;
-    const struct sandbox *s = node_find(rq->broker->node, rq->team_id, id);
+    const struct sandbox *s = node_find(rq->broker->node, rq->who.team_id, id);
     const struct sample *newest = s ? node_last_sample(s) : NULL;
     if (!newest)
         return 0;

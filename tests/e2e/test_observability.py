@@ -168,7 +168,7 @@ def test_cli_logs(cli, sandbox):  # noqa: F811
     assert shown.returncode == 0, shown.stderr
     told = [json.loads(text) for text in shown.stdout.splitlines() if text.startswith("{")]
     runs = [t for t in told if t["message"] == "sandbox runs"]
-    assert len(runs) == 1 and runs[0]["timestamp"] and "INFO" in runs[0]["level"]
+    assert len(runs) == 1 and runs[0]["timestamp"] and runs[0]["level"].upper() == "INFO"
     pretty = cli("sandbox", "logs", sandbox.sandbox_id)
     assert pretty.returncode == 0 and "sandbox runs" in pretty.stdout
     errors = cli("sandbox", "logs", sandbox.sandbox_id, "--level", "ERROR")
