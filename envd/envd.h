@@ -19,9 +19,12 @@
 #define ENVD_ENV_VARS_MAX 1024
 #define ENVD_ENV_BYTES_MAX (256u * 1024)
 #define ENVD_PATH_CAP 4096
+#define ENVD_KEEPALIVE_S 90
+#define ENVD_KEEPALIVE_MAX_S 86400
 
 struct process_table;
 struct server;
+struct watchers;
 
 /* One NAME=value pair; owned by the map that holds it. */
 struct envd_env_var {
@@ -35,6 +38,7 @@ struct envd_cpu_time {
 };
 
 /*
+ * @watchers:       NULL while there is none
  * @access_token:   empty: the sandbox is open
  * @default_user:   "root" until /init says otherwise
  * @default_workdir: empty: none
@@ -51,6 +55,7 @@ struct envd {
     struct server *server;
     struct http_server *http;
     struct process_table *processes;
+    struct watchers *watchers;
     char access_token[256];
     char default_user[USER_NAME_CAP];
     char default_workdir[ENVD_PATH_CAP];
@@ -83,5 +88,8 @@ ADIT_MUST_CHECK int envd_path(struct envd *e, const struct user_entry *user, str
  * Errors: UNAUTHENTICATED. */
 ADIT_MUST_CHECK int envd_basic_user(const struct http_head *head, char out[USER_NAME_CAP],
                                     struct adit_err *err);
+
+/* How long a stream may be silent: Keepalive-Ping-Interval in seconds, else ENVD_KEEPALIVE_S. */
+uint64_t envd_keepalive_ms(const struct http_head *head);
 
 #endif

@@ -72,3 +72,12 @@ int envd_basic_user(const struct http_head *head, char out[USER_NAME_CAP], struc
     out[name.len] = '\0';
     return 0;
 }
+
+uint64_t envd_keepalive_ms(const struct http_head *head)
+{
+    uint64_t seconds;
+    struct adit_view text = http_head_get(head, "Keepalive-Ping-Interval");
+    if (adit_view_u64(text, ENVD_KEEPALIVE_MAX_S, &seconds) != ADIT_OK || seconds == 0)
+        seconds = ENVD_KEEPALIVE_S;
+    return seconds * 1000;
+}

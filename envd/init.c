@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "envd/filesystem/watcher.h"
 #include "envd/process/process_table.h"
 
 /* ---- start ---- */
@@ -111,6 +112,7 @@ static void on_server_closed(void *owner)
 {
     struct init *i = owner;
     process_table_close(i->envd->processes);
+    watchers_close(i->envd);
     net_loop_close(&i->envd->net);
 }
 

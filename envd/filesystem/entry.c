@@ -57,14 +57,12 @@ static Filesystem__FileType type_of(mode_t mode)
     return FILESYSTEM__FILE_TYPE__FILE_TYPE_UNSPECIFIED;
 }
 
-/* Room for @v with every bad byte replaced, and a NUL. */
-static size_t text_cap(struct adit_view v)
+size_t entry_text_cap(struct adit_view v)
 {
     return adit_utf8_valid(v) ? v.len + 1 : REPLACEMENT_LEN * v.len + 1;
 }
 
-/* Copy @v as UTF-8 to *@tail and move that on. */
-static char *put_text(char **tail, struct adit_view v)
+char *entry_put_text(char **tail, struct adit_view v)
 {
     char *text = *tail, *end = text;
     while (v.len) {
@@ -86,20 +84,20 @@ struct source {
 
 static struct entry *allocate(const struct source *s)
 {
-    size_t cap = text_cap(s->path) + text_cap(s->name) + text_cap(s->owner) + text_cap(s->group) +
-                 text_cap(s->target);
+    size_t cap = entry_text_cap(s->path) + entry_text_cap(s->name) + entry_text_cap(s->owner) +
+                 entry_text_cap(s->group) + entry_text_cap(s->target);
     struct entry *e = calloc(1, sizeof *e + cap);
     if (!e)
         return NULL;
     char *tail = e->text;
     filesystem__entry_info__init(&e->pb);
-    e->pb.path = put_text(&tail, s->path);
-    e->pb.name = put_text(&tail, s->name);
-    e->pb.owner = put_text(&tail, s->owner);
-    e->pb.group = put_text(&tail, s->group);
+    e->pb.path = entry_put_text(&tail, s->path);
+    e->pb.name = entry_put_text(&tail, s->name);
+    e->pb.owner = entry_put_text(&tail, s->owner);
+    e->pb.group = entry_put_text(&tail, s->group);
     if (s->target.len) {
         e->pb.has_symlink_target_case = FILESYSTEM__ENTRY_INFO__HAS_SYMLINK_TARGET_SYMLINK_TARGET;
-        e->pb.symlink_target = put_text(&tail, s->target);
+        e->pb.symlink_target = entry_put_text(&tail, s->target);
     }
     return e;
 }
@@ -195,9 +193,9 @@ void entry_trim(struct entry *e)
     e->pb = kept;
 }
 
-/* A control character, quote or backslash becomes at most six bytes. */
-static size_t json_text_len(const char *s)
+size_t entry_json_text_len(const char *s)
 {
+    /* A control character, quote or backslash becomes at most six bytes. */
     size_t len = 0;
     for (; *s; s++) {
         unsigned char c = (unsigned char)*s;
@@ -211,12 +209,13 @@ static size_t json_text_len(const char *s)
 
 size_t entry_json_len(const struct entry *e)
 {
-    size_t len = JSON_FRAME_LEN + json_text_len(e->pb.path) + json_text_len(e->pb.name) +
-                 json_text_len(e->pb.owner) + json_text_len(e->pb.group);
+    size_t len = JSON_FRAME_LEN + entry_json_text_len(e->pb.path) +
+                 entry_json_text_len(e->pb.name) + entry_json_text_len(e->pb.owner) +
+                 entry_json_text_len(e->pb.group);
     if (e->pb.has_symlink_target_case)
-        len += json_text_len(e->pb.symlink_target);
+        len += entry_json_text_len(e->pb.symlink_target);
     for (size_t i = 0; i < e->metadata.cnt; i++)
-        len +=
-            8 + json_text_len(e->metadata.pairs[i].key) + json_text_len(e->metadata.pairs[i].value);
+        len += 8 + entry_json_text_len(e->metadata.pairs[i].key) +
+               entry_json_text_len(e->metadata.pairs[i].value);
     return len;
 }

@@ -37,6 +37,13 @@ void entry_trim(struct entry *e);
 /* Bytes that the entry takes as JSON, never less than it really does. */
 size_t entry_json_len(const struct entry *e);
 
+/* Names of files are bytes, those that are sent UTF-8: each byte that is not becomes U+FFFD. Room
+ * for such a copy of @v with its NUL / the copy at *@tail, which moves on behind it. */
+size_t entry_text_cap(struct adit_view v);
+char *entry_put_text(char **tail, struct adit_view v);
+/* Bytes that @s takes inside a JSON string, never less than it really does. */
+size_t entry_json_text_len(const char *s);
+
 /* "-rw-r--r--", "drwxr-xr-x", "Lrwxrwxrwx", "dtrwxrwxrwx", "Dcrw-rw-rw-". */
 void entry_format_permissions(mode_t mode, char out[ENTRY_PERMISSIONS_CAP]);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The RPC service filesystem.Filesystem. */
+/* The RPC service filesystem.Filesystem; its calls about watching are watch_service.c's. */
 /*
  * Theory of operation
  *
@@ -23,6 +23,7 @@
 #include "envd/envd.h"
 #include "envd/failure.h"
 #include "envd/filesystem/tree.h"
+#include "envd/filesystem/watch_service.h"
 
 struct fs_call;
 
@@ -277,17 +278,6 @@ static void on_remove(struct rpc_call *c, const ProtobufCMessage *m)
     start(c, &operation_remove, ((const Filesystem__RemoveRequest *)m)->path, NULL);
 }
 
-static void on_watch(struct rpc_call *c, const ProtobufCMessage *m)
-{
-    struct adit_err err = ADIT_ERR_INIT;
-    (void)m; /* whatever it asks for */
-    (void)adit_err_set(&err, ADIT_ERR_UNIMPLEMENTED,
-                       "watching directories is not supported by this envd");
-    struct fs_call *f = rpc_call_user(c);
-    rpc_call_finish(c, &err);
-    fs_call_free(f);
-}
-
 static void on_cancel(struct rpc_call *c, int code)
 {
     struct fs_call *f = rpc_call_user(c);
@@ -306,9 +296,10 @@ bool filesystem_is_legacy(const struct http_head *head)
 
 static int on_open(struct rpc_call *c, const struct http_head *head, struct adit_err *err)
 {
+    if (rpc_call_method(c)->on_cancel != on_cancel)
+        return watch_service_open(c, head, err);
     struct fs_call *f = calloc(1, sizeof *f);
     char name[USER_NAME_CAP];
-
     if (!f)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
     f->call = c;
@@ -325,25 +316,30 @@ static int on_open(struct rpc_call *c, const struct http_head *head, struct adit
     return rc;
 }
 
-#define METHOD(name, Kind, request_type, response_type, handler)                                   \
+#define WORKS .on_cancel = on_cancel
+#define WATCHES .on_cancel = watch_service_cancel
+#define METHOD(name, Kind, request_type, response_type, handler, ...)                              \
     {                                                                                              \
         .path = "/filesystem.Filesystem/" name, .kind = (Kind),                                    \
         .request = &filesystem__##request_type##__descriptor,                                      \
         .response = &filesystem__##response_type##__descriptor, .on_message = (handler),           \
-        .on_cancel = on_cancel                                                                     \
+        __VA_ARGS__                                                                                \
     }
 
 static const struct rpc_method methods[] = {
-    METHOD("Stat", RPC_UNARY, stat_request, stat_response, on_stat),
-    METHOD("MakeDir", RPC_UNARY, make_dir_request, make_dir_response, on_make_dir),
-    METHOD("Move", RPC_UNARY, move_request, move_response, on_move),
-    METHOD("ListDir", RPC_UNARY, list_dir_request, list_dir_response, on_list_dir),
-    METHOD("Remove", RPC_UNARY, remove_request, remove_response, on_remove),
-    METHOD("WatchDir", RPC_SERVER_STREAM, watch_dir_request, watch_dir_response, on_watch),
-    METHOD("CreateWatcher", RPC_UNARY, create_watcher_request, create_watcher_response, on_watch),
+    METHOD("Stat", RPC_UNARY, stat_request, stat_response, on_stat, WORKS),
+    METHOD("MakeDir", RPC_UNARY, make_dir_request, make_dir_response, on_make_dir, WORKS),
+    METHOD("Move", RPC_UNARY, move_request, move_response, on_move, WORKS),
+    METHOD("ListDir", RPC_UNARY, list_dir_request, list_dir_response, on_list_dir, WORKS),
+    METHOD("Remove", RPC_UNARY, remove_request, remove_response, on_remove, WORKS),
+    METHOD("WatchDir", RPC_SERVER_STREAM, watch_dir_request, watch_dir_response,
+           watch_service_watch_dir, WATCHES, .on_drain = watch_service_drain),
+    METHOD("CreateWatcher", RPC_UNARY, create_watcher_request, create_watcher_response,
+           watch_service_create, WATCHES),
     METHOD("GetWatcherEvents", RPC_UNARY, get_watcher_events_request, get_watcher_events_response,
-           on_watch),
-    METHOD("RemoveWatcher", RPC_UNARY, remove_watcher_request, remove_watcher_response, on_watch),
+           watch_service_get_events, WATCHES),
+    METHOD("RemoveWatcher", RPC_UNARY, remove_watcher_request, remove_watcher_response,
+           watch_service_remove, WATCHES),
 };
 
 const struct rpc_service filesystem_service = {

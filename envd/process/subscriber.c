@@ -14,6 +14,7 @@
 
 #include <stdlib.h>
 
+#include "envd/envd.h"
 #include "envd/process/process.h"
 
 static void on_keepalive_due(struct net_deadline *d)
@@ -28,15 +29,6 @@ static void on_keepalive_due(struct net_deadline *d)
     (void)subscriber_send(s, &event, 0); /* a failure has freed it, and that is all to do */
 }
 
-static uint64_t keepalive_ms(const struct http_head *head)
-{
-    uint64_t seconds;
-    struct adit_view text = http_head_get(head, "Keepalive-Ping-Interval");
-    if (adit_view_u64(text, SUBSCRIBER_KEEPALIVE_MAX_S, &seconds) != ADIT_OK || seconds == 0)
-        seconds = SUBSCRIBER_KEEPALIVE_S;
-    return seconds * 1000;
-}
-
 struct subscriber *subscriber_new(struct rpc_call *c, bool is_start, const struct http_head *head)
 {
     struct subscriber *s = calloc(1, sizeof *s);
@@ -45,7 +37,7 @@ struct subscriber *subscriber_new(struct rpc_call *c, bool is_start, const struc
     adit_list_init(&s->node);
     s->call = c;
     s->is_start = is_start;
-    s->keepalive_ms = keepalive_ms(head);
+    s->keepalive_ms = envd_keepalive_ms(head);
     net_deadline_init(&s->keepalive, rpc_call_loop(c), on_keepalive_due);
     return s;
 }

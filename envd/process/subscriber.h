@@ -17,8 +17,6 @@
 #include "rpc/rpc_server.h"
 
 #define SUBSCRIBER_LAG_MAX (1024u * 1024)
-#define SUBSCRIBER_KEEPALIVE_S 90
-#define SUBSCRIBER_KEEPALIVE_MAX_S 86400
 
 struct process;
 

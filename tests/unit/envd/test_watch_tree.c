@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Watched trees on real directories: events, their order and names, renames, races, limits. */
+#include "tests/unit/suite.h"
+#include "scratch.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <sys/inotify.h>
+#include <sys/xattr.h>
+
+#include "envd/filesystem/watch_os.h"
+#include "failing_malloc.h"
+
+#define TEXT_CAP (8u * 1024 * 1024)
+
+static struct watch_kernel kernel;
+static struct watch_table table;
+static struct watch_tree tree;
+static char text[TEXT_CAP];
+static struct adit_err err;
+
+static void start(void)
+{
+    ck_assert_int_eq(watch_os_open(&kernel, NULL), 0);
+    watch_table_init(&table, &kernel.os);
+    table.room = SIZE_MAX;
+}
+
+static void stop(void)
+{
+    watch_tree_close(&tree);
+    ck_assert_uint_eq(table.by_wd.len, 0);
+    ck_assert_uint_eq(table.by_name.len, 0);
+    watch_table_fini(&table);
+    watch_os_close(&kernel);
+}
+
+static int open_at(struct watch_tree *t, const char *path, struct watch_tree_conf conf)
+{
+    int rc = watch_tree_open(t, &table, &conf, path, &err);
+    t->room = SIZE_MAX;
+    return rc;
+}
+
+static void watch(bool is_recursive)
+{
+    ck_assert_int_eq(open_at(&tree, scratch_dir, (struct watch_tree_conf){is_recursive, 0, 0}), 0);
+}
+
+/* Feed what the kernel has; @at_most bytes at once. */
+static void pump(size_t at_most)
+{
+    static char raw[64 * 1024];
+    for (;;) {
+        ssize_t n = read(kernel.fd, raw, at_most < sizeof raw ? at_most : sizeof raw);
+        if (n <= 0)
+            break;
+        watch_table_feed(&table, adit_view_mem(raw, (size_t)n));
+    }
+}
+
+/* "CREATE a, WRITE a" of all events of @t; they are dropped. */
+static const char *told(struct watch_tree *t)
+{
+    static const char *const names[] = {"?", "CREATE", "WRITE", "REMOVE", "RENAME", "CHMOD"};
+    struct adit_list *it;
+    size_t len = 0;
+    text[0] = '\0';
+    while ((it = adit_list_first(&t->events))) {
+        struct watch_event *e = ADIT_CONTAINER_OF(it, struct watch_event, node);
+        len += (size_t)snprintf(text + len, TEXT_CAP - len, "%s%s %s", len ? ", " : "",
+                                names[e->type], e->name);
+        watch_event_free(e);
+    }
+    return text;
+}
+
+static const char *events(void)
+{
+    pump(SIZE_MAX);
+    return told(&tree);
+}
+
+static void make_dir(const char *name)
+{
+    ck_assert_int_eq(mkdir(scratch(name), 0755), 0);
+}
+
+static void move(const char *from, const char *to)
+{
+    ck_assert_int_eq(rename(scratch(from), scratch(to)), 0);
+}
+
+START_TEST(watch_tree_maps_each_raw_event)
+{
+    watch(false);
+    scratch_write("f", "x", 1);
+    ck_assert_str_eq(events(), "CREATE f, WRITE f");
+    ck_assert_int_eq(chmod(scratch("f"), 0600), 0);
+    ck_assert_str_eq(events(), "CHMOD f");
+    move("f", "g");
+    ck_assert_str_eq(events(), "RENAME f, CREATE g");
+    ck_assert_int_eq(unlink(scratch("g")), 0);
+    ck_assert_str_eq(events(), "REMOVE g");
+    make_dir("d");
+    ck_assert_str_eq(events(), "CREATE d");
+    scratch_write("d/f", "x", 1); /* not recursive */
+    ck_assert_str_eq(events(), "");
+    ck_assert_int_eq(chmod(scratch_dir, 0711), 0);
+    ck_assert_str_eq(events(), "CHMOD .");
+}
+END_TEST
+
+/* The kernel sends one flag at a time today; the order does not depend on that. */
+START_TEST(watch_tree_tells_flags_in_order)
+{
+    struct {
+        struct inotify_event head;
+        char name[16];
+    } raw = {.head = {.mask = IN_ALL_EVENTS, .len = 16}, .name = "x"};
+    watch(false);
+    scratch_write("f", "", 0);
+    char buf[4096];
+    ck_assert_int_gt(read(kernel.fd, buf, sizeof buf), 0);
+    memcpy(&raw.head.wd, buf, sizeof raw.head.wd);
+    watch_table_feed(&table, adit_view_mem(&raw, sizeof raw));
+    ck_assert_str_eq(told(&tree), "CREATE x, RENAME x, CHMOD x, WRITE x, REMOVE x");
+}
+END_TEST
+
+START_TEST(watch_tree_root_that_is_removed_or_moved_ends)
+{
+    make_dir("d");
+    make_dir("d/sub");
+    ck_assert_int_eq(open_at(&tree, scratch("d"), (struct watch_tree_conf){true, 0, 0}), 0);
+    ck_assert_int_eq(rmdir(scratch("d/sub")), 0);
+    ck_assert_int_eq(rmdir(scratch("d")), 0);
+    ck_assert_str_eq(events(), "REMOVE sub, REMOVE .");
+    ck_assert_ptr_null(tree.root);
+    watch_tree_close(&tree);
+
+    make_dir("e");
+    make_dir("e/sub");
+    ck_assert_int_eq(open_at(&tree, scratch("e"), (struct watch_tree_conf){true, 0, 0}), 0);
+    move("e", "f");
+    scratch_write("f/sub/x", "", 0);
+    ck_assert_str_eq(events(), "RENAME .");
+    ck_assert_uint_eq(tree.dir_cnt, 0);
+}
+END_TEST
+
+START_TEST(watch_tree_recursive_watches_what_is_there_and_what_comes)
+{
+    make_dir("a");
+    make_dir("a/b");
+    watch(true);
+    ck_assert_uint_eq(tree.dir_cnt, 3);
+    scratch_write("a/b/f", "x", 1);
+    ck_assert_str_eq(events(), "CREATE a/b/f, WRITE a/b/f");
+    make_dir("c");
+    ck_assert_str_eq(events(), "CREATE c");
+    scratch_write("c/f", "", 0);
+    ck_assert_str_eq(events(), "CREATE c/f");
+    ck_assert_int_eq(unlink(scratch("c/f")), 0);
+    ck_assert_int_eq(rmdir(scratch("c")), 0);
+    ck_assert_str_eq(events(), "REMOVE c/f, REMOVE c");
+    ck_assert_uint_eq(tree.dir_cnt, 3);
+}
+END_TEST
+
+START_TEST(watch_tree_tells_what_a_fresh_tree_holds)
+{
+    watch(true);
+    make_dir("a");
+    make_dir("a/b");
+    make_dir("a/b/c");
+    scratch_write("a/b/f", "x", 1);
+    ck_assert_int_eq(symlink("b", scratch("a/link")), 0);
+    const char *seen = events();
+    ck_assert(strncmp(seen, "CREATE a, ", 10) == 0);
+    const char *b = strstr(seen, "CREATE a/b,"), *c = strstr(seen, "CREATE a/b/c"),
+               *f = strstr(seen, "CREATE a/b/f");
+    ck_assert(b && c && f && b < c && b < f);
+    ck_assert_ptr_nonnull(strstr(seen, "CREATE a/link"));
+    ck_assert_ptr_null(strstr(seen, "link/")); /* not followed */
+    ck_assert_uint_eq(tree.dir_cnt, 4);
+    scratch_write("a/b/c/g", "", 0);
+    ck_assert_str_eq(events(), "CREATE a/b/c/g");
+}
+END_TEST
+
+START_TEST(watch_tree_moved_in_directory_is_watched_at_once)
+{
+    make_dir("w");
+    make_dir("out");
+    make_dir("out/sub");
+    scratch_write("out/sub/f", "x", 1);
+    ck_assert_int_eq(open_at(&tree, scratch("w"), (struct watch_tree_conf){true, 0, 0}), 0);
+    move("out", "w/in");
+    ck_assert_str_eq(events(), "CREATE in, CREATE in/sub, CREATE in/sub/f");
+    scratch_write("w/in/sub/f", "y", 1);
+    ck_assert_str_eq(events(), "WRITE in/sub/f");
+}
+END_TEST
+
+START_TEST(watch_tree_renamed_directory_is_watched_under_its_new_name)
+{
+    make_dir("a");
+    make_dir("a/s");
+    make_dir("b");
+    watch(true);
+    move("a", "b/n");
+    scratch_write("b/n/s/f", "x", 1); /* before the rename is read */
+    const char *seen = events();
+    ck_assert(strncmp(seen, "RENAME a, CREATE b/n, CREATE b/n/s, CREATE b/n/s/f", 50) == 0);
+    ck_assert_ptr_nonnull(strstr(seen, "WRITE b/n/s/f"));
+    ck_assert_ptr_null(strstr(seen, " a/"));
+    ck_assert_uint_eq(tree.dir_cnt, 4);
+    make_dir("a"); /* the old name again */
+    scratch_write("a/g", "", 0);
+    seen = events();
+    ck_assert(strncmp(seen, "CREATE a, CREATE a/g", 20) == 0);
+}
+END_TEST
+
+START_TEST(watch_tree_moved_out_directory_is_left_alone)
+{
+    make_dir("w");
+    make_dir("w/d");
+    make_dir("w/d/s");
+    ck_assert_int_eq(open_at(&tree, scratch("w"), (struct watch_tree_conf){true, 0, 0}), 0);
+    move("w/d", "gone");
+    ck_assert_str_eq(events(), "RENAME d");
+    ck_assert_uint_eq(tree.dir_cnt, 1);
+    ck_assert_uint_eq(table.by_wd.len, 1);
+    scratch_write("gone/s/f", "x", 1);
+    ck_assert_str_eq(events(), "");
+}
+END_TEST
+
+START_TEST(watch_tree_directory_renamed_over_an_empty_one)
+{
+    make_dir("a");
+    make_dir("b");
+    watch(true);
+    move("a", "b");
+    scratch_write("b/f", "", 0);
+    ck_assert_ptr_nonnull(strstr(events(), "CREATE b/f"));
+    ck_assert_uint_eq(tree.dir_cnt, 2);
+}
+END_TEST
+
+START_TEST(watch_tree_subdirectory_chmod_is_told_twice)
+{
+    make_dir("d");
+    watch(true);
+    ck_assert_int_eq(chmod(scratch("d"), 0700), 0);
+    ck_assert_str_eq(events(), "CHMOD d, CHMOD d"); /* by both directories, as clients know it */
+}
+END_TEST
+
+START_TEST(watch_tree_entries_are_with_what_exists)
+{
+    ck_assert_int_eq(open_at(&tree, scratch_dir, (struct watch_tree_conf){true, true, 0}), 0);
+    scratch_write("f", "hello", 5);
+    pump(SIZE_MAX);
+    struct adit_list *it, *tmp;
+    ADIT_LIST_EACH(it, tmp, &tree.events)
+    {
+        struct watch_event *e = ADIT_CONTAINER_OF(it, struct watch_event, node);
+        ck_assert_ptr_nonnull(e->entry);
+        ck_assert_str_eq(e->entry->pb.name, "f");
+        ck_assert_str_eq(e->entry->pb.path, scratch("f"));
+        ck_assert_int_eq(e->entry->pb.size, 5);
+    }
+    ck_assert_str_eq(told(&tree), "CREATE f, WRITE f");
+    move("f", "g");
+    ck_assert_int_eq(unlink(scratch("g")), 0);
+    scratch_write("h", "", 0);
+    ck_assert_int_eq(unlink(scratch("h")), 0);
+    pump(SIZE_MAX);
+    ADIT_LIST_EACH(it, tmp, &tree.events)
+    ck_assert_ptr_null(ADIT_CONTAINER_OF(it, struct watch_event, node)->entry);
+    ck_assert_str_eq(told(&tree), "RENAME f, CREATE g, REMOVE g, CREATE h, REMOVE h");
+}
+END_TEST
+
+START_TEST(watch_tree_names_are_sent_as_utf_8)
+{
+    watch(true);
+    make_dir("\xff");
+    scratch_write("\xff/\xc3\xa4", "", 0);
+    events();
+    ck_assert_ptr_nonnull(strstr(text, "CREATE \xEF\xBF\xBD"));
+    ck_assert_ptr_nonnull(strstr(text, "CREATE \xEF\xBF\xBD/\xc3\xa4"));
+}
+END_TEST
+
+START_TEST(watch_tree_does_not_tell_names_of_uploads)
+{
+    watch(false);
+    scratch_write(".envd-upload-0123456789abcdef", "x", 1);
+    move(".envd-upload-0123456789abcdef", "f");
+    ck_assert_str_eq(events(), "CREATE f");
+    scratch_write(".envd-upload-mine", "", 0);
+    ck_assert_str_eq(events(), "CREATE .envd-upload-mine");
+    int fd = open(scratch_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    ck_assert_int_eq(write(fd, "x", 1), 1);
+    ck_assert_int_eq(fchmod(fd, 0644), 0);
+    ck_assert_str_eq(events(), "");
+    (void)close(fd);
+    scratch_write("#12", "x", 1); /* a file of that name is one */
+    ck_assert_str_eq(events(), "CREATE #12, WRITE #12");
+}
+END_TEST
+
+START_TEST(watch_tree_two_trees_share_a_directory)
+{
+    struct watch_tree other = {0};
+    make_dir("a");
+    watch(true);
+    ck_assert_int_eq(open_at(&other, scratch("a"), (struct watch_tree_conf){false, 0, 0}), 0);
+    ck_assert_uint_eq(table.by_wd.len, 2);
+    scratch_write("a/f", "", 0);
+    ck_assert_str_eq(events(), "CREATE a/f");
+    ck_assert_str_eq(told(&other), "CREATE f");
+    watch_tree_close(&other);
+    scratch_write("a/g", "", 0);
+    ck_assert_str_eq(events(), "CREATE a/g");
+    ck_assert_int_eq(open_at(&other, scratch("a"), (struct watch_tree_conf){true, 0, 0}), 0);
+    move("a", "b");
+    ck_assert(strncmp(events(), "RENAME a, CREATE b", 18) == 0);
+    ck_assert_str_eq(told(&other), "RENAME .");
+    watch_tree_close(&other);
+}
+END_TEST
+
+START_TEST(watch_tree_mounted_into_itself_ends)
+{
+    make_dir("a");
+    make_dir("a/b");
+    ck_assert_int_eq(mount(scratch("a"), scratch("a/b"), NULL, MS_BIND, NULL), 0);
+    watch(true);
+    ck_assert_uint_eq(tree.dir_cnt, 2);
+    scratch_write("a/f", "", 0);
+    ck_assert_str_eq(events(), "CREATE a/f");
+    ck_assert_int_eq(umount2(scratch("a/b"), MNT_DETACH), 0);
+}
+END_TEST
+
+START_TEST(watch_tree_does_not_go_into_kernel_file_systems)
+{
+    make_dir("proc");
+    ck_assert_int_eq(mount("proc", scratch("proc"), "proc", 0, NULL), 0);
+    watch(true);
+    ck_assert_uint_eq(tree.dir_cnt, 2);
+    ck_assert_int_eq(umount2(scratch("proc"), MNT_DETACH), 0);
+}
+END_TEST
+
+/* A network mount needs a server; the judgement is on the type that statfs() gives. */
+START_TEST(watch_os_knows_network_file_systems)
+{
+    static const unsigned long network[] = {0x6969, 0xFF534D42, 0x517B, 0xFE534D42, 0x65735546};
+    static const unsigned long local[] = {EXT4_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC,
+                                          PROC_SUPER_MAGIC, 0};
+    for (size_t i = 0; i < sizeof network / sizeof network[0]; i++)
+        ck_assert(watch_os_is_network(network[i]));
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
+        ck_assert(!watch_os_is_network(local[i]));
+}
+END_TEST
+
+START_TEST(watch_os_check_has_the_words_of_the_contract)
+{
+    char want[PATH_MAX];
+    ck_assert_int_eq(watch_os_check(scratch_dir, false, &err), 0);
+    ck_assert_int_eq(watch_os_check(scratch("no"), false, &err), ADIT_ERR_NOT_FOUND);
+    (void)snprintf(want, sizeof want, "path %s not found: stat %s: no such file or directory",
+                   scratch("no"), scratch("no"));
+    ck_assert_str_eq(err.msg, want);
+    scratch_write("f", "", 0);
+    ck_assert_int_eq(watch_os_check(scratch("f"), false, &err), ADIT_ERR_BAD_INPUT);
+    (void)snprintf(want, sizeof want, "path %s not a directory:", scratch("f"));
+    ck_assert(strncmp(err.msg, want, strlen(want)) == 0);
+}
+END_TEST
+
+START_TEST(watch_tree_overflow_of_the_kernel_ends_every_tree)
+{
+    const struct inotify_event overflow = {.wd = -1, .mask = IN_Q_OVERFLOW};
+    watch(true);
+    scratch_write("f", "", 0);
+    pump(SIZE_MAX);
+    watch_table_feed(&table, adit_view_mem(&overflow, sizeof overflow));
+    ck_assert_int_ne(tree.err.code, 0);
+    ck_assert_ptr_nonnull(strstr(tree.err.msg, "fs.inotify.max_queued_events"));
+    ck_assert(adit_list_empty(&tree.events));
+    ck_assert_uint_eq(table.by_wd.len, 0);
+    scratch_write("g", "", 0);
+    ck_assert_str_eq(events(), "");
+}
+END_TEST
+
+START_TEST(watch_tree_events_beyond_the_room_end_it)
+{
+    watch(false);
+    tree.room = 1000;
+    for (int i = 0; i < 100; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "f%d", i);
+        scratch_write(name, "", 0);
+    }
+    ck_assert_str_eq(events(), "");
+    ck_assert_int_eq(tree.err.code, ADIT_ERR_LIMIT);
+    ck_assert_ptr_nonnull(strstr(tree.err.msg, "events were not fetched in time"));
+    ck_assert_uint_eq(tree.dir_cnt, 0);
+}
+END_TEST
+
+/* Whatever allocation fails, the tree works or has ended with an error, and nothing leaks. */
+START_TEST(watch_tree_survives_each_allocation_that_fails)
+{
+    bool was_whole = false;
+    make_dir("a");
+    make_dir("a/b");
+    for (long nth = 1; !was_whole; nth++) {
+        failing_malloc_arm(nth);
+        int rc = open_at(&tree, scratch_dir, (struct watch_tree_conf){true, true, 0});
+        if (!rc) {
+            make_dir("c");
+            make_dir("c/d");
+            scratch_write("c/d/f", "x", 1);
+            move("a/b", "c/b");
+            move("c", "e");
+            pump(SIZE_MAX);
+        }
+        was_whole = failing_malloc_disarm() == 0;
+        if (rc)
+            ck_assert_int_ne(err.code, 0);
+        else if (tree.err.code)
+            ck_assert_uint_eq(tree.dir_cnt, 0);
+        else
+            ck_assert_uint_eq(tree.dir_cnt, 5);
+        watch_tree_close(&tree);
+        ck_assert_uint_eq(table.by_wd.len, 0);
+        ck_assert_uint_eq(table.by_name.len, 0);
+        if (!rc) {
+            move("e/b", "a/b");
+            (void)unlink(scratch("e/d/f"));
+            (void)rmdir(scratch("e/d"));
+            (void)rmdir(scratch("e"));
+        }
+        ck_assert_int_lt(nth, 10000);
+    }
+}
+END_TEST
+
+/* ---- rename storms ---- */
+
+/*
+ * What a client can make of events: the set of paths. CREATE adds, RENAME and REMOVE take the path
+ * and all below it away.
+ */
+#define PATHS_MAX 20000
+static char *paths[PATHS_MAX];
+static size_t path_cnt;
+
+static void forget(const char *path)
+{
+    size_t len = strlen(path), kept = 0;
+    for (size_t i = 0; i < path_cnt; i++) {
+        bool is_gone = strncmp(paths[i], path, len) == 0 &&
+                       (paths[i][len] == '\0' || paths[i][len] == '/');
+        if (is_gone)
+            free(paths[i]);
+        else
+            paths[kept++] = paths[i];
+    }
+    path_cnt = kept;
+}
+
+static void apply_events(void)
+{
+    struct adit_list *it;
+    ck_assert_int_eq(tree.err.code, 0);
+    while ((it = adit_list_first(&tree.events))) {
+        struct watch_event *e = ADIT_CONTAINER_OF(it, struct watch_event, node);
+        if (e->type == FILESYSTEM__EVENT_TYPE__EVENT_TYPE_CREATE ||
+            e->type == FILESYSTEM__EVENT_TYPE__EVENT_TYPE_RENAME ||
+            e->type == FILESYSTEM__EVENT_TYPE__EVENT_TYPE_REMOVE)
+            forget(e->name);
+        if (e->type == FILESYSTEM__EVENT_TYPE__EVENT_TYPE_CREATE) {
+            ck_assert_uint_lt(path_cnt, PATHS_MAX);
+            paths[path_cnt++] = strdup(e->name);
+        }
+        watch_event_free(e);
+    }
+}
