@@ -18,7 +18,9 @@ ifneq ($(CI)$(WERROR),)
 WARN += -Werror
 endif
 CPPFLAGS := -D_GNU_SOURCE -DADIT_VERSION='"$(VERSION)"' -Ilib -I. -I$(GEN) -isystem /usr/share/include/llhttp
-HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -ffunction-sections -fdata-sections
+# C has no exceptions to unwind for; debuggers find their tables in the debug information.
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -ffunction-sections -fdata-sections \
+	-fno-asynchronous-unwind-tables
 CFLAGS_release := -O2 -g $(HARDEN)
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined

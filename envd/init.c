@@ -112,7 +112,7 @@ static void on_server_closed(void *owner)
 {
     struct init *i = owner;
     process_table_close(i->envd->processes);
-    watchers_close(i->envd);
+    watcher_close_all(i->envd);
     net_loop_close(&i->envd->net);
 }
 

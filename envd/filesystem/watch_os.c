@@ -100,11 +100,11 @@ static int list(struct watch_os *os, const char *path, enum watch_place place,
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     (void)os; /* needs nothing of it */
 
+    if (fd < 0)
+        return -errno;
     if (!dir) {
-        int failed = errno;
-        if (fd >= 0)
-            (void)close(fd); /* opened for reading only */
-        return -failed;
+        (void)close(fd); /* opened for reading only */
+        return -ENOMEM;
     }
     bool goes_on = goes_into(fd, place);
     int failed = 0;

@@ -451,7 +451,7 @@ void watcher_sync_cancel(struct watcher_sync *s)
     adit_list_remove(&s->node);
 }
 
-void watchers_close(struct envd *e)
+void watcher_close_all(struct envd *e)
 {
     struct adit_list *it, *tmp;
     if (!e->watchers)

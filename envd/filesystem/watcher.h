@@ -68,6 +68,6 @@ void watcher_sync_start(struct watcher *w, struct watcher_sync *s);
 void watcher_sync_cancel(struct watcher_sync *s);
 
 /* Close all that are left, when nothing asks for them any more. */
-void watchers_close(struct envd *e);
+void watcher_close_all(struct envd *e);
 
 #endif

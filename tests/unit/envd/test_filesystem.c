@@ -150,20 +150,160 @@ START_TEST(filesystem_old_clients_get_old_fields_only)
 }
 END_TEST
 
-START_TEST(filesystem_watching_fails_loudly)
+/* The value of a string member of the last answer. */
+static const char *member(const char *name)
 {
-    static const char *const methods[] = {"CreateWatcher", "GetWatcherEvents", "RemoveWatcher"};
-    for (int i = 0; i < 3; i++) {
-        ck_assert_uint_eq(call_as(methods[i], "{}", ""), 501);
-        ck_assert(is_error("unimplemented", "watching directories is not supported", NULL));
+    static char value[128];
+    char key[64];
+    (void)snprintf(key, sizeof key, "\"%s\":\"", name);
+    const char *p = strstr(reply.body, key);
+    ck_assert_ptr_nonnull(p);
+    p += strlen(key);
+    (void)snprintf(value, sizeof value, "%.*s", (int)strcspn(p, "\""), p);
+    return value;
+}
+
+static unsigned watcher_call(const char *method, const char *id)
+{
+    char json[128];
+    (void)snprintf(json, sizeof json, "{\"watcherId\":\"%s\"}", id);
+    return call_as(method, json, "");
+}
+
+START_TEST(filesystem_watcher_gathers_until_it_is_removed)
+{
+    char id[64];
+    ck_assert_uint_eq(call("CreateWatcher", "", ""), 200);
+    (void)snprintf(id, sizeof id, "%s", member("watcherId"));
+    ck_assert_uint_eq(strlen(id), 21);
+    ck_assert_int_eq(id[0], 'w');
+    for (int i = 0; i < 100; i++) { /* each fetch has what was before it */
+        scratch_write("f", "x", 1);
+        ck_assert_uint_eq(watcher_call("GetWatcherEvents", id), 200);
+        ck_assert(says("{\"name\":\"f\",\"type\":\"EVENT_TYPE_WRITE\"}"));
+        ck_assert_int_eq(unlink(scratch("f")), 0);
+        ck_assert_uint_eq(watcher_call("GetWatcherEvents", id), 200);
+        ck_assert_str_eq(reply.body,
+                         "{\"events\":[{\"name\":\"f\",\"type\":\"EVENT_TYPE_REMOVE\"}]}");
     }
-    static const char envelope[] = "\0\0\0\0\2{}";
-    live_request(&conn, "POST", "/filesystem.Filesystem/WatchDir",
-                 "Content-Type: application/connect+json\r\n", envelope, 7);
-    live_read_reply(&conn, &reply);
+    live_hang_up(&conn);
+    scratch_write("g", "", 0);
+    conn = live_http();
+    ck_assert_uint_eq(watcher_call("GetWatcherEvents", id), 200);
+    ck_assert_str_eq(reply.body, "{\"events\":[{\"name\":\"g\",\"type\":\"EVENT_TYPE_CREATE\"}]}");
+    ck_assert_uint_eq(watcher_call("RemoveWatcher", id), 200);
+    ck_assert_uint_eq(watcher_call("RemoveWatcher", id), 404);
+    ck_assert_uint_eq(watcher_call("GetWatcherEvents", id), 404);
+    ck_assert(is_error("not_found", "watcher with id w", NULL) && says(" not found\"}"));
+}
+END_TEST
+
+START_TEST(filesystem_watcher_refuses_what_it_cannot_watch)
+{
+    ck_assert_uint_eq(call("CreateWatcher", "no", ""), 404);
+    ck_assert(is_error("not_found", "path ", "no") && says(" not found: stat "));
+    scratch_write("f", "", 0);
+    ck_assert_uint_eq(call("CreateWatcher", "f", ""), 400);
+    ck_assert(is_error("invalid_argument", "path ", "f") && says(" not a directory: "));
+    ck_assert_uint_eq(call_as("CreateWatcher", "{\"path\":\"~x\"}", ""), 400);
+    for (int i = 0; i < 64; i++)
+        ck_assert_uint_eq(call("CreateWatcher", "", ",\"recursive\":true"), 200);
+    ck_assert_uint_eq(call("CreateWatcher", "", ""), 429);
+    ck_assert(is_error("resource_exhausted", "more than 64 watchers", NULL));
+    ck_assert_uint_eq(
+        call_as("CreateWatcher", "{}", "Authorization: Basic bm9ib2R5LXRoZXJlOg==\r\n"), 401);
+}
+END_TEST
+
+START_TEST(filesystem_watcher_entries_and_old_clients)
+{
+    char id[64], old[64], json[PATH_MAX];
+    ck_assert_uint_eq(call("CreateWatcher", "", ",\"includeEntry\":true"), 200);
+    (void)snprintf(id, sizeof id, "%s", member("watcherId"));
+    (void)snprintf(json, sizeof json, "{\"path\":\"%s\",\"includeEntry\":true}", scratch_dir);
+    ck_assert_uint_eq(call_as("CreateWatcher", json, "User-Agent: connect-python\r\n"), 200);
+    (void)snprintf(old, sizeof old, "%s", member("watcherId"));
+    scratch_write("f", "", 0);
+    ck_assert_uint_eq(watcher_call("GetWatcherEvents", id), 200);
+    ck_assert(says("\"entry\":{\"name\":\"f\",\"type\":\"FILE_TYPE_FILE\""));
+    ck_assert_uint_eq(watcher_call("GetWatcherEvents", old), 200);
+    ck_assert_str_eq(reply.body, "{\"events\":[{\"name\":\"f\",\"type\":\"EVENT_TYPE_CREATE\"}]}");
+}
+END_TEST
+
+/* One envelope of a stream's answer, as text. */
+static const char *envelope(void)
+{
+    static char text[64 * 1024];
+    unsigned char head[5];
+    size_t got = 0;
+    while (got < sizeof head) {
+        ssize_t n = live_read_chunked(&conn, head + got, sizeof head - got);
+        ck_assert_int_gt(n, 0);
+        got += (size_t)n;
+    }
+    size_t len = (size_t)head[3] << 8 | head[4];
+    for (got = 0; got < len;) {
+        ssize_t n = live_read_chunked(&conn, text + got, len - got);
+        ck_assert_int_gt(n, 0);
+        got += (size_t)n;
+    }
+    text[len] = '\0';
+    return text;
+}
+
+static void watch_dir(const char *name, const char *headers)
+{
+    char message[PATH_MAX], lines[256];
+    int len = snprintf(message + 5, sizeof message - 5, "{\"path\":\"%s\",\"recursive\":true}",
+                       scratch(name));
+    memcpy(message, (char[]){0, 0, 0, (char)(len >> 8), (char)len}, 5);
+    (void)snprintf(lines, sizeof lines, "Content-Type: application/connect+json\r\n%s", headers);
+    live_request(&conn, "POST", "/filesystem.Filesystem/WatchDir", lines, message, (size_t)len + 5);
+    live_read_head(&conn, &reply);
     ck_assert_uint_eq(reply.status, 200);
-    ck_assert_int_eq(reply.body[0], 2);
-    ck_assert_ptr_nonnull(strstr(reply.body + 5, "\"code\":\"unimplemented\""));
+}
+
+START_TEST(filesystem_watch_dir_streams)
+{
+    watch_dir("", "Keepalive-Ping-Interval: 1\r\n");
+    ck_assert_str_eq(envelope(), "{\"start\":{}}");
+    ck_assert_int_eq(mkdir(scratch("d"), 0755), 0);
+    ck_assert_str_eq(envelope(),
+                     "{\"filesystem\":{\"name\":\"d\",\"type\":\"EVENT_TYPE_CREATE\"}}");
+    scratch_write("d/f", "", 0);
+    ck_assert_str_eq(envelope(),
+                     "{\"filesystem\":{\"name\":\"d/f\",\"type\":\"EVENT_TYPE_CREATE\"}}");
+    ck_assert_str_eq(envelope(), "{\"keepalive\":{}}");
+    ck_assert_str_eq(envelope(), "{\"keepalive\":{}}");
+}
+END_TEST
+
+START_TEST(filesystem_watch_dir_ends_at_its_deadline)
+{
+    watch_dir("", "Connect-Timeout-Ms: 300\r\n");
+    ck_assert_str_eq(envelope(), "{\"start\":{}}");
+    ck_assert_str_eq(envelope(), "{\"error\":{\"code\":\"deadline_exceeded\",\"message\":\"context "
+                                 "deadline exceeded\"}}");
+    live_hang_up(&conn);
+    conn = live_http();
+    watch_dir("no", "");
+    ck_assert_ptr_nonnull(strstr(envelope(), "\"code\":\"not_found\",\"message\":\"path "));
+}
+END_TEST
+
+START_TEST(filesystem_watchers_of_clients_that_leave_are_closed)
+{
+    for (int i = 0; i < 200; i++) {
+        struct live_conn kept = conn;
+        conn = live_http();
+        watch_dir("", "");
+        if (i % 2)
+            ck_assert_str_eq(envelope(), "{\"start\":{}}");
+        live_hang_up(&conn);
+        conn = kept;
+        ck_assert_uint_eq(call("Stat", "", ""), 200); /* envd has seen it */
+    }
 }
 END_TEST
 
@@ -185,5 +325,10 @@ END_TEST
 SUITE_MAIN_WITH("filesystem", .fixtures = {{scratch_setup, scratch_teardown}, {setup, teardown}},
                 TESTS(filesystem_stat, filesystem_make_dir, filesystem_move,
                       filesystem_list_and_remove, filesystem_unknown_user_is_unauthenticated,
-                      filesystem_old_clients_get_old_fields_only, filesystem_watching_fails_loudly,
+                      filesystem_old_clients_get_old_fields_only,
+                      filesystem_watcher_gathers_until_it_is_removed,
+                      filesystem_watcher_refuses_what_it_cannot_watch,
+                      filesystem_watcher_entries_and_old_clients, filesystem_watch_dir_streams,
+                      filesystem_watch_dir_ends_at_its_deadline,
+                      filesystem_watchers_of_clients_that_leave_are_closed,
                       filesystem_client_that_leaves_harms_nobody))

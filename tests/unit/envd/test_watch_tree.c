@@ -10,7 +10,7 @@
 #include <sys/xattr.h>
 
 #include "envd/filesystem/watch_os.h"
-#include "failing_malloc.h"
+#include "tests/unit/failing_malloc.h"
 
 #define TEXT_CAP (8u * 1024 * 1024)
 
@@ -423,20 +423,29 @@ END_TEST
 START_TEST(watch_tree_survives_each_allocation_that_fails)
 {
     bool was_whole = false;
+    if (!FAILING_MALLOC) {
+        suite_skip("watch_tree_survives_each_allocation_that_fails", FAILING_MALLOC_NEEDS);
+        return;
+    }
     make_dir("a");
     make_dir("a/b");
     for (long nth = 1; !was_whole; nth++) {
-        failing_malloc_arm(nth);
+        failing_malloc.countdown = nth;
         int rc = open_at(&tree, scratch_dir, (struct watch_tree_conf){true, true, 0});
+        failing_malloc.is_off = true; /* Check allocates too */
         if (!rc) {
             make_dir("c");
             make_dir("c/d");
             scratch_write("c/d/f", "x", 1);
             move("a/b", "c/b");
             move("c", "e");
+            failing_malloc.is_off = false;
             pump(SIZE_MAX);
+            failing_malloc.is_off = true;
         }
-        was_whole = failing_malloc_disarm() == 0;
+        was_whole = failing_malloc.countdown > 0;
+        failing_malloc.countdown = 0;
+        failing_malloc.is_off = false;
         if (rc)
             ck_assert_int_ne(err.code, 0);
         else if (tree.err.code)
@@ -471,8 +480,8 @@ static void forget(const char *path)
 {
     size_t len = strlen(path), kept = 0;
     for (size_t i = 0; i < path_cnt; i++) {
-        bool is_gone = strncmp(paths[i], path, len) == 0 &&
-                       (paths[i][len] == '\0' || paths[i][len] == '/');
+        bool is_gone =
+            strncmp(paths[i], path, len) == 0 && (paths[i][len] == '\0' || paths[i][len] == '/');
         if (is_gone)
             free(paths[i]);
         else
@@ -498,3 +507,174 @@ static void apply_events(void)
         watch_event_free(e);
     }
 }
+
+/* Compare what the events say with what is there. */
+static void check_paths(const char *dir, size_t *seen)
+{
+    char path[PATH_MAX];
+    const struct dirent *entry;
+    DIR *d = opendir(scratch(dir));
+    ck_assert_ptr_nonnull(d);
+    while ((entry = readdir(d))) {
+        if (entry->d_name[0] == '.')
+            continue;
+        (void)snprintf(path, sizeof path, "%s%s%s", dir, *dir ? "/" : "", entry->d_name);
+        size_t i = 0;
+        while (i < path_cnt && strcmp(paths[i], path) != 0)
+            i++;
+        ck_assert_msg(i < path_cnt, "%s is not known", path);
+        (*seen)++;
+        if (entry->d_type == DT_DIR)
+            check_paths(path, seen); /* few levels */
+    }
+    (void)closedir(d);
+}
+
+static void check_all_paths(void)
+{
+    size_t seen = 0;
+    check_paths("", &seen);
+    ck_assert_uint_eq(seen, path_cnt);
+}
+
+static unsigned storm_state;
+
+static unsigned storm_random(unsigned below)
+{
+    storm_state = storm_state * 1103515245 + 12345;
+    return (storm_state >> 8) % below;
+}
+
+/* Directories a to h of the root and below one another, renamed at random; files in them. */
+static void storm_step(void)
+{
+    char from[64], to[64];
+    static const char names[] = "abcdefgh";
+    int depth = (int)storm_random(3), len = 0;
+    for (int i = 0; i <= depth; i++)
+        len += snprintf(from + len, sizeof from - (size_t)len, "%s%c", i ? "/" : "",
+                        names[storm_random(8)]);
+    depth = (int)storm_random(3);
+    len = 0;
+    for (int i = 0; i <= depth; i++)
+        len += snprintf(to + len, sizeof to - (size_t)len, "%s%c", i ? "/" : "",
+                        names[storm_random(8)]);
+    switch (storm_random(8)) {
+    case 0:
+        (void)mkdir(scratch(to), 0755);
+        break;
+    case 1:
+        (void)rmdir(scratch(to));
+        break;
+    case 2: {
+        (void)snprintf(to + len, sizeof to - (size_t)len, "/f%u", storm_random(4));
+        int fd = open(scratch(to), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        if (fd >= 0)
+            (void)close(fd);
+        break;
+    }
+    case 3:
+        (void)snprintf(to + len, sizeof to - (size_t)len, "/f%u", storm_random(4));
+        (void)unlink(scratch(to));
+        break;
+    default:
+        (void)rename(scratch(from), scratch(to));
+    }
+}
+
+/* Read after every step, after some, after many: paths are looked up late, then. */
+START_TEST(watch_tree_rename_storm_can_be_followed)
+{
+    static const int pauses[] = {1, 2, 7, 50, 400};
+    storm_state = (unsigned)_i + 1;
+    watch(true);
+    for (int i = 0; i < 4000; i++) {
+        storm_step();
+        if (i % pauses[_i % 5] == 0)
+            pump(_i % 2 ? 300 : SIZE_MAX);
+        if (i % 400 == 399) {
+            pump(SIZE_MAX);
+            apply_events();
+            check_all_paths();
+        }
+    }
+    while (path_cnt)
+        free(paths[--path_cnt]);
+}
+END_TEST
+
+static void *storm(void *arg)
+{
+    for (int i = 0; i < 20000; i++)
+        storm_step();
+    __atomic_store_n((bool *)arg, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* The same while another thread goes on: every look races. */
+START_TEST(watch_tree_rename_storm_beside_the_reader_can_be_followed)
+{
+    pthread_t thread;
+    bool is_over = false;
+    storm_state = 99 + (unsigned)_i;
+    watch(true);
+    ck_assert_int_eq(pthread_create(&thread, NULL, storm, &is_over), 0);
+    while (!__atomic_load_n(&is_over, __ATOMIC_ACQUIRE))
+        pump(SIZE_MAX);
+    (void)pthread_join(thread, NULL);
+    pump(SIZE_MAX);
+    if (tree.err.code) { /* an overflow is told */
+        ck_assert_ptr_nonnull(strstr(tree.err.msg, "max_queued_events"));
+        return;
+    }
+    apply_events();
+    check_all_paths();
+    while (path_cnt)
+        free(paths[--path_cnt]);
+}
+END_TEST
+
+/* Ten thousand numbered renames, each with both of its events, in order. */
+START_TEST(watch_tree_numbered_renames_are_complete)
+{
+    make_dir("d");
+    scratch_write("d/f0", "", 0);
+    watch(true);
+    for (int i = 0; i < 10000; i++) {
+        char from[16], to[16];
+        (void)snprintf(from, sizeof from, "d/f%d", i);
+        (void)snprintf(to, sizeof to, "d/f%d", i + 1);
+        move(from, to);
+        if (i % 5000 == 4999)
+            pump(SIZE_MAX);
+    }
+    const char *p = told(&tree);
+    for (int i = 0; i < 10000; i++) {
+        char want[64];
+        int len =
+            snprintf(want, sizeof want, "%sRENAME d/f%d, CREATE d/f%d", i ? ", " : "", i, i + 1);
+        ck_assert_int_eq(strncmp(p, want, (size_t)len), 0);
+        p += len;
+    }
+    ck_assert_str_eq(p, "");
+}
+END_TEST
+
+SUITE_MAIN_WITH(
+    "watch_tree", .fixtures = {{scratch_setup, scratch_teardown}, {start, stop}},
+    TESTS(
+        watch_tree_maps_each_raw_event, watch_tree_tells_flags_in_order,
+        watch_tree_root_that_is_removed_or_moved_ends,
+        watch_tree_recursive_watches_what_is_there_and_what_comes,
+        watch_tree_tells_what_a_fresh_tree_holds, watch_tree_moved_in_directory_is_watched_at_once,
+        watch_tree_renamed_directory_is_watched_under_its_new_name,
+        watch_tree_moved_out_directory_is_left_alone,
+        watch_tree_directory_renamed_over_an_empty_one, watch_tree_subdirectory_chmod_is_told_twice,
+        watch_tree_entries_are_with_what_exists, watch_tree_names_are_sent_as_utf_8,
+        watch_tree_does_not_tell_names_of_uploads, watch_tree_two_trees_share_a_directory,
+        watch_tree_mounted_into_itself_ends, watch_tree_does_not_go_into_kernel_file_systems,
+        watch_os_knows_network_file_systems, watch_os_check_has_the_words_of_the_contract,
+        watch_tree_overflow_of_the_kernel_ends_every_tree, watch_tree_events_beyond_the_room_end_it,
+        watch_tree_survives_each_allocation_that_fails, watch_tree_numbered_renames_are_complete),
+    LOOPS({watch_tree_rename_storm_can_be_followed, 10},
+          {watch_tree_rename_storm_beside_the_reader_can_be_followed, 4}))
