@@ -676,5 +676,5 @@ SUITE_MAIN_WITH(
         watch_os_knows_network_file_systems, watch_os_check_has_the_words_of_the_contract,
         watch_tree_overflow_of_the_kernel_ends_every_tree, watch_tree_events_beyond_the_room_end_it,
         watch_tree_survives_each_allocation_that_fails, watch_tree_numbered_renames_are_complete),
-    LOOPS({watch_tree_rename_storm_can_be_followed, 10},
-          {watch_tree_rename_storm_beside_the_reader_can_be_followed, 4}))
+    LOOPS({watch_tree_rename_storm_can_be_followed, 5},
+          {watch_tree_rename_storm_beside_the_reader_can_be_followed, 2}))
