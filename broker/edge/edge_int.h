@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "broker/edge/edge.h"
 #include "broker/edge/edge_mail.h"
+#include "broker/edge/edge_signed.h"
 #include "net/http_server.h"
 #include "net/listener.h"
 
@@ -64,6 +65,7 @@ struct edge_loop {
     struct adit_map table;
     uint64_t uses;
     size_t api_bytes;
+    struct edge_signed signatures;
     struct adit_buf head_buf, path_buf, page_buf;
 };
 

@@ -19,7 +19,9 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/rand.h"
 #include "broker/edge/edge_target.h"
 #include "net/channel.h"
 #include "net/http2_server.h"
@@ -28,6 +30,67 @@
 static struct adit_view routing_header(const struct http_head *head, const char *name)
 {
     return http_head_count(head, name) > 1 ? adit_view_str("") : http_head_get(head, name);
+}
+
+/* A signed file request that names no sandbox becomes one that does. */
+static enum edge_signed_result resolve_signed(struct edge_loop *l, struct http_exchange *x,
+                                              const struct http_head *head,
+                                              struct edge_target *target)
+{
+    const char *id = NULL;
+    enum edge_signed_result result;
+
+    edge_mailbox_read(&l->inbox); /* a sandbox may have been published a moment ago */
+    result = edge_signed_find(&l->signatures, &l->table, head->method, head->target,
+                              net_stream_peer(http_exchange_stream(x)), adit_clock_mono_ns(), &id);
+    if (result == EDGE_SIGNED_FOUND) {
+        target->kind = EDGE_TARGET_SANDBOX;
+        target->sandbox_id = adit_view_str(id);
+        target->port = CHANNEL_PORT_ENVD;
+    }
+    return result;
+}
+
+/* In envd's form and words, since it is envd's answer that the client waits for. */
+static void refuse_signed(struct http_exchange *x, const struct http_head *head, bool is_limited)
+{
+    static const struct adit_view unknown =
+        ADIT_VIEW("{\"code\":401,\"message\":\"invalid signature\"}\n");
+    static const struct adit_view limited =
+        ADIT_VIEW("{\"code\":429,\"message\":\"too many invalid signatures\"}\n");
+    int rc = http_exchange_header_str(x, "Content-Type", "application/json; charset=utf-8");
+
+    if (rc == 0 && http_head_get(head, "origin").ptr != NULL)
+        rc = http_exchange_header_str(x, "Access-Control-Allow-Origin", "*");
+    if (rc == 0 && is_limited)
+        rc = http_exchange_header_str(x, "Retry-After", "1");
+    if (rc != 0)
+        http_exchange_reset(x);
+    else
+        http_exchange_reply(x, is_limited ? 429 : 401, is_limited ? limited : unknown);
+}
+
+/* Not for a sandbox, by host and headers: is it by its signature? Else it is the control API's. */
+static void on_unaddressed(struct edge_loop *l, struct http_exchange *x,
+                           const struct http_head *head)
+{
+    struct edge_target target;
+
+    if (!edge_signed_is_one(head->method, head->target)) {
+        edge_api_request(l, x, head);
+        return;
+    }
+    switch (resolve_signed(l, x, head, &target)) {
+    case EDGE_SIGNED_FOUND:
+        edge_proxy_request(l, x, head, &target);
+        break;
+    case EDGE_SIGNED_UNKNOWN:
+        refuse_signed(x, head, false);
+        break;
+    case EDGE_SIGNED_LIMITED:
+        refuse_signed(x, head, true);
+        break;
+    }
 }
 
 static void on_request(struct http_exchange *x, const struct http_head *head)
@@ -44,7 +107,7 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
     edge_target_parse(&said, adit_view_str(l->edge->conf.domain), &target);
     switch (target.kind) {
     case EDGE_TARGET_API:
-        edge_api_request(l, x, head);
+        on_unaddressed(l, x, head);
         break;
     case EDGE_TARGET_SANDBOX:
         edge_proxy_request(l, x, head, &target);
@@ -244,6 +307,7 @@ int edge_loop_open(struct edge_loop *l, struct edge *e, const int *take_fds, str
         return adit_err_sys(err, -rc, "start a relay loop");
     l->edge = e;
     adit_map_init(&l->table);
+    edge_signed_init(&l->signatures, adit_rand_u64(), adit_clock_mono_ns());
     adit_buf_init(&l->head_buf, 2 * HTTP_HEAD_CAP);
     adit_buf_init(&l->path_buf, HTTP_HEAD_CAP);
     adit_buf_init(&l->page_buf, 8 * HTTP_HEAD_CAP); /* room for a path with every byte escaped */

@@ -335,6 +335,8 @@ static int publish(struct sandbox *s, struct adit_err *err)
                                .is_private = s->record.is_private};
     memcpy(route.sandbox_id, s->record.sandbox_id, sizeof(s->record.sandbox_id));
     memcpy(route.mask_host, s->record.mask_host, sizeof(s->record.mask_host));
+    if (s->record.secure)
+        tokens_envd(s->node->conf.tokens, s->record.sandbox_id, route.envd_token);
     if (route.is_private)
         tokens_traffic(s->node->conf.tokens, s->record.sandbox_id, route.traffic_token);
     return s->node->conf.ops->publish(s->node->conf.owner, &route, err);

@@ -52,3 +52,8 @@ bool adit_limit_take(struct adit_limit *l, uint64_t now_ns)
     l->tokens_milli -= MILLI;
     return true;
 }
+
+void adit_limit_give_back(struct adit_limit *l)
+{
+    l->tokens_milli = at_most(l->tokens_milli + MILLI, l->burst * MILLI);
+}

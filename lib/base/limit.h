@@ -16,5 +16,7 @@ struct adit_limit {
 void adit_limit_init(struct adit_limit *l, uint64_t burst, uint64_t per_second, uint64_t now_ns);
 /* Take one. Return: false when the bucket is empty. */
 bool adit_limit_take(struct adit_limit *l, uint64_t now_ns);
+/* What was taken last was not needed. */
+void adit_limit_give_back(struct adit_limit *l);
 
 #endif

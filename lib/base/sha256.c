@@ -17,12 +17,29 @@
 
 #define BLOCK_LEN 64
 
+_Static_assert(sizeof(SHA256_CTX) <= sizeof(struct adit_sha256), "OpenSSL's state fits");
+
+void adit_sha256_begin(struct adit_sha256 *s)
+{
+    SHA256_Init((SHA256_CTX *)s->opaque);
+}
+
+void adit_sha256_add(struct adit_sha256 *s, struct adit_view data)
+{
+    SHA256_Update((SHA256_CTX *)s->opaque, data.ptr, data.len);
+}
+
+void adit_sha256_end(struct adit_sha256 *s, uint8_t out[ADIT_SHA256_LEN])
+{
+    SHA256_Final(out, (SHA256_CTX *)s->opaque);
+}
+
 void adit_sha256(struct adit_view data, uint8_t out[ADIT_SHA256_LEN])
 {
-    SHA256_CTX ctx;
-    SHA256_Init(&ctx);
-    SHA256_Update(&ctx, data.ptr, data.len);
-    SHA256_Final(out, &ctx);
+    struct adit_sha256 s;
+    adit_sha256_begin(&s);
+    adit_sha256_add(&s, data);
+    adit_sha256_end(&s, out);
 }
 
 /* One of the two nested digests: of the key xor @pad, then @data. */

@@ -16,4 +16,14 @@
 void adit_sha256(struct adit_view data, uint8_t out[ADIT_SHA256_LEN]);
 void adit_sha256_hmac(struct adit_view key, struct adit_view data, uint8_t out[ADIT_SHA256_LEN]);
 
+/* A digest taken piece by piece; a copy of the struct goes on from the same place, so that the
+ * beginning of many texts is digested once. */
+struct adit_sha256 {
+    uint64_t opaque[16];
+};
+
+void adit_sha256_begin(struct adit_sha256 *s);
+void adit_sha256_add(struct adit_sha256 *s, struct adit_view data);
+void adit_sha256_end(struct adit_sha256 *s, uint8_t out[ADIT_SHA256_LEN]);
+
 #endif
