@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "net/http_server.h"
 #include "net/net_loop.h"
+#include "envd/request_log.h"
 #include "envd/user_files.h"
 
 #define ENVD_VERSION ADIT_ENVD_VERSION
@@ -63,6 +64,7 @@ struct envd {
     struct envd_cpu_time cpu_before;
     struct adit_map env;
     struct user_files user_files;
+    struct request_log request_log;
     const char *run_dir;
     bool fsync_uploads;
 };

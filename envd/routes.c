@@ -5,9 +5,9 @@
  * Theory of operation
  *
  * What:  one table, a row for every route, with the class of authorization it needs. A handler is
- * named nowhere else, so none is reachable without its row. The order is fixed: CORS preflight,
- * path, row, authorization, method, handler. Authorization and routing look at the same cleaned
- * path, so that no spelling of a path passes the one and reaches another row.
+ * named nowhere else, so none is reachable without its row. The order is fixed: log, CORS
+ * preflight, path, row, authorization, method, handler. Authorization and routing look at the same
+ * cleaned path, so that no spelling of a path passes the one and reaches another row.
  *
  *   no row            -> as AUTH_TOKEN, then 404
  *   row, other method -> as AUTH_TOKEN, then 405
@@ -193,21 +193,25 @@ static int clean_path(struct adit_view target_text, struct adit_buf *out)
     return code == ADIT_OK ? url_clean_path(target.path, out) : code;
 }
 
+static void answer(struct http_exchange *x, const struct http_head *head, bool is_clean,
+                   struct adit_view path)
+{
+    if (is_preflight(head))
+        answer_preflight(x, head);
+    else if (put_cors(x, head) != ADIT_OK)
+        http_exchange_reset(x);
+    else if (!is_clean)
+        rest_reply_error(x, 400, "bad request target");
+    else
+        dispatch(x, head, path);
+}
+
 void routes_on_request(struct http_exchange *x, const struct http_head *head)
 {
-    if (is_preflight(head)) {
-        answer_preflight(x, head);
-        return;
-    }
-    if (put_cors(x, head) != ADIT_OK) {
-        http_exchange_reset(x);
-        return;
-    }
     struct adit_buf path;
     adit_buf_init(&path, HTTP_LINE_CAP);
-    if (clean_path(head->target, &path) == ADIT_OK)
-        dispatch(x, head, adit_buf_view(&path));
-    else
-        rest_reply_error(x, 400, "bad request target");
+    bool is_clean = clean_path(head->target, &path) == ADIT_OK;
+    request_log_open(x, head, adit_buf_view(&path));
+    answer(x, head, is_clean, adit_buf_view(&path));
     adit_buf_fini(&path);
 }

@@ -188,6 +188,7 @@ int server_new(struct envd *e, struct server **out, struct adit_err *err)
         .idle_ms = SERVER_IDLE_MS,
         .owner = e,
         .on_request = routes_on_request,
+        .on_over = request_log_over,
     };
     struct server *s = calloc(1, sizeof *s);
     if (!s)
@@ -198,6 +199,7 @@ int server_new(struct envd *e, struct server **out, struct adit_err *err)
         return code;
     }
     s->envd = e;
+    request_log_init(&e->request_log);
     adit_list_init(&s->handshakes);
     tunnel_set_init(&s->tunnels, &e->net);
     *out = s;

@@ -148,8 +148,8 @@ static void put_head(struct line *l, enum adit_log_level level, const char *even
     char now[ADIT_CLOCK_RFC3339_CAP];
     adit_clock_format_ms(adit_clock_wall_ns(), now);
     const char *const parts[] = {now, level_names[level], settings.program, event};
-    static const char *const json_before[] = {"{\"time\":\"", "\",\"level\":\"",
-                                              "\",\"program\":\"", "\",\"event\":\""};
+    static const char *const json_before[] = {"{\"timestamp\":\"", "\",\"level\":\"",
+                                              "\",\"logger\":\"", "\",\"message\":\""};
 
     for (size_t i = 0; i < 4; i++) {
         put_str(l, settings.json ? json_before[i] : i ? " " : "");

@@ -6,8 +6,9 @@
  *
  * A line is: time, level, program, event name, then key=value pairs in the order given:
  *   2026-11-21T07:08:09.123Z info broker sandbox_running sandbox=i3k… ms=12
- * or one JSON object with the same fields. Values are escaped and cut at ADIT_LOG_VALUE_CAP, so
- * that guest or client text can neither forge a line nor flood one. A line is formatted on the
+ * or one JSON object with the same fields; the first four are "timestamp", "level", "logger" and
+ * "message", as clients of sandboxes know them. Values are escaped and cut at ADIT_LOG_VALUE_CAP,
+ * so that guest or client text can neither forge a line nor flood one. A line is formatted on the
  * stack and written with one write(2); errno is kept; nothing allocates. A line that cannot be
  * written at once (EAGAIN) is dropped and counted, and the count is logged with the next one.
  * Thread-safe. Not to be called from a signal handler. Never log tokens, environment values or file

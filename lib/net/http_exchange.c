@@ -54,7 +54,35 @@ void http_exchange_over(struct http_exchange *x)
         return;
     x->is_live = false;
     x->server->exchange_cnt--;
+    if (x->server->conf.on_over)
+        x->server->conf.on_over(x);
 }
+
+/* ---- for logs ---- */
+
+void http_exchange_set_note(struct http_exchange *x, void *note)
+{
+    x->note = note;
+}
+
+void *http_exchange_note(const struct http_exchange *x)
+{
+    return x->note;
+}
+
+void http_exchange_set_verdict(struct http_exchange *x, const char *verdict)
+{
+    x->verdict = verdict;
+}
+
+struct http_outcome http_exchange_outcome(const struct http_exchange *x)
+{
+    return (struct http_outcome){x->answer == HTTP_ANSWER_NONE ? 0 : x->status,
+                                 x->answer == HTTP_ANSWER_ENDED, x->no_body ? 0 : x->sent_len,
+                                 x->verdict};
+}
+
+/* ---- the handler's door ---- */
 
 void http_exchange_set_ops(struct http_exchange *x, const struct http_exchange_ops *ops, void *user)
 {
@@ -117,7 +145,10 @@ void http_exchange_flush(struct http_exchange *x)
 
 int http_exchange_write(struct http_exchange *x, struct adit_view bytes)
 {
-    return x->carrier->write(x, bytes);
+    int rc = x->carrier->write(x, bytes);
+    if (rc == ADIT_OK)
+        x->sent_len += bytes.len;
+    return rc;
 }
 
 bool http_exchange_is_congested(const struct http_exchange *x)
@@ -142,6 +173,7 @@ void http_exchange_end(struct http_exchange *x)
 
 void http_exchange_reply(struct http_exchange *x, unsigned status, struct adit_view body)
 {
+    x->sent_len = body.len;
     x->carrier->reply(x, status, body);
 }
 

@@ -71,6 +71,9 @@ struct http_server_conf {
      * ("Name: value\r\n" lines) and @out_body. NULL: text/plain with the message. */
     void (*on_refuse)(struct http_server *s, unsigned status, const char *message,
                       struct adit_buf *out_headers, struct adit_buf *out_body);
+    /* An exchange is over, whoever ended it: once for each on_request, perhaps inside a function
+     * of the handler's. Only its note and outcome may be asked for. */
+    void (*on_over)(struct http_exchange *x);
     /* Takes over a connection that begins as HTTP/2 does (http2_server_adopt): the bytes of
      * @before, then those of @bytes, have come. NULL: HTTP/1 alone is served. */
     void (*adopt_http2)(struct http_server *s, struct net_stream *take_stream,
@@ -103,6 +106,26 @@ void http_exchange_set_ops(struct http_exchange *x, const struct http_exchange_o
 void *http_exchange_user(const struct http_exchange *x);
 struct http_server *http_exchange_server(const struct http_exchange *x);
 struct net_stream *http_exchange_stream(const struct http_exchange *x);
+
+/* For conf.on_over: @note belongs to whoever keeps a log, as the user data to the handler. */
+void http_exchange_set_note(struct http_exchange *x, void *note);
+void *http_exchange_note(const struct http_exchange *x);
+/* The handler's own word for how it went, static text. */
+void http_exchange_set_verdict(struct http_exchange *x, const char *verdict);
+
+/*
+ * @status:   0: no answer was begun
+ * @is_whole: the answer was complete when it ended
+ * @sent_len: bytes of body
+ * @verdict:  may be NULL
+ */
+struct http_outcome {
+    unsigned status;
+    bool is_whole;
+    uint64_t sent_len;
+    const char *verdict;
+};
+struct http_outcome http_exchange_outcome(const struct http_exchange *x);
 
 /* Stop / go on delivering body bytes. An exchange begins unpaused. */
 void http_exchange_pause(struct http_exchange *x);

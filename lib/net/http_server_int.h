@@ -78,6 +78,8 @@ struct http_carrier {
  * @is_live:      the handler holds it
  * @no_body:      the answer carries no body bytes (HEAD, 204, 304), whatever is written
  * @left:         bytes still to come of an answer of known length
+ * @note, @verdict: for conf.on_over
+ * @sent_len:     bytes of body given to be sent
  */
 struct http_exchange {
     const struct http_carrier *carrier;
@@ -85,8 +87,10 @@ struct http_exchange {
     struct net_stream *stream;           /* borrowed */
     const struct http_exchange_ops *ops; /* never NULL */
     void *user;
+    void *note;
+    const char *verdict;
     struct adit_buf headers;
-    uint64_t left;
+    uint64_t left, sent_len;
     enum http_method method;
     unsigned minor, status;
     enum http_framing framing;

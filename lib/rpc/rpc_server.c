@@ -159,6 +159,7 @@ static void end_stream(struct rpc_call *c, const struct adit_err *err)
 
 static void end_with_error(struct rpc_call *c, const struct adit_err *err)
 {
+    http_exchange_set_verdict(c->exchange, rpc_status_connect(err->code));
     if (!has_envelopes(c)) {
         fail_body(c, err);
         return;

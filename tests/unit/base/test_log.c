@@ -66,8 +66,8 @@ START_TEST(log_writes_json)
     struct adit_err err = ADIT_ERR_INIT;
     (void)adit_err_set(&err, ADIT_ERR_BAD_INPUT, "a \"b\"");
     adit_log(ADIT_LOG_WARN, "failed", LOG_ERR(&err), LOG_U("n", 1), LOG_S("none", NULL));
-    expect_line("{\"time\":\"" TIME "\",\"level\":\"warn\",\"program\":\"prog\","
-                "\"event\":\"failed\",\"error\":\"a \\\"b\\\"\",\"n\":1,\"none\":\"\"}\n");
+    expect_line("{\"timestamp\":\"" TIME "\",\"level\":\"warn\",\"logger\":\"prog\","
+                "\"message\":\"failed\",\"error\":\"a \\\"b\\\"\",\"n\":1,\"none\":\"\"}\n");
 }
 END_TEST
 

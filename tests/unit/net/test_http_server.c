@@ -1260,6 +1260,69 @@ START_TEST(http_server_ten_thousand_requests_do_not_grow)
 }
 END_TEST
 
+static struct {
+    int cnt;
+    void *note;
+    struct http_outcome outcome;
+} over;
+
+static void on_over(struct http_exchange *x)
+{
+    over.cnt++;
+    over.note = http_exchange_note(x);
+    over.outcome = http_exchange_outcome(x);
+}
+
+static void expect_over(unsigned status, bool is_whole, uint64_t sent_len)
+{
+    run_until(over.cnt == 1);
+    ck_assert_uint_eq(over.outcome.status, status);
+    ck_assert(over.outcome.is_whole == is_whole);
+    ck_assert_uint_eq(over.outcome.sent_len, sent_len);
+    over.cnt = 0;
+}
+
+START_TEST(http_server_tells_once_how_each_exchange_ended)
+{
+    static char note;
+    struct http_server_conf conf = default_conf();
+    struct peer *p;
+
+    conf.on_over = on_over;
+    start_server(&conf);
+    p = connect_client();
+    peer_send(p, "GET /now HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect_over(200, true, 4);
+    ck_assert_ptr_null(over.note);
+    ck_assert_ptr_null(over.outcome.verdict);
+    peer_send(p, "GET /no-content HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect_over(204, true, 0);
+    peer_send(p, "GET /streamed HTTP/1.1\r\nHost: h\r\n\r\n");
+    run_until(T.x);
+    http_exchange_set_note(T.x, &note);
+    http_exchange_set_verdict(T.x, "well");
+    http_exchange_begin(T.x, 201, HTTP_FRAMING_CHUNKED, 0);
+    ck_assert_int_eq(http_exchange_write(T.x, str("abc")), ADIT_OK);
+    ck_assert_int_eq(http_exchange_write(T.x, str("de")), ADIT_OK);
+    http_exchange_end(T.x);
+    T.x = NULL;
+    expect_over(201, true, 5);
+    ck_assert_ptr_eq(over.note, &note);
+    ck_assert_str_eq(over.outcome.verdict, "well");
+    peer_send(p, "GET /left HTTP/1.1\r\nHost: h\r\n\r\n");
+    run_until(T.x);
+    http_exchange_begin(T.x, 200, HTTP_FRAMING_LENGTH, 10);
+    ck_assert_int_eq(http_exchange_write(T.x, str("half")), ADIT_OK);
+    peer_close(p);
+    expect_over(200, false, 4);
+    ck_assert_ptr_null(over.note);
+    p = connect_client();
+    peer_send(p, "GET /reset HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect_over(0, false, 0);
+    finish();
+}
+END_TEST
+
 SUITE_MAIN(
     "http_server", http_server_answers_and_keeps_the_connection,
     http_server_takes_a_head_byte_by_byte, http_server_serves_pipelined_requests_in_order,
@@ -1303,4 +1366,5 @@ SUITE_MAIN(
     http_server_raw_takes_bytes_sent_behind_the_head, http_server_refuses_raw_nobody_asked_for,
     http_server_adopts_a_stream_with_bytes_already_read,
     http_server_closes_connections_beyond_the_maximum, http_server_drain_lets_running_exchanges_end,
-    http_server_drain_resets_when_the_grace_is_over, http_server_ten_thousand_requests_do_not_grow)
+    http_server_tells_once_how_each_exchange_ended, http_server_drain_resets_when_the_grace_is_over,
+    http_server_ten_thousand_requests_do_not_grow)
