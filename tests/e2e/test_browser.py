@@ -49,7 +49,7 @@ def test_a_page_is_a_client(lab, browser, site):
     options = json.dumps({"apiKey": lab.key, "domain": lab.domain})
     features = browser.evaluate(f"run({options})")
     results.write("browser", SDK, "domain", features)
-    assert len(features) == 11 and not [f for f in features if "failed" in f], features
+    assert len(features) == 12 and not [f for f in features if "failed" in f], features
 
 
 @pytest.mark.parametrize("name, title", [("8000-" + NOBODY, "Sandbox Not Found"),

@@ -132,12 +132,21 @@ def files(run):
 
 def watch(run):
     box = run.sandbox.files
-    box.make_dir("watched")
+    box.make_dir("watched/sub")
     watcher = box.watch_dir("watched")
     box.write("watched/new", "x")
+    box.rename("watched/new", "watched/newer")
+    box.remove("watched/newer")
     seen = [(e.name, e.type.value) for e in watcher.get_new_events()]
     watcher.stop()
-    assert ("new", "create") in seen and ("new", "write") in seen, seen
+    order = [("new", "create"), ("new", "write"), ("new", "rename"), ("newer", "create"),
+             ("newer", "remove")]
+    assert [e for e in seen if e in order] == order, seen
+    if VERSION >= (1, 5):
+        watcher = box.watch_dir("watched", recursive=True)
+        box.write("watched/sub/deep", "x")
+        assert "sub/deep" in [e.name for e in watcher.get_new_events()]
+        watcher.stop()
 
 
 def listing(run):
@@ -243,7 +252,8 @@ def kill(run):
 
 NOT_IN_DEBUG = (listing, info, timeout)
 FEATURES = [("create", create), ("run", command), ("stream", stream), ("background", background),
-            ("terminal", terminal), ("files", files), ("list", listing), ("info", info),
+            ("terminal", terminal), ("files", files), ("watch", watch),
+            ("list", listing), ("info", info),
             ("connect", connect), ("timeout", timeout), ("ports", ports), ("errors", errors),
             ("async", asynchronous), ("kill", kill)]
 

@@ -131,6 +131,26 @@ const features = {
     }
   },
 
+  async watch() {
+    const box = sandbox.files
+    await box.makeDir('watched/sub')
+    const seen = []
+    const watcher = await box.watchDir('watched', ({ name, type }) => seen.push(`${type} ${name}`))
+    await box.write('watched/new', 'x')
+    await box.rename('watched/new', 'watched/newer')
+    await box.remove('watched/newer')
+    await until(() => seen.includes('remove newer'), 'the events')
+    await watcher.stop()
+    const order = ['create new', 'write new', 'rename new', 'create newer', 'remove newer']
+    assert.deepEqual(seen.filter((e) => order.includes(e)), order)
+    if (!since(1, 5)) return
+    const deep = []
+    const all = await box.watchDir('watched', ({ name }) => deep.push(name), { recursive: true })
+    await box.write('watched/sub/deep', 'x')
+    await until(() => deep.includes('sub/deep'), 'the events of the tree')
+    await all.stop()
+  },
+
   async list() {
     const mine = (await allSandboxes()).filter((s) => s.sandboxId === sandbox.sandboxId)
     assert.equal(mine.length, 1)

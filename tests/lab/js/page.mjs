@@ -95,6 +95,18 @@ const features = {
     equal(await sandbox.files.exists('dir'), false)
   },
 
+  async watch() {
+    await sandbox.files.makeDir('watched')
+    let watcher
+    const first = new Promise((resolve) => {
+      watcher = sandbox.files.watchDir('watched', resolve)
+    })
+    await watcher
+    await sandbox.files.write('watched/new', 'x')
+    equal((await first).name, 'new')
+    await (await watcher).stop()
+  },
+
   async list() {
     const pages = Sandbox.list(options)
     const found = []
