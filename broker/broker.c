@@ -21,6 +21,13 @@ static int publish(void *owner, const struct edge_route *route, struct adit_err 
     return edge_publish(b->edge, route, err);
 }
 
+static int republish(void *owner, const struct edge_route *route, void (*done)(void *user),
+                     void *user, struct adit_err *err)
+{
+    struct broker *b = owner;
+    return edge_republish(b->edge, route, done, user, err);
+}
+
 static void withdraw(void *owner, const char *sandbox_id, void (*done)(void *user), void *user)
 {
     struct broker *b = owner;
@@ -87,8 +94,11 @@ static int release(void *owner, const char *sandbox_id, const char *reason, node
     return notify(b, SCHEDULER_RELEASE_SANDBOX, &request.base, done, user, err);
 }
 
-const struct node_ops broker_node_ops = {
-    .publish = publish, .withdraw = withdraw, .confirm = confirm, .release = release};
+const struct node_ops broker_node_ops = {.publish = publish,
+                                         .republish = republish,
+                                         .withdraw = withdraw,
+                                         .confirm = confirm,
+                                         .release = release};
 
 void broker_release_claim(struct broker *b, const char *sandbox_id, const char *reason)
 {

@@ -6,7 +6,8 @@
  *
  * A token is an HMAC-SHA256 of the sandbox id under a seed kept in the state directory. So tokens
  * are stable over restarts and pauses, nothing secret stands in a record, and a new seed voids them
- * all.
+ * all. A rotated one has its generation behind the id; ":" stands in no id, so no two texts are the
+ * same.
  */
 #include "broker/tokens.h"
 
@@ -56,23 +57,26 @@ int tokens_load(const char *state_dir, struct tokens *out, struct adit_err *err)
 }
 
 static void derive(const struct tokens *t, const char *label, const char *sandbox_id,
-                   char out[TOKENS_CAP])
+                   uint32_t generation, char out[TOKENS_CAP])
 {
     char text[128];
     uint8_t mac[ADIT_SHA256_LEN];
-    int n = snprintf(text, sizeof(text), "%s%s", label, sandbox_id);
+    int n = generation ? snprintf(text, sizeof(text), "%s%s:%u", label, sandbox_id, generation)
+                       : snprintf(text, sizeof(text), "%s%s", label, sandbox_id);
     adit_sha256_hmac(adit_view_mem(t->seed, sizeof(t->seed)), adit_view_mem(text, (size_t)n), mac);
     adit_hex_encode(mac, sizeof(mac), out);
 }
 
-void tokens_envd(const struct tokens *t, const char *sandbox_id, char out[TOKENS_CAP])
+void tokens_envd(const struct tokens *t, const char *sandbox_id, uint32_t generation,
+                 char out[TOKENS_CAP])
 {
-    derive(t, "", sandbox_id, out);
+    derive(t, "", sandbox_id, generation, out);
 }
 
-void tokens_traffic(const struct tokens *t, const char *sandbox_id, char out[TOKENS_CAP])
+void tokens_traffic(const struct tokens *t, const char *sandbox_id, uint32_t generation,
+                    char out[TOKENS_CAP])
 {
-    derive(t, "sandbox-traffic-", sandbox_id, out);
+    derive(t, "sandbox-traffic-", sandbox_id, generation, out);
 }
 
 void tokens_sandbox_id(const struct tokens *t, const char *team_id, struct adit_view key,

@@ -8,7 +8,8 @@
  * host's time; one that is not newer than the last is answered well and changes nothing, so a
  * repeated /init cannot bring an old state back.
  *
- * Trust: once a token is set, a document without it is refused, whatever its time. Before that
+ * Trust: once a token is set, a document without it is refused, whatever its time; one that comes
+ * with it in the header may set another. Before that
  * whoever reaches envd first may set it: that is the host, since the public proxy lets no /init
  * through.
  *
@@ -29,6 +30,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "envd/auth.h"
 #include "envd/filesystem/place.h"
 #include "envd/rest.h"
 
@@ -194,10 +196,12 @@ static int read_document(const struct envd *e, const json_t *doc, struct documen
     return refuse_unsupported(doc, err);
 }
 
-static int authorize(const struct envd *e, const struct document *d, struct adit_err *err)
+static int authorize(const struct envd *e, const struct document *d, struct adit_view shown,
+                     struct adit_err *err)
 {
-    if (!e->access_token[0] ||
-        adit_view_eq_secret(adit_view_str(d->token), adit_view_str(e->access_token)))
+    struct adit_view have = adit_view_str(e->access_token);
+    if (!have.len || adit_view_eq_secret(adit_view_str(d->token), have) ||
+        (shown.len && adit_view_eq_secret(shown, have)))
         return 0;
     return adit_err_set(err, ADIT_ERR_UNAUTHENTICATED,
                         "access token validation failed: the token does not match");
@@ -274,14 +278,14 @@ static int take_document(struct envd *e, const struct document *d, struct adit_e
     return 0;
 }
 
-int state_apply(struct envd *e, struct adit_view json, struct adit_err *err)
+int state_apply(struct envd *e, struct adit_view json, struct adit_view shown, struct adit_err *err)
 {
     struct document d = {0};
     json_t *doc =
         json.len ? json_loadb(json.ptr, json.len, JSON_REJECT_DUPLICATES, NULL) : json_object();
     int rc = read_document(e, doc, &d, err);
     if (!rc)
-        rc = authorize(e, &d, err);
+        rc = authorize(e, &d, shown, err);
     bool is_old = d.timestamp && d.wall_ns <= e->init_wall_ns;
     if (!rc && !is_old)
         rc = take_document(e, &d, err);
@@ -377,6 +381,7 @@ void state_envs(struct http_exchange *x, const struct http_head *head)
 /* The body of an /init on its way; freed with its exchange. */
 struct init_request {
     struct adit_buf body;
+    char shown[sizeof(((struct envd *)NULL)->access_token)]; /* the token of the header */
 };
 
 static void init_request_free(struct init_request *r)
@@ -408,7 +413,7 @@ static void on_init_end(struct http_exchange *x)
     struct envd *e = http_server_owner(http_exchange_server(x));
     struct adit_err err = ADIT_ERR_INIT;
 
-    int rc = state_apply(e, adit_buf_view(&r->body), &err);
+    int rc = state_apply(e, adit_buf_view(&r->body), adit_view_str(r->shown), &err);
     if (rc == ADIT_ERR_UNAUTHENTICATED && http_exchange_header_str(x, "Content-Type", "text/plain"))
         http_exchange_reset(x);
     else if (rc == ADIT_ERR_UNAUTHENTICATED)
@@ -432,11 +437,13 @@ static const struct http_exchange_ops init_ops = {
 void state_init(struct http_exchange *x, const struct http_head *head)
 {
     struct init_request *r = calloc(1, sizeof *r);
-    (void)head; /* the body says everything */
+    struct adit_view shown = http_head_get(head, AUTH_HEADER);
     if (!r) {
         rest_reply_error(x, 503, "out of memory");
         return;
     }
+    if (shown.len < sizeof r->shown && http_head_count(head, AUTH_HEADER) == 1)
+        memcpy(r->shown, shown.ptr, shown.len);
     adit_buf_init(&r->body, STATE_INIT_MAX);
     http_exchange_set_ops(x, &init_ops, r);
 }

@@ -25,10 +25,12 @@ void state_fini(struct envd *e);
 ADIT_MUST_CHECK int state_set_internal(struct envd *e, const char *name, const char *value);
 
 /*
- * Take an /init document. Errors: UNAUTHENTICATED (a token is set, and the document does not hold
- * it), BAD_INPUT, NO_MEMORY; nothing was changed then.
+ * Take an /init document. @shown: the token that came with it beside the document, or empty.
+ * Errors: UNAUTHENTICATED (a token is set, and neither is it), BAD_INPUT, NO_MEMORY; nothing was
+ * changed then.
  */
-ADIT_MUST_CHECK int state_apply(struct envd *e, struct adit_view json, struct adit_err *err);
+ADIT_MUST_CHECK int state_apply(struct envd *e, struct adit_view json, struct adit_view shown,
+                                struct adit_err *err);
 
 /* Append the /metrics document. */
 ADIT_MUST_CHECK int state_append_metrics(struct envd *e, struct adit_buf *out);

@@ -66,6 +66,7 @@ void api_sandbox_resume(struct api_request *rq);
 void api_sandbox_timeout(struct api_request *rq);
 void api_sandbox_refresh(struct api_request *rq);
 void api_sandbox_network(struct api_request *rq);
+void api_sandbox_rotate(struct api_request *rq);
 void api_keys_list(struct api_request *rq);
 void api_keys_make(struct api_request *rq);
 void api_keys_rename(struct api_request *rq);

@@ -29,7 +29,7 @@ static bool add_envd_token(json_t *doc, const struct broker *b, const struct rec
     char token[TOKENS_CAP];
     if (!r->secure)
         return true;
-    tokens_envd(&b->tokens, r->sandbox_id, token);
+    tokens_envd(&b->tokens, r->sandbox_id, record_generation(r), token);
     return add(doc, "envdAccessToken", json_string(token));
 }
 
@@ -38,7 +38,7 @@ static bool add_traffic_token(json_t *doc, const struct broker *b, const struct 
     char token[TOKENS_CAP];
     if (!r->is_private)
         return true;
-    tokens_traffic(&b->tokens, r->sandbox_id, token);
+    tokens_traffic(&b->tokens, r->sandbox_id, record_generation(r), token);
     return add(doc, "trafficAccessToken", json_string(token));
 }
 

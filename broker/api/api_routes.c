@@ -45,6 +45,7 @@ static const struct api_route table[] = {
 
     LATER(POST, "/sandboxes/{sandboxID}/pause", KEY, "pausing"),
     ROUTE(PUT, "/sandboxes/{sandboxID}/network", KEY, api_sandbox_network),
+    ROUTE(POST, "/sandboxes/{sandboxID}/rotate-tokens", KEY, api_sandbox_rotate),
     LATER(POST, "/sandboxes/{sandboxID}/snapshots", KEY, "snapshots"),
     LATER(GET, "/snapshots", KEY, "snapshots"),
     LATER(POST, "/sandboxes/{sandboxID}/fork", KEY, "forking"),

@@ -51,8 +51,8 @@ static void on_saved(void *user, const struct adit_err *err)
         api_reply_empty(rq, 204);
 }
 
-/* Connect answers with the sandbox, which may have ended meanwhile. */
-static void on_connect_saved(void *user, const struct adit_err *err)
+/* The sandbox may have ended meanwhile. */
+static void reply_sandbox(void *user, const struct adit_err *err)
 {
     struct api_request *rq = user;
     const struct sandbox *s = api_sandbox_find(rq);
@@ -92,7 +92,7 @@ static void serve_connect(struct api_request *rq, uint64_t default_s)
     else if ((ms = within_life(rq, s, ms)) <= node_remaining_ms(s))
         api_reply_json(rq, 200, api_json_sandbox(rq->broker, s));
     else
-        set_timeout(rq, s, ms, on_connect_saved);
+        set_timeout(rq, s, ms, reply_sandbox);
 }
 
 void api_sandbox_connect_v1(struct api_request *rq)
@@ -168,5 +168,17 @@ void api_sandbox_network(struct api_request *rq)
         (void)adit_err_set(&err, rc, "the new rules cannot be recorded");
     json_decref(network);
     if (rc)
+        api_reply_err(rq, NULL, &err);
+}
+
+/* ---- tokens ---- */
+
+void api_sandbox_rotate(struct api_request *rq)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct sandbox *s = api_sandbox_find(rq);
+    if (!s)
+        api_reply_no_sandbox(rq);
+    else if (node_rotate_tokens(s, reply_sandbox, rq, &err))
         api_reply_err(rq, NULL, &err);
 }

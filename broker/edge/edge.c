@@ -22,14 +22,16 @@
 
 /* ---- messages to the loops ---- */
 
+/* @change: NULL when nobody waits */
 struct put_mail {
     struct edge_mail mail;
     struct edge_route route;
     struct edge_usage *usage; /* one reference */
+    struct change *change;
 };
 
-/* Shared by the loops' messages of one withdrawal; counted down on the control thread. */
-struct withdrawal {
+/* Shared by the loops' messages of one change; counted down on the control thread. */
+struct change {
     char sandbox_id[EDGE_ID_CAP];
     size_t left;
     void (*on_done)(void *user);
@@ -38,7 +40,7 @@ struct withdrawal {
 
 struct drop_mail {
     struct edge_mail mail;
-    struct withdrawal *withdrawal;
+    struct change *change;
 };
 
 struct tls_mail {
@@ -46,12 +48,36 @@ struct tls_mail {
     struct tls_context *tls; /* one reference */
 };
 
+static void count_down(struct change *c)
+{
+    if (--c->left > 0)
+        return;
+    c->on_done(c->user);
+    free(c);
+}
+
+static void deliver_was_put(struct edge_mail *m, void *receiver)
+{
+    struct put_mail *put = ADIT_CONTAINER_OF(m, struct put_mail, mail);
+    struct change *c = put->change;
+
+    (void)receiver;
+    free(put);
+    count_down(c);
+}
+
 static void deliver_put(struct edge_mail *m, void *receiver)
 {
     struct put_mail *put = ADIT_CONTAINER_OF(m, struct put_mail, mail);
+    struct edge_loop *l = receiver;
 
-    edge_loop_put_route(receiver, &put->route, put->usage);
-    free(put);
+    edge_loop_put_route(l, &put->route, put->usage);
+    if (put->change == NULL) {
+        free(put);
+        return;
+    }
+    m->deliver = deliver_was_put;
+    (void)edge_mailbox_post(&l->edge->inbox, m); /* open until every loop has ended */
 }
 
 /* A message for every loop, or none at all: a route that some loops lack would fail for some
@@ -77,19 +103,46 @@ static int make_put_mails(const struct edge *e, const struct edge_route *route,
     return ADIT_ERR_NO_MEMORY;
 }
 
-int edge_publish(struct edge *e, const struct edge_route *route, struct adit_err *err)
+static int put_everywhere(struct edge *e, const struct edge_route *route, struct change *change,
+                          struct adit_err *err)
 {
     struct put_mail *mails[EDGE_LOOPS_MAX];
 
     if (make_put_mails(e, route, mails) != 0)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to publish a route");
     for (size_t i = 0; i < e->conf.loops; i++) {
+        mails[i]->change = change;
         if (edge_mailbox_post(&e->loops[i].inbox, &mails[i]->mail))
             continue;
         edge_usage_unref(mails[i]->usage); /* that loop is closing and needs no route */
-        free(mails[i]);
+        mails[i]->mail.deliver = deliver_was_put;
+        if (change == NULL)
+            free(mails[i]);
+        else
+            (void)edge_mailbox_post(&e->inbox, &mails[i]->mail); /* ours, open */
     }
     return 0;
+}
+
+int edge_publish(struct edge *e, const struct edge_route *route, struct adit_err *err)
+{
+    return put_everywhere(e, route, NULL, err);
+}
+
+int edge_republish(struct edge *e, const struct edge_route *route, void (*on_done)(void *user),
+                   void *user, struct adit_err *err)
+{
+    struct change *c = calloc(1, sizeof(*c));
+
+    if (c == NULL)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to publish a route");
+    c->left = e->conf.loops;
+    c->on_done = on_done;
+    c->user = user;
+    int rc = put_everywhere(e, route, c, err);
+    if (rc != 0)
+        free(c);
+    return rc;
 }
 
 static void deliver_tls(struct edge_mail *m, void *receiver)
@@ -120,14 +173,11 @@ int edge_set_tls(struct edge *e, struct tls_context *tls, struct adit_err *err)
 static void deliver_dropped(struct edge_mail *m, void *receiver)
 {
     struct drop_mail *drop = ADIT_CONTAINER_OF(m, struct drop_mail, mail);
-    struct withdrawal *w = drop->withdrawal;
+    struct change *c = drop->change;
 
     (void)receiver;
     free(drop);
-    if (--w->left > 0)
-        return;
-    w->on_done(w->user);
-    free(w);
+    count_down(c);
 }
 
 static void deliver_drop(struct edge_mail *m, void *receiver)
@@ -135,7 +185,7 @@ static void deliver_drop(struct edge_mail *m, void *receiver)
     struct drop_mail *drop = ADIT_CONTAINER_OF(m, struct drop_mail, mail);
     struct edge_loop *l = receiver;
 
-    edge_loop_drop_route(l, drop->withdrawal->sandbox_id);
+    edge_loop_drop_route(l, drop->change->sandbox_id);
     m->deliver = deliver_dropped;
     (void)edge_mailbox_post(&l->edge->inbox, m); /* open until every loop has ended */
 }
@@ -155,7 +205,7 @@ static void *must_calloc(size_t size)
 
 void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void *user), void *user)
 {
-    struct withdrawal *w = must_calloc(sizeof(*w));
+    struct change *w = must_calloc(sizeof(*w));
 
     snprintf(w->sandbox_id, sizeof(w->sandbox_id), "%s", sandbox_id);
     w->left = e->conf.loops;
@@ -165,7 +215,7 @@ void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void 
         struct drop_mail *drop = must_calloc(sizeof(*drop));
 
         drop->mail.deliver = deliver_drop;
-        drop->withdrawal = w;
+        drop->change = w;
         if (!edge_mailbox_post(&e->loops[i].inbox, &drop->mail)) {
             /* A closing loop has dropped everything already. */
             drop->mail.deliver = deliver_dropped;

@@ -76,6 +76,10 @@ ADIT_MUST_CHECK int edge_set_tls(struct edge *e, struct tls_context *tls, struct
 /* Make a sandbox reachable on all loops (replaces an older route of that id). Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int edge_publish(struct edge *e, const struct edge_route *route,
                                  struct adit_err *err);
+/* As edge_publish(), for a sandbox that is reachable already: what runs is broken, and when every
+ * loop uses the new route, on_done is called. */
+ADIT_MUST_CHECK int edge_republish(struct edge *e, const struct edge_route *route,
+                                   void (*on_done)(void *user), void *user, struct adit_err *err);
 /* Forget it: afterwards every loop answers "not found" and its open connections were reset; then
  * on_done is called. */
 void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void *user), void *user);

@@ -171,10 +171,11 @@ static void entry_free(struct edge_entry *entry)
 void edge_loop_put_route(struct edge_loop *l, const struct edge_route *route,
                          struct edge_usage *take_usage)
 {
-    struct edge_entry *entry = calloc(1, sizeof(*entry));
+    struct adit_view id = adit_view_str(route->sandbox_id);
+    struct edge_entry *entry = calloc(1, sizeof(*entry)), *old = adit_map_get(&l->table, id);
 
-    edge_loop_drop_route(l, route->sandbox_id);
-    if (entry == NULL || adit_map_put(&l->table, adit_view_str(route->sandbox_id), entry) != 0) {
+    if (entry == NULL || adit_map_put(&l->table, id, entry) != 0) {
+        edge_loop_drop_route(l, route->sandbox_id); /* what an older one allows may be over */
         adit_log(ADIT_LOG_ERROR, "route_lost", LOG_S("sandbox", route->sandbox_id),
                  LOG_S("error", "out of memory"));
         free(entry);
@@ -183,6 +184,8 @@ void edge_loop_put_route(struct edge_loop *l, const struct edge_route *route,
     }
     entry->route = *route;
     entry->usage = take_usage;
+    if (old != NULL) /* only now: what it breaks finds the sandbox still there */
+        entry_free(old);
 }
 
 void edge_loop_drop_route(struct edge_loop *l, const char *sandbox_id)

@@ -12,11 +12,13 @@
  */
 #include "broker/node/guest.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "broker/jtext.h"
+#include "broker/tokens.h"
 #include "net/http_write.h"
 
 #define BODY_STEP (64u * 1024)
@@ -33,6 +35,7 @@ struct guest {
     struct http_pool *pool;
     struct http_call *call;
     struct adit_buf body;
+    char token_before[TOKENS_CAP];
     size_t sent; /* of the body, in this call */
     uv_timer_t retry;
     struct net_deadline deadline;
@@ -162,6 +165,9 @@ static int write_head(const struct guest *g, struct adit_buf *head)
     if (is_init && ((rc = http_write_header_str(head, "Content-Type", "application/json")) ||
                     (rc = http_write_header_u64(head, "Content-Length", g->body.len))))
         return rc;
+    if (is_init && g->token_before[0] &&
+        (rc = http_write_header_str(head, "X-Access-Token", g->token_before)))
+        return rc;
     return http_write_end(head);
 }
 
@@ -242,6 +248,8 @@ int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user, str
         free(g);
         return rc;
     }
+    if (conf->token_before)
+        (void)snprintf(g->token_before, sizeof(g->token_before), "%s", conf->token_before);
     g->loop = conf->loop;
     g->on_done = on_done;
     g->user = user;

@@ -22,13 +22,14 @@ typedef void (*guest_fn)(void *user, const struct adit_err *err);
  * @sandbox_id, @template_id: told to the guest
  * @env_vars:   object of strings, or NULL
  * @token:      envd's access token, or "" for an open sandbox
+ * @token_before: the one it has, when @token takes its place; else NULL
  */
 struct guest_conf {
     struct net_loop *loop;
     struct http_target target;
     const char *sandbox_id, *template_id;
     const json_t *env_vars;
-    const char *token, *default_user, *default_workdir;
+    const char *token, *token_before, *default_user, *default_workdir;
     uint64_t deadline_ms;
 };
 

@@ -89,6 +89,7 @@ void node_stop(struct node *n)
         if (s->guest)
             guest_cancel(s->guest);
         s->guest = NULL;
+        rotation_cancel(s);
         sandbox_stop_watching(s);
     }
     journal_close(n->journal);
@@ -290,6 +291,14 @@ int node_set_network(struct sandbox *s, json_t *network, enum record_internet in
     s->record.network = was_network;
     s->record.internet = was_internet;
     return rc;
+}
+
+int node_rotate_tokens(struct sandbox *s, node_done_fn on_done, void *user, struct adit_err *err)
+{
+    if (!s->record.secure)
+        return adit_err_set(err, ADIT_ERR_PRECONDITION,
+                            "this sandbox has no tokens: it was created without 'secure'");
+    return rotation_start(s, on_done, user, err);
 }
 
 void node_exited(struct node *n, const char *sandbox_id, const char *reason)

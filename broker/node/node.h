@@ -31,6 +31,8 @@ typedef void (*node_created_fn)(void *user, struct sandbox *s, const struct adit
  * not at all after an error. */
 struct node_ops {
     int (*publish)(void *owner, const struct edge_route *route, struct adit_err *err);
+    int (*republish)(void *owner, const struct edge_route *route, void (*done)(void *user),
+                     void *user, struct adit_err *err);
     void (*withdraw)(void *owner, const char *sandbox_id, void (*done)(void *user), void *user);
     int (*confirm)(void *owner, const char *sandbox_id, node_done_fn done, void *user,
                    struct adit_err *err);
@@ -102,6 +104,11 @@ ADIT_MUST_CHECK int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, no
 ADIT_MUST_CHECK int node_set_network(struct sandbox *s, json_t *network,
                                      enum record_internet internet, node_done_fn on_done,
                                      void *user);
+/* Other tokens for a secured sandbox; when @on_done comes, the old ones are good for nothing and
+ * what was opened with them is closed. Errors: PRECONDITION (it has none), CONFLICT (it is being
+ * done), LIMIT, NO_MEMORY. */
+ADIT_MUST_CHECK int node_rotate_tokens(struct sandbox *s, node_done_fn on_done, void *user,
+                                       struct adit_err *err);
 /* The driver says it ended by itself. */
 void node_exited(struct node *n, const char *sandbox_id, const char *reason);
 

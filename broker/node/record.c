@@ -28,6 +28,11 @@ const char *record_state_name(enum sandbox_state state)
     return state_names[state];
 }
 
+uint32_t record_generation(const struct record *r)
+{
+    return r->token_generation - r->is_rotating;
+}
+
 int record_init(struct record *r)
 {
     memset(r, 0, sizeof(*r));
@@ -55,14 +60,15 @@ int record_encode(const struct record *r, struct adit_buf *out)
 {
     json_t *doc = json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:s, s:O, "
-        "s:O*, s:s, s:o}",
+        "s:O*, s:s, s:I, s:b, s:o}",
         "version", RECORD_VERSION, "sandboxID", r->sandbox_id, "teamID", r->team_id, "templateID",
         r->template_id, "alias", r->alias, "state", state_names[r->state], "reason", r->reason,
         "startedNs", (json_int_t)r->started_ns, "endNs", (json_int_t)r->end_ns, "cpuCount",
         (json_int_t)r->cpu_count, "memoryMB", (json_int_t)r->memory_mb, "diskMB",
         (json_int_t)r->disk_mb, "secure", (int)r->secure, "private", (int)r->is_private, "internet",
         internet_names[r->internet], "maskHost", r->mask_host, "metadata", r->metadata, "network",
-        r->network, "keyID", r->key_id, "instance", encode_instance(&r->instance));
+        r->network, "keyID", r->key_id, "tokenGeneration", (json_int_t)r->token_generation,
+        "rotating", (int)r->is_rotating, "instance", encode_instance(&r->instance));
     if (!doc)
         return ADIT_ERR_NO_MEMORY;
     int rc = jtext_append(out, doc);
@@ -138,7 +144,7 @@ static int decode_names(const json_t *doc, struct record *r, struct adit_err *er
 
 static int decode_numbers(const json_t *doc, struct record *r, struct adit_err *err)
 {
-    int64_t cpu = 0, memory = 0, disk = 0;
+    int64_t cpu = 0, memory = 0, disk = 0, generation = 0;
     int rc;
     if ((rc = take_int(doc, "startedNs", INT64_MAX, &r->started_ns, err)) ||
         (rc = take_int(doc, "endNs", INT64_MAX, &r->end_ns, err)) ||
@@ -146,8 +152,13 @@ static int decode_numbers(const json_t *doc, struct record *r, struct adit_err *
         (rc = take_int(doc, "memoryMB", INT64_MAX >> 20, &memory, err)) ||
         (rc = take_int(doc, "diskMB", INT64_MAX >> 20, &disk, err)) ||
         (rc = jtext_bool(doc, "secure", &r->secure, err)) ||
-        (rc = jtext_bool(doc, "private", &r->is_private, err)))
+        (rc = jtext_bool(doc, "private", &r->is_private, err)) ||
+        (rc = jtext_bool(doc, "rotating", &r->is_rotating, err)) ||
+        (rc = jtext_int(doc, "tokenGeneration", 0, UINT32_MAX, &generation, NULL, err)))
         return rc;
+    if (r->is_rotating && generation == 0)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "record: no token was rotated");
+    r->token_generation = (uint32_t)generation;
     r->cpu_count = (uint32_t)cpu;
     r->memory_mb = (uint64_t)memory;
     r->disk_mb = (uint64_t)disk;

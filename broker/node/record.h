@@ -24,6 +24,7 @@ enum record_internet { RECORD_INTERNET_UNSAID, RECORD_INTERNET_ALLOWED, RECORD_I
  * @started_ns, @end_ns: wall clock, for clients and for the next broker
  * @key_id:    of the API key that made it; empty: none is known (also: an older record)
  * @internet:  allow_internet_access as it was asked for
+ * @token_generation: how often its tokens were rotated; @is_rotating: the last time is not finished
  * @metadata:  object of strings (owned; never NULL after record_init)
  * @network:   the validated network object of the create request (owned), or NULL
  * @instance:  how the driver finds it again; all zero until it was made
@@ -39,7 +40,8 @@ struct record {
     int64_t started_ns, end_ns;
     uint32_t cpu_count;
     uint64_t memory_mb, disk_mb;
-    bool secure, is_private;
+    bool secure, is_private, is_rotating;
+    uint32_t token_generation;
     enum record_internet internet;
     char mask_host[RECORD_HOST_CAP];
     json_t *metadata, *network;
@@ -49,6 +51,8 @@ struct record {
 /* Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int record_init(struct record *r);
 void record_fini(struct record *r);
+/* Of the tokens that are good everywhere. */
+uint32_t record_generation(const struct record *r);
 const char *record_state_name(enum sandbox_state state);
 /* Errors: LIMIT (above RECORD_CAP), NO_MEMORY. */
 ADIT_MUST_CHECK int record_encode(const struct record *r, struct adit_buf *out);

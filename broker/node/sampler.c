@@ -154,6 +154,12 @@ int sampler_start(struct sampler *m, const struct http_target *target, const cha
     return rc;
 }
 
+int sampler_set_token(struct sampler *m, const char *token)
+{
+    adit_buf_clear(&m->head);
+    return write_head(&m->head, token);
+}
+
 void sampler_stop(struct sampler *m)
 {
     net_deadline_cancel(&m->due);

@@ -45,6 +45,8 @@ void sampler_init(struct sampler *m, struct net_loop *loop, struct sampler_stats
  */
 ADIT_MUST_CHECK int sampler_start(struct sampler *m, const struct http_target *target,
                                   const char *token, uint64_t first_ms, struct adit_err *err);
+/* The token has changed; from the next sample on. Errors: LIMIT, NO_MEMORY. */
+ADIT_MUST_CHECK int sampler_set_token(struct sampler *m, const char *token);
 /* Idempotent; also for one that was never started. */
 void sampler_stop(struct sampler *m);
 

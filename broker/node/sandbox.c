@@ -195,13 +195,20 @@ static void watch_console(struct sandbox *s)
                  LOG_ERR(&err));
 }
 
+/* Empty for an open sandbox. */
+static void envd_token(const struct sandbox *s, char out[TOKENS_CAP])
+{
+    out[0] = '\0';
+    if (s->record.secure)
+        tokens_envd(s->node->conf.tokens, s->record.sandbox_id, record_generation(&s->record), out);
+}
+
 /* Without samples a sandbox is as good as with them. */
 static void start_sampling(struct sandbox *s, uint64_t first_ms)
 {
-    char token[TOKENS_CAP] = "";
+    char token[TOKENS_CAP];
     struct adit_err err = ADIT_ERR_INIT;
-    if (s->record.secure)
-        tokens_envd(s->node->conf.tokens, s->record.sandbox_id, token);
+    envd_token(s, token);
     if (sampler_start(&s->sampler, &s->record.instance.target, token, first_ms, &err))
         adit_log(ADIT_LOG_WARN, "sandbox_not_sampled", LOG_S("sandbox", s->record.sandbox_id),
                  LOG_ERR(&err));
@@ -279,9 +286,8 @@ static void on_guest_ready(void *user, const struct adit_err *err)
 
 static int wake_guest(struct sandbox *s, struct adit_err *err)
 {
-    char token[TOKENS_CAP] = "";
-    if (s->record.secure)
-        tokens_envd(s->node->conf.tokens, s->record.sandbox_id, token);
+    char token[TOKENS_CAP];
+    envd_token(s, token);
     struct guest_conf conf = {
         .loop = s->node->conf.loop,
         .target = s->record.instance.target,
@@ -329,17 +335,40 @@ static int save_running(struct sandbox *s)
     return 0;
 }
 
+static void fill_route(const struct sandbox *s, struct edge_route *out)
+{
+    const struct record *r = &s->record;
+    *out = (struct edge_route){.target = r->instance.target, .is_private = r->is_private};
+    memcpy(out->sandbox_id, r->sandbox_id, sizeof(r->sandbox_id));
+    memcpy(out->mask_host, r->mask_host, sizeof(r->mask_host));
+    envd_token(s, out->envd_token);
+    if (r->is_private)
+        tokens_traffic(s->node->conf.tokens, r->sandbox_id, record_generation(r),
+                       out->traffic_token);
+}
+
 static int publish(struct sandbox *s, struct adit_err *err)
 {
-    struct edge_route route = {.target = s->record.instance.target,
-                               .is_private = s->record.is_private};
-    memcpy(route.sandbox_id, s->record.sandbox_id, sizeof(s->record.sandbox_id));
-    memcpy(route.mask_host, s->record.mask_host, sizeof(s->record.mask_host));
-    if (s->record.secure)
-        tokens_envd(s->node->conf.tokens, s->record.sandbox_id, route.envd_token);
-    if (route.is_private)
-        tokens_traffic(s->node->conf.tokens, s->record.sandbox_id, route.traffic_token);
+    struct edge_route route;
+    fill_route(s, &route);
     return s->node->conf.ops->publish(s->node->conf.owner, &route, err);
+}
+
+int sandbox_republish(struct sandbox *s, void (*on_done)(void *user), struct adit_err *err)
+{
+    struct edge_route route;
+    fill_route(s, &route);
+    return s->node->conf.ops->republish(s->node->conf.owner, &route, on_done, s, err);
+}
+
+void sandbox_use_tokens(struct sandbox *s)
+{
+    char token[TOKENS_CAP];
+    envd_token(s, token);
+    if (sampler_set_token(&s->sampler, token)) {
+        sampler_stop(&s->sampler);
+        adit_log(ADIT_LOG_WARN, "sandbox_not_sampled", LOG_S("sandbox", s->record.sandbox_id));
+    }
 }
 
 static void on_withdrawn(void *user)
@@ -496,6 +525,7 @@ void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason
             guest_cancel(adit_steal(&s->guest));
             s->pending--;
         }
+        rotation_cancel(s);
     }
     if (s->pending == 0 && s->phase <= SANDBOX_PHASE_RUNNING)
         begin_phase(s, SANDBOX_PHASE_SAVING_END);
@@ -521,6 +551,15 @@ int sandbox_begin(struct sandbox *s, struct adit_err *err)
     return 0;
 }
 
+/* An earlier broker was killed in the middle of one. */
+static void complete_rotation(struct sandbox *s)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    if (rotation_start(s, NULL, NULL, &err))
+        adit_log(ADIT_LOG_ERROR, "tokens_not_rotated", LOG_S("sandbox", s->record.sandbox_id),
+                 LOG_ERR(&err));
+}
+
 int sandbox_resume_running(struct sandbox *s, struct adit_err *err)
 {
     s->phase = SANDBOX_PHASE_RUNNING;
@@ -529,5 +568,8 @@ int sandbox_resume_running(struct sandbox *s, struct adit_err *err)
     journal_log_add(s->log, ADIT_LOG_INFO, "sandbox goes on under a new broker", NULL);
     watch_console(s);
     start_sampling(s, adit_rand_u64() % SAMPLE_INTERVAL_MS);
-    return publish(s, err);
+    int rc = publish(s, err);
+    if (rc == 0 && s->record.is_rotating)
+        complete_rotation(s);
+    return rc;
 }

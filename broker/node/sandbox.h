@@ -9,6 +9,7 @@
 #include "broker/node/journal.h"
 #include "broker/node/node.h"
 #include "broker/node/record_file.h"
+#include "broker/node/rotation.h"
 #include "broker/node/sampler.h"
 
 /* In this order; see sandbox.c. */
@@ -51,6 +52,7 @@ struct sandbox {
     struct net_deadline end, answer;
     struct record_file file;
     struct guest *guest;
+    struct rotation rotation;
     struct sampler sampler;
     struct journal_log *log;
     struct console *console;
@@ -89,6 +91,12 @@ void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason
 /* Save the record as it stands; @is_lazy as in record_file_save(). Errors: LIMIT, NO_MEMORY. */
 ADIT_MUST_CHECK int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done,
                                  void *user);
+/* The record's tokens have changed: our own calls of envd carry the new one. */
+void sandbox_use_tokens(struct sandbox *s);
+/* The same for all relay loops; streams that run are broken. @on_done gets the sandbox. Errors:
+ * NO_MEMORY. */
+ADIT_MUST_CHECK int sandbox_republish(struct sandbox *s, void (*on_done)(void *user),
+                                      struct adit_err *err);
 /* (Re-)arm the end @ms from now, and put it into the record. */
 void sandbox_set_end(struct sandbox *s, uint64_t ms);
 struct admission_ask sandbox_ask(const struct sandbox *s);

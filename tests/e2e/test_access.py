@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Secured and open sandboxes, network options, and tokens that are changed."""
 
-import json
+import threading
 import time
 
 import pytest
 from e2b import Sandbox
 
-from support import add_key, api, http_request, routing
+from conftest import wait_for
+from support import add_key, api, http_request
 
 ALL = "0.0.0.0/0"
 
@@ -56,3 +57,97 @@ def test_nothing_leaves_a_sandbox_whatever_the_rules_allow(broker):
         assert done.stdout.strip().endswith(("1", "124"))
     finally:
         sandbox.kill()
+
+
+def envd(broker, sandbox_id, token, path="/envs"):
+    return http_request(broker, "GET", path, {
+        "E2b-Sandbox-Id": sandbox_id, "E2b-Sandbox-Port": "49983", "X-Access-Token": token}).status
+
+
+def rotate(broker, sandbox_id, key=None):
+    return api(broker, "POST", f"/sandboxes/{sandbox_id}/rotate-tokens", key=key)
+
+
+def test_rotated_tokens_replace_the_old_ones_everywhere(broker):
+    made = api(broker, "POST", "/sandboxes", {
+        "templateID": "base", "timeout": 120, "secure": True,
+        "network": {"allowPublicTraffic": False}}).json()
+    sandbox_id, old, old_traffic = (
+        made["sandboxID"], made["envdAccessToken"], made["trafficAccessToken"])
+    sandbox = Sandbox.connect(sandbox_id)
+    handle = sandbox.commands.run("echo begun; sleep 100", background=True, timeout=100)
+    sandbox.commands.run("python3 -m http.server 8000 >/dev/null 2>&1 &", background=False)
+
+    def port(token):
+        return http_request(broker, "GET", "/", {
+            "E2b-Sandbox-Id": sandbox_id, "E2b-Sandbox-Port": "8000",
+            "e2b-traffic-access-token": token}).status
+
+    wait_for(lambda: port(old_traffic) == 200, 10, "the server inside")
+    url = sandbox.download_url("/etc/hostname")
+    answer = rotate(broker, sandbox_id)
+    assert answer.status == 200, answer.text
+    new = answer.json()
+    assert new["sandboxID"] == sandbox_id and new["envdAccessToken"] != old
+    assert new["trafficAccessToken"] != old_traffic
+    for _ in range(20):  # on every relay loop
+        assert envd(broker, sandbox_id, old) == 401
+        assert envd(broker, sandbox_id, new["envdAccessToken"]) == 200
+        assert port(old_traffic) == 403 and port(new["trafficAccessToken"]) == 200
+        assert http_request(broker, "GET", url.removeprefix(broker.url)).status == 401
+    begun = time.monotonic()
+    with pytest.raises(Exception) as ended:  # the stream of the old token is closed
+        handle.wait()
+    assert time.monotonic() - begun < 5 and "reached its end of life" not in str(ended.value)
+    again = Sandbox.connect(sandbox_id)
+    assert any("sleep 100" in " ".join(p.args) for p in again.commands.list())
+    assert again.commands.run("echo on").stdout == "on\n"
+    assert api(broker, "GET", f"/sandboxes/{sandbox_id}").json()["envdAccessToken"] == (
+        new["envdAccessToken"])
+    third = rotate(broker, sandbox_id).json()["envdAccessToken"]
+    assert third not in (old, new["envdAccessToken"]) and envd(broker, sandbox_id, third) == 200
+    assert sandbox.kill()
+    assert rotate(broker, sandbox_id).status == 404
+
+
+def test_an_open_sandbox_says_so_and_has_no_tokens(broker):
+    made = api(broker, "POST", "/sandboxes", {"templateID": "base", "timeout": 60}).json()
+    try:
+        assert "envdAccessToken" not in made
+        assert "envdAccessToken" not in api(broker, "GET", f"/sandboxes/{made['sandboxID']}").json()
+        assert envd(broker, made["sandboxID"], "anything") == 200
+        answer = rotate(broker, made["sandboxID"])
+        assert answer.status == 400 and "without 'secure'" in answer.json()["message"]
+        assert rotate(broker, made["sandboxID"], add_key(broker, "rot", "rot")).status == 404
+    finally:
+        api(broker, "DELETE", f"/sandboxes/{made['sandboxID']}")
+
+
+def test_rotation_survives_kills(own_broker):
+    """Killed anywhere in it: the next broker and envd agree, and one token of the two is right."""
+    broker = own_broker()
+    sandbox_id = Sandbox.create(timeout=300).sandbox_id
+    for i in range(8):
+        before = api(broker, "GET", f"/sandboxes/{sandbox_id}").json()["envdAccessToken"]
+        killer = threading.Timer(0.001 * i, broker.kill)
+        killer.start()
+        try:
+            rotate(broker, sandbox_id)
+        except OSError:
+            pass
+        killer.join()
+        broker.start()
+        assert envd_agrees(broker, sandbox_id), f"round {i}"
+        token = api(broker, "GET", f"/sandboxes/{sandbox_id}").json()["envdAccessToken"]
+        if token != before:
+            assert envd(broker, sandbox_id, before) == 401
+    assert Sandbox.kill(sandbox_id)
+
+
+def envd_agrees(broker, sandbox_id):
+    """Once a rotation that was broken off is completed, what is told is what envd takes."""
+    def told():
+        token = api(broker, "GET", f"/sandboxes/{sandbox_id}").json()["envdAccessToken"]
+        return envd(broker, sandbox_id, token) == 200
+
+    return wait_for(told, 10, "the token that is told")

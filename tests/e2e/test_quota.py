@@ -119,7 +119,8 @@ def test_two_teams_do_not_see_each_other(broker, ended):
     nobody = "i" + "0" * 20
     for method, path, body in (
             ("GET", "", None), ("DELETE", "", None), ("POST", "/timeout", {"timeout": 9}),
-            ("POST", "/connect", {"timeout": 9}), ("POST", "/resume", {}), ("POST", "/refreshes", {})):
+            ("POST", "/connect", {"timeout": 9}), ("POST", "/resume", {}), ("POST", "/refreshes", {}),
+            ("PUT", "/network", {}), ("POST", "/rotate-tokens", None)):
         theirs = api(broker, method, f"/sandboxes/{made}{path}", body, key=yours)
         absent = api(broker, method, f"/sandboxes/{nobody}{path}", body, key=yours)
         assert theirs.status == absent.status == 404, path

@@ -258,7 +258,8 @@ static int release(void *owner, const char *id, const char *reason, node_done_fn
     return 0;
 }
 
-static const struct node_ops ops = {publish, withdraw, confirm, release};
+static const struct node_ops ops = {
+    .publish = publish, .withdraw = withdraw, .confirm = confirm, .release = release};
 
 /* ---- the world ---- */
 

@@ -22,9 +22,15 @@ static void teardown_envd(void)
     state_fini(&e);
 }
 
+/* With the token of the request's header. */
+static int apply_shown(const char *json, const char *shown)
+{
+    return state_apply(&e, adit_view_str(json), adit_view_str(shown), &err);
+}
+
 static int apply(const char *json)
 {
-    return state_apply(&e, adit_view_str(json), &err);
+    return apply_shown(json, "");
 }
 
 static const char *var(const char *name)
@@ -155,12 +161,14 @@ START_TEST(state_bounds_the_variables)
     for (int i = 0; i <= ENVD_ENV_VARS_MAX; i++)
         ck_assert_int_eq(adit_buf_appendf(&b, "%s\"V%d\":\"\"", i ? "," : "", i), 0);
     ck_assert_int_eq(adit_buf_append_str(&b, "}}"), 0);
-    ck_assert_int_eq(state_apply(&e, adit_buf_view(&b), &err), ADIT_ERR_BAD_INPUT);
+    ck_assert_int_eq(state_apply(&e, adit_buf_view(&b), adit_view_str(""), &err),
+                     ADIT_ERR_BAD_INPUT);
     ck_assert_str_eq(var("V0"), "(none)");
     adit_buf_clear(&b);
     ck_assert_int_eq(
         adit_buf_appendf(&b, "{\"envVars\":{\"A\":\"%0*d\"}}", (int)ENVD_ENV_BYTES_MAX, 1), 0);
-    ck_assert_int_eq(state_apply(&e, adit_buf_view(&b), &err), ADIT_ERR_BAD_INPUT);
+    ck_assert_int_eq(state_apply(&e, adit_buf_view(&b), adit_view_str(""), &err),
+                     ADIT_ERR_BAD_INPUT);
     adit_buf_fini(&b);
 }
 END_TEST
@@ -190,10 +198,28 @@ START_TEST(state_metrics_are_figures_of_this_machine)
 }
 END_TEST
 
+START_TEST(state_token_is_changed_by_whoever_shows_it)
+{
+    static const char other[] = "{\"accessToken\":\"other\"}";
+    ck_assert_int_eq(apply_shown("{\"accessToken\":\"secret\"}", "anything"), 0);
+    ck_assert_int_eq(apply_shown(other, ""), ADIT_ERR_UNAUTHENTICATED);
+    ck_assert_int_eq(apply_shown(other, "secre"), ADIT_ERR_UNAUTHENTICATED);
+    ck_assert_int_eq(apply_shown(other, "secret2"), ADIT_ERR_UNAUTHENTICATED);
+    ck_assert_str_eq(e.access_token, "secret");
+    ck_assert_int_eq(apply_shown(other, "secret"), 0);
+    ck_assert_str_eq(e.access_token, "other");
+    ck_assert_int_eq(apply_shown(other, "secret"), 0); /* told twice: it is the token now */
+    ck_assert_int_eq(apply_shown("{\"accessToken\":\"third\"}", "secret"),
+                     ADIT_ERR_UNAUTHENTICATED);
+    ck_assert_str_eq(e.access_token, "other");
+}
+END_TEST
+
 SUITE_MAIN_WITH("state",
                 .fixtures = {{scratch_setup, scratch_teardown}, {setup_envd, teardown_envd}},
                 TESTS(state_begins_open_as_root_and_marked,
                       state_replaces_variables_but_not_its_own, state_takes_identity_and_defaults,
-                      state_token_once_set_must_be_shown, state_old_documents_change_nothing,
-                      state_refuses_bad_documents_whole, state_bounds_the_variables,
-                      state_metrics_are_figures_of_this_machine))
+                      state_token_once_set_must_be_shown,
+                      state_token_is_changed_by_whoever_shows_it,
+                      state_old_documents_change_nothing, state_refuses_bad_documents_whole,
+                      state_bounds_the_variables, state_metrics_are_figures_of_this_machine))
