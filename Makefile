@@ -21,7 +21,8 @@ CPPFLAGS := -D_GNU_SOURCE -DADIT_VERSION='"$(VERSION)"' -Ilib -I. -I$(GEN) -isys
 # C has no exceptions to unwind for; debuggers find their tables in the debug information.
 HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -ffunction-sections -fdata-sections \
 	-fno-asynchronous-unwind-tables
-CFLAGS_release := -O2 -g $(HARDEN)
+# Unwind tables for debuggers only (.debug_frame): they take no room in memory.
+CFLAGS_release := -O2 -g -fno-asynchronous-unwind-tables $(HARDEN)
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 CFLAGS_cover := -O1 -g -fprofile-instr-generate -fcoverage-mapping
@@ -58,7 +59,8 @@ LIBADIT := $(B)/libadit.a
 LIBS := -Wl,--as-needed -luv -lprotobuf-c -lz -lssl -lcrypto -ljansson -lsqlite3 -lseccomp -lnghttp2
 # envd runs on any root file system, so it carries everything.
 ENVD_LIBS := -l:libuv_a.a -l:libprotobuf-c.a -l:libz.a -l:libcrypto.a -l:libjansson.a -lpthread
-ENVD_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs -Wl,--gc-sections
+ENVD_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs -Wl,--gc-sections \
+	-Wl,--no-eh-frame-hdr,-T,envd/envd.ld
 ENVD_LDFLAGS_asan := $(LDFLAGS_asan)
 ENVD_LDFLAGS_cover := $(LDFLAGS_cover)
 
@@ -120,7 +122,7 @@ $(PROGRAMS:%=$(B)/lib%.a):
 	$(call say,AR)
 	$(Q)ar rcs $@ $^
 
-$(B)/bin/envd: $(B)/envd/main.o $(B)/envd/no_resolver.o $(B)/libenvd.a $(LIBADIT)
+$(B)/bin/envd: $(B)/envd/main.o $(B)/envd/no_resolver.o $(B)/libenvd.a $(LIBADIT) | envd/envd.ld
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(ENVD_LDFLAGS_$(MODE)) -o $@ $^ $(ENVD_LIBS)
