@@ -187,8 +187,13 @@ class LabBroker(Broker):
     """A broker in a lab, on the ports and under the names that clients know by themselves."""
 
     def __init__(self, state, lab):
-        super().__init__(state, ["--domain", lab.domain])
+        super().__init__(state)
         self.lab, self.port = lab, 3000
+        subprocess.run([BIN / "broker", "dev-cert", "--domain", lab.domain, lab.directory],
+                       check=True, capture_output=True)
+        self.extra = ["--listen", "127.0.0.1:3000,tls:127.0.0.1:443", "--domain", lab.domain,
+                      "--tls-cert", str(lab.directory / "tls.crt"),
+                      "--tls-key", str(lab.directory / "tls.key")]
         self.prefix = lab.prefix
         self.mounts = f"/proc/{lab.inside.pid}/mountinfo"
 
@@ -295,7 +300,6 @@ def lab(scratch, broker):
     """Own namespaces with own names (tests/lab/lab.py), and the broker that they lead to."""
     lab = Lab(scratch / "names")
     b = LabBroker(scratch / "lab", lab).start()
-    lab.serve_tls()
     lab.key = b.env()["E2B_API_KEY"]
     lab.broker = b
     yield lab

@@ -17,23 +17,6 @@ from pathlib import Path
 CLONE_NEWNET = 0x40000000
 HERE = Path(__file__).resolve().parent
 DOMAIN = "adit.test"
-# In front of port 443, until the broker has TLS itself.
-TERMINATOR = """
-daemon off; master_process off; pid {dir}/nginx.pid; error_log {dir}/nginx.log; worker_processes 1; events {{}}
-http {{
-  access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};
-  scgi_temp_path {dir}; uwsgi_temp_path {dir}; client_max_body_size 0;
-  map $http_upgrade $connection_header {{ default upgrade; '' ''; }}
-  server {{
-    listen 127.0.0.1:443 ssl http2; ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem;
-    location / {{
-      proxy_pass http://127.0.0.1:3000; proxy_http_version 1.1; proxy_set_header Host $http_host;
-      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_header;
-      proxy_buffering off; proxy_request_buffering off; proxy_read_timeout 600s;
-    }}
-  }}
-}}
-"""
 
 
 class Lab:
@@ -46,7 +29,7 @@ class Lab:
     def __init__(self, directory):
         self.directory = Path(directory)
         self.domain = DOMAIN
-        self.ca = self.directory / "ca.pem"
+        self.ca = self.directory / "ca.crt"
         self.directory.mkdir(parents=True)
         self.inside = subprocess.Popen(
             ["unshare", "--net", "--mount", sys.executable, HERE / "namespace.py", DOMAIN,
@@ -98,26 +81,6 @@ class Lab:
             os.close(back)
             os.close(there)
 
-    def make_certificate(self):
-        d = self.directory
-        names = f"subjectAltName=DNS:{DOMAIN},DNS:*.{DOMAIN}"
-        new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3"]
-        for command in (
-            [*new, "-keyout", d / "ca.key", "-out", self.ca, "-subj", "/CN=Lab CA"],
-            [*new, "-keyout", d / "key.pem", "-out", d / "cert.pem", "-subj", f"/CN={DOMAIN}",
-             "-addext", names, "-addext", "basicConstraints=critical,CA:FALSE",
-             "-CA", self.ca, "-CAkey", d / "ca.key"],
-        ):
-            subprocess.run(command, check=True, capture_output=True)
-
-    def serve_tls(self):
-        self.make_certificate()
-        conf = self.directory / "nginx.conf"
-        conf.write_text(TERMINATOR.format(dir=self.directory))
-        self.front = subprocess.Popen(self.command(["nginx", "-c", conf]), stdin=subprocess.DEVNULL)
-
     def stop(self):
-        self.front.terminate()
-        self.front.wait(10)
         self.inside.communicate()
         self.inside.wait(10)
