@@ -7,6 +7,6 @@
  * What clients are told of envd's abilities, as a version of the reference agent (they compare it
  * with their gates). The choice is explained in docs/compatibility.md.
  */
-#define ADIT_ENVD_VERSION "0.6.2"
+#define ADIT_ENVD_VERSION "0.6.7"
 
 #endif

@@ -276,6 +276,24 @@ def test_ranges_and_conditions_of_downloads(broker, box, token):
     assert zipped.status == 200
 
 
+def test_compose_joins_files_and_removes_the_parts(broker, box, token):
+    """No client calls it yet."""
+    headers = {**routing(box), "X-Access-Token": token, "Content-Type": "application/json"}
+
+    def compose(*sources):
+        body = json.dumps({"source_paths": sources, "destination": "/tmp/joined/c"})
+        return http_request(broker, "POST", "/files/compose", headers, body)
+
+    box.files.write("/tmp/joined/a", "one ")
+    box.files.write("/tmp/joined/b", "two")
+    assert compose("/tmp/joined/a", "/tmp/joined/no").status == 404
+    answer = compose("/tmp/joined/a", "/tmp/joined/b")
+    assert answer.status == 200 and answer.json()["path"] == "/tmp/joined/c"
+    assert box.files.read("/tmp/joined/c") == "one two"
+    assert [e.name for e in box.files.list("/tmp/joined")] == ["c"]
+    assert compose().status == 400
+
+
 def test_a_signed_address_opens_one_file_for_one_purpose(broker, box, token):
     box.files.write("/tmp/signed", "content")
 
