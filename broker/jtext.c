@@ -15,6 +15,8 @@
 
 #include <stdlib.h>
 
+#include "base/json.h"
+
 /* Count nesting outside strings. Whether the text is JSON at all is jansson's question. */
 static bool is_too_deep(struct adit_view text)
 {
@@ -66,7 +68,7 @@ int jtext_parse(struct adit_view text, json_t **out, struct adit_err *err)
         return 0;
     }
     json_error_t where;
-    json_t *doc = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &where);
+    json_t *doc = adit_json_load(text, JSON_REJECT_DUPLICATES, &where);
     if (!doc && json_error_code(&where) == json_error_out_of_memory)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     if (!doc)

@@ -21,7 +21,6 @@
 #include "envd/state.h"
 
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -29,6 +28,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "envd/auth.h"
 #include "envd/filesystem/place.h"
@@ -281,8 +281,7 @@ static int take_document(struct envd *e, const struct document *d, struct adit_e
 int state_apply(struct envd *e, struct adit_view json, struct adit_view shown, struct adit_err *err)
 {
     struct document d = {0};
-    json_t *doc =
-        json.len ? json_loadb(json.ptr, json.len, JSON_REJECT_DUPLICATES, NULL) : json_object();
+    json_t *doc = json.len ? adit_json_load(json, JSON_REJECT_DUPLICATES, NULL) : json_object();
     int rc = read_document(e, doc, &d, err);
     if (!rc)
         rc = authorize(e, &d, shown, err);

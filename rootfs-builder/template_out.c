@@ -17,7 +17,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -26,6 +25,7 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/rand.h"
 #include "base/sha256.h"
 
@@ -132,7 +132,7 @@ bool template_out_is_current(const struct template_out *t)
     adit_buf_init(&text, TEMPLATE_OUT_JSON_CAP);
     json_t *root = NULL;
     if (!adit_file_read(t->out_fd, path, &text, NULL))
-        root = json_loadb(adit_buf_view(&text).ptr, text.len, 0, NULL);
+        root = adit_json_load(adit_buf_view(&text), 0, NULL);
     const char *have = json_string_value(json_object_get(root, "fingerprint"));
     bool is_current = have && strcmp(have, t->fingerprint) == 0;
     json_decref(root);

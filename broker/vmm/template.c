@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/json.h"
 
 static bool is_lower_or_digit(char c)
 {
@@ -174,7 +174,7 @@ int template_parse(struct adit_view text, struct template_info *out, struct adit
     memset(out, 0, sizeof(*out));
     if (text.len > TEMPLATE_FILE_CAP)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s is too large", TEMPLATE_FILE);
-    json_t *root = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &why);
+    json_t *root = adit_json_load(text, JSON_REJECT_DUPLICATES, &why);
     if (!json_is_object(root)) {
         json_decref(root);
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s is no JSON object", TEMPLATE_FILE);

@@ -17,12 +17,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "envd/failure.h"
 #include "envd/filesystem/files_int.h"
 #include "envd/filesystem/place.h"
@@ -208,7 +208,7 @@ static void on_end(struct http_exchange *x)
 {
     struct compose *c = http_exchange_user(x);
     struct adit_view body = adit_buf_view(&c->body);
-    json_t *doc = json_loadb(body.ptr ? body.ptr : "", body.len, 0, NULL);
+    json_t *doc = adit_json_load(body, 0, NULL);
 
     int rc = read_document(c, doc, &c->err);
     json_decref(doc);
