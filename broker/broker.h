@@ -21,9 +21,10 @@
 #include "broker/scheduler_client.h"
 #include "broker/tokens.h"
 
-/* Requests that were refused for what they asked for, by kind. */
+/* Requests that were refused for what they asked for, by kind. @unlogged: strangers' requests
+ * without a line of their own. */
 struct broker_counters {
-    uint64_t unknown_path, unknown_method, unauthenticated, unavailable_feature;
+    uint64_t unknown_path, unknown_method, unauthenticated, unavailable_feature, unlogged;
 };
 
 /*

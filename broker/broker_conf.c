@@ -80,6 +80,8 @@ static const struct adit_conf_row rows[] = {
      8760 * HOUR, "how long the log of an ended sandbox is kept"},
     {"sandbox-log-space", ADIT_CONF_SIZE, ROW(sandbox_log_bytes), "1GiB", 1 << 20, 0,
      "disk space of all logs of sandboxes; the oldest go first"},
+    {"metrics-listen", ADIT_CONF_STRING, ROW(metrics_listen), "", 0, 100,
+     "address of figures for Prometheus, without authentication (default: none)"},
     {"log-level", ADIT_CONF_STRING, ROW(log_level), "info", 1, 8, "debug, info, warn or error"},
     {"log-json", ADIT_CONF_BOOL, ROW(log_json), "false", 0, 0, "log lines as JSON objects"},
     {NULL, ADIT_CONF_BOOL, 0, NULL, 0, 0, NULL},

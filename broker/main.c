@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "broker/api/api.h"
 #include "broker/client_env.h"
+#include "broker/exposition.h"
 #include "broker/dev_cert.h"
 #include "broker/host.h"
 #include "broker/key_command.h"
@@ -41,6 +42,7 @@ struct program {
     struct broker broker;
     struct host host;
     struct client_env *client_env;
+    struct exposition *exposition;
     uv_signal_t signals[SIGNAL_CNT];
     struct client_env_address address;
     bool is_stopping, has_lost_launcher;
@@ -64,6 +66,7 @@ static void on_edge_closed(void *user)
     struct program *p = user;
     struct broker *b = &p->broker;
     name_sandboxes(b);
+    exposition_close(p->exposition);
     node_stop(b->node);
     registration_close(b->registration);
     scheduler_client_close(b->scheduler);
@@ -301,7 +304,8 @@ static int open_all(struct program *p, struct adit_err *err)
         (rc = watch_signals(p, err)) ||
         (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, on_launcher_lost, b, err)) ||
         (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) || (rc = open_edge(p, err)) ||
-        (rc = open_registration(p, err)))
+        (rc = open_registration(p, err)) ||
+        (rc = exposition_open(b, p->host.launcher, &p->exposition, err)))
         return rc;
     node_adopt(b->node);
     return 0;
@@ -310,6 +314,7 @@ static int open_all(struct program *p, struct adit_err *err)
 static void free_all(struct program *p)
 {
     struct broker *b = &p->broker;
+    exposition_free(p->exposition);
     node_free(b->node);
     template_dir_free(b->templates);
     client_env_free(p->client_env);

@@ -28,11 +28,28 @@
 
 /* ---- answers ---- */
 
+/* One line a request of somebody we know; of strangers a few, with a count of the rest. */
+static void log_access(const struct api_request *rq, unsigned status)
+{
+    struct broker *b = rq->broker;
+    uint64_t now = adit_clock_mono_ns();
+    if (!rq->who.team_id[0] && !adit_limit_take(&b->refusal_log, now)) {
+        b->counters.unlogged++;
+        return;
+    }
+    adit_log(ADIT_LOG_INFO, "api_request", LOG_S("req", edge_api_id(rq->edge)),
+             LOG_V("method", edge_api_method_text(rq->edge)),
+             LOG_V("path", edge_api_path(rq->edge)), LOG_U("status", status),
+             LOG_U("us", (now - rq->began_ns) / 1000), LOG_S("team", rq->who.team_id),
+             LOG_S("key", rq->who.key_id), LOG_U("unlogged", b->counters.unlogged));
+}
+
 static void finish(struct api_request *rq, unsigned status, struct adit_view body)
 {
     if (status >= 500 && rq->route && rq->route->feature == NULL)
         adit_log(ADIT_LOG_WARN, "api_failed", LOG_S("req", edge_api_id(rq->edge)),
                  LOG_S("route", rq->route->pattern), LOG_U("status", status));
+    log_access(rq, status);
     edge_api_reply(rq->edge, status, body);
     free(rq);
 }
@@ -341,6 +358,7 @@ void api_handle(void *broker, struct edge_api_request *r)
     }
     rq->broker = broker;
     rq->edge = r;
+    rq->began_ns = adit_clock_mono_ns();
     enum api_routes_result found =
         api_routes_find(edge_api_method(r), edge_api_path(r), &rq->route, &sandbox, allow);
     if (found == API_ROUTES_FOUND && sandbox.ptr)

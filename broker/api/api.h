@@ -16,6 +16,7 @@
 struct api_request {
     struct broker *broker; /* borrowed */
     struct edge_api_request *edge;
+    uint64_t began_ns;
     const struct api_route *route;
     uint8_t key_hash[ADIT_SHA256_LEN];
     struct key_identity who;

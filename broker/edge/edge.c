@@ -224,6 +224,105 @@ void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void 
     }
 }
 
+/* ---- collecting what the loops counted ---- */
+
+/* Shared by the loops' messages of one collection; touched on the control thread only.
+ * @uses: as the first loop told them, which has every route */
+struct collection {
+    size_t left;
+    struct edge_stats sum;
+    struct edge_use *uses;
+    size_t use_cnt;
+    edge_collect_fn on_done;
+    void *user;
+};
+
+struct collect_mail {
+    struct edge_mail mail;
+    struct collection *collection;
+    struct edge_stats stats;
+    struct edge_use *uses; /* the first loop's */
+    size_t use_cnt;
+    bool wants_uses;
+};
+
+static void deliver_collected(struct edge_mail *m, void *receiver)
+{
+    struct collect_mail *mail = ADIT_CONTAINER_OF(m, struct collect_mail, mail);
+    struct collection *c = mail->collection;
+
+    (void)receiver;
+    edge_stats_add(&c->sum, &mail->stats);
+    if (mail->uses != NULL) {
+        c->uses = mail->uses;
+        c->use_cnt = mail->use_cnt;
+    }
+    free(mail);
+    if (--c->left > 0)
+        return;
+    c->on_done(c->user, &c->sum, c->uses, c->use_cnt);
+    free(c->uses);
+    free(c);
+}
+
+/* Without memory nobody's use is told. */
+static void list_uses(const struct edge_loop *l, struct collect_mail *mail)
+{
+    struct adit_view id;
+    size_t pos = 0;
+    void *value;
+
+    mail->uses = calloc(l->table.len + 1, sizeof(*mail->uses));
+    while (mail->uses != NULL && adit_map_next(&l->table, &pos, &id, &value)) {
+        const struct edge_entry *entry = value;
+        struct edge_use *use = &mail->uses[mail->use_cnt++];
+
+        memcpy(use->sandbox_id, entry->route.sandbox_id, sizeof(use->sandbox_id));
+        use->active = atomic_load(&entry->usage->active);
+    }
+}
+
+static void deliver_collect(struct edge_mail *m, void *receiver)
+{
+    struct collect_mail *mail = ADIT_CONTAINER_OF(m, struct collect_mail, mail);
+    struct edge_loop *l = receiver;
+
+    edge_loop_measure(l, &mail->stats);
+    if (mail->wants_uses)
+        list_uses(l, mail);
+    m->deliver = deliver_collected;
+    (void)edge_mailbox_post(&l->edge->inbox, m); /* open until every loop has ended */
+}
+
+int edge_collect(struct edge *e, edge_collect_fn on_done, void *user)
+{
+    struct collect_mail *mails[EDGE_LOOPS_MAX];
+    struct collection *c = calloc(1, sizeof(*c));
+    size_t made = 0;
+
+    while (c != NULL && made < e->conf.loops && (mails[made] = calloc(1, sizeof(**mails))) != NULL)
+        made++;
+    if (c == NULL || made < e->conf.loops) {
+        while (made > 0)
+            free(mails[--made]);
+        free(c);
+        return ADIT_ERR_NO_MEMORY;
+    }
+    c->left = made;
+    c->on_done = on_done;
+    c->user = user;
+    for (size_t i = 0; i < made; i++) {
+        mails[i]->mail.deliver = deliver_collect;
+        mails[i]->collection = c;
+        mails[i]->wants_uses = i == 0;
+        if (!edge_mailbox_post(&e->loops[i].inbox, &mails[i]->mail)) {
+            mails[i]->mail.deliver = deliver_collected;
+            (void)edge_mailbox_post(&e->inbox, &mails[i]->mail); /* ours, open */
+        }
+    }
+    return 0;
+}
+
 /* ---- opening ---- */
 
 #define TLS_PREFIX "tls:"

@@ -18,6 +18,7 @@
 
 #include <uv.h>
 
+#include "broker/edge/edge_stats.h"
 #include "net/http_client.h"
 #include "net/http_msg.h"
 #include "net/tls.h"
@@ -84,6 +85,18 @@ ADIT_MUST_CHECK int edge_republish(struct edge *e, const struct edge_route *rout
  * on_done is called. */
 void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void *user), void *user);
 
+/*
+ * What all loops counted together, and how many requests run now to each sandbox. Loops that have
+ * ended are left out. @sum, @uses: valid inside only. Errors: NO_MEMORY; then no callback comes.
+ */
+struct edge_use {
+    char sandbox_id[EDGE_ID_CAP];
+    unsigned active;
+};
+typedef void (*edge_collect_fn)(void *user, const struct edge_stats *sum,
+                                const struct edge_use *uses, size_t use_cnt);
+ADIT_MUST_CHECK int edge_collect(struct edge *e, edge_collect_fn on_done, void *user);
+
 /* Stop accepting, let running requests finish (drain_ms), stop the threads, then on_closed; frees.
  */
 void edge_close(struct edge *e, void (*on_closed)(void *user), void *user);
@@ -98,7 +111,7 @@ struct adit_view edge_api_query(const struct edge_api_request *r);
 /* First header of that name; NULL ptr when absent. */
 struct adit_view edge_api_header(const struct edge_api_request *r, const char *name);
 struct adit_view edge_api_body(const struct edge_api_request *r);
-/* A short id for logs, unique in this process. */
+/* The request's id: the client's, or our own. */
 const char *edge_api_id(const struct edge_api_request *r);
 /* A header of the answer, before edge_api_reply(). Errors: as http_write_header. */
 ADIT_MUST_CHECK int edge_api_set_header(struct edge_api_request *r, const char *name,

@@ -48,7 +48,8 @@ struct edge_api_request {
     size_t header_cnt;
     struct adit_view path, query;
     struct adit_buf body;
-    char id[24];
+    char id[EDGE_REQUEST_ID_CAP];
+    uint64_t began_ns;
     unsigned answer_status;
     struct adit_buf answer_body;
     struct {
@@ -83,8 +84,11 @@ static void set_cors(struct http_exchange *x)
     (void)rc; /* without memory for them the answer is still the right one */
 }
 
-static void answer(struct http_exchange *x, bool cors, unsigned status, struct adit_view body)
+/* @id: of the request. */
+static void answer(struct http_exchange *x, const char *id, bool cors, unsigned status,
+                   struct adit_view body)
 {
+    edge_request_id_show(x, id);
     if (cors)
         set_cors(x);
     if (body.len > 0 &&
@@ -95,12 +99,13 @@ static void answer(struct http_exchange *x, bool cors, unsigned status, struct a
     http_exchange_reply(x, status, body);
 }
 
-static void answer_error(struct http_exchange *x, bool cors, unsigned status, const char *message)
+static void answer_error(struct http_exchange *x, const char *id, bool cors, unsigned status,
+                         const char *message)
 {
     char body[256];
 
     snprintf(body, sizeof(body), "{\"code\":%u,\"message\":\"%s\"}", status, message);
-    answer(x, cors, status, adit_view_str(body));
+    answer(x, id, cors, status, adit_view_str(body));
 }
 
 static void deliver_answer(struct edge_mail *m, void *receiver)
@@ -108,13 +113,15 @@ static void deliver_answer(struct edge_mail *m, void *receiver)
     struct edge_api_request *r = ADIT_CONTAINER_OF(m, struct edge_api_request, mail);
 
     (void)receiver;
+    edge_stats_count(&r->loop->stats, EDGE_STATS_API, r->x ? r->answer_status : 0,
+                     uv_hrtime() - r->began_ns);
     if (r->x != NULL) {
         for (size_t i = 0; i < r->answer_header_cnt; i++)
             if (http_exchange_header_str(r->x, r->answer_headers[i].name,
                                          r->answer_headers[i].value) != 0)
                 adit_log(ADIT_LOG_WARN, "api_header_lost", LOG_S("req", r->id),
                          LOG_S("header", r->answer_headers[i].name));
-        answer(r->x, r->has_origin, r->answer_status, adit_buf_view(&r->answer_body));
+        answer(r->x, r->id, r->has_origin, r->answer_status, adit_buf_view(&r->answer_body));
     }
     request_free(r);
 }
@@ -127,7 +134,6 @@ static void deliver_request(struct edge_mail *m, void *receiver)
     struct edge *e = receiver;
 
     e->api_cnt++;
-    snprintf(r->id, sizeof(r->id), "r%llu", (unsigned long long)++e->request_cnt);
     e->conf.on_api(e->conf.owner, r);
 }
 
@@ -153,11 +159,13 @@ static void on_body(struct http_exchange *x, struct adit_view bytes)
     if (rc == 0)
         return;
     bool cors = r->has_origin;
+    char id[EDGE_REQUEST_ID_CAP];
+    memcpy(id, r->id, sizeof(id));
+    unsigned status = rc == ADIT_ERR_LIMIT ? 413 : 503;
+    edge_stats_count(&r->loop->stats, EDGE_STATS_API, status, uv_hrtime() - r->began_ns);
     request_free(r);
-    if (rc == ADIT_ERR_LIMIT)
-        answer_error(x, cors, 413, "The request body is larger than 1 MiB");
-    else
-        answer_error(x, cors, 503, "Out of memory");
+    answer_error(x, id, cors, status,
+                 status == 413 ? "The request body is larger than 1 MiB" : "Out of memory");
 }
 
 static void on_end(struct http_exchange *x)
@@ -218,7 +226,7 @@ static int split_target(struct edge_api_request *r)
     return rc;
 }
 
-static void answer_preflight(struct http_exchange *x, const struct http_head *head)
+static void answer_preflight(struct http_exchange *x, const char *id, const struct http_head *head)
 {
     struct adit_view asked = http_head_get(head, "access-control-request-headers");
     int rc = http_exchange_header_str(x, "Access-Control-Allow-Methods",
@@ -230,7 +238,7 @@ static void answer_preflight(struct http_exchange *x, const struct http_head *he
     if (rc == 0)
         rc = http_exchange_header_str(x, "Access-Control-Max-Age", "7200");
     if (rc == 0)
-        answer(x, true, 204, (struct adit_view){NULL, 0});
+        answer(x, id, true, 204, (struct adit_view){NULL, 0});
     else
         http_exchange_reset(x);
 }
@@ -238,28 +246,32 @@ static void answer_preflight(struct http_exchange *x, const struct http_head *he
 void edge_api_request(struct edge_loop *l, struct http_exchange *x, const struct http_head *head)
 {
     bool has_origin = http_head_get(head, "origin").ptr != NULL;
+    char id[EDGE_REQUEST_ID_CAP];
     struct edge_api_request *r;
 
+    edge_request_id_take(&l->ids, head, id);
     if (head->method == HTTP_OPTIONS &&
         http_head_get(head, "access-control-request-method").ptr != NULL) {
-        answer_preflight(x, head);
+        answer_preflight(x, id, head);
         return;
     }
     r = calloc(1, sizeof(*r));
     if (r == NULL) {
-        answer_error(x, has_origin, 503, "Out of memory");
+        answer_error(x, id, has_origin, 503, "Out of memory");
         return;
     }
     r->loop = l;
     r->x = x;
     r->method = head->method;
     r->has_origin = has_origin;
+    r->began_ns = uv_hrtime();
+    memcpy(r->id, id, sizeof(id));
     adit_buf_init(&r->text, HTTP_HEAD_CAP);
     adit_buf_init(&r->body, EDGE_API_BODY_MAX);
     adit_buf_init(&r->answer_body, SIZE_MAX);
     if (copy_head(r, head) != 0 || split_target(r) != 0) {
         request_free(r);
-        answer_error(x, has_origin, 400, "Bad request target");
+        answer_error(x, id, has_origin, 400, "Bad request target");
         return;
     }
     http_exchange_set_ops(x, &api_ops, r);

@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "broker/edge/edge.h"
 #include "broker/edge/edge_mail.h"
+#include "broker/edge/edge_request_id.h"
 #include "broker/edge/edge_signed.h"
 #include "net/http_server.h"
 #include "net/listener.h"
@@ -64,6 +65,8 @@ struct edge_loop {
     struct listener *listeners[EDGE_LISTENERS_MAX];
     struct adit_map table;
     uint64_t uses;
+    struct edge_stats stats;
+    struct edge_request_id_source ids;
     size_t api_bytes;
     struct edge_signed signatures;
     struct adit_buf head_buf, path_buf, page_buf;
@@ -77,7 +80,6 @@ struct edge {
     size_t running_cnt; /* loops whose thread has not ended */
     size_t api_cnt;     /* API requests not answered yet */
     uint16_t ports[EDGE_LISTENERS_MAX];
-    uint64_t request_cnt;
     void (*on_closed)(void *user);
     void *on_closed_user;
 };
@@ -98,6 +100,9 @@ void edge_loop_set_tls(struct edge_loop *l, struct tls_context *take_tls);
 /* The pool for a port of a sandbox, made when needed. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int edge_loop_pool(struct edge_loop *l, struct edge_entry *entry, uint16_t port,
                                    struct http_pool **out, struct adit_err *err);
+
+/* What this loop counted, with its gauges filled in. */
+void edge_loop_measure(const struct edge_loop *l, struct edge_stats *out);
 
 /* edge.c: a loop's thread is about to end (on that thread); an API request was answered. */
 void edge_loop_stopped(struct edge *e);

@@ -258,6 +258,25 @@ int edge_loop_pool(struct edge_loop *l, struct edge_entry *entry, uint16_t port,
     return 0;
 }
 
+void edge_loop_measure(const struct edge_loop *l, struct edge_stats *out)
+{
+    struct adit_view id;
+    size_t pos = 0;
+    void *value;
+
+    *out = l->stats;
+    out->connections = http_server_connection_cnt(l->http);
+    for (size_t i = 0; i < l->edge->conf.listen_cnt; i++)
+        out->descriptors_dropped += listener_dropped_cnt(l->listeners[i]);
+    while (adit_map_next(&l->table, &pos, &id, &value)) {
+        const struct edge_entry *entry = value;
+
+        for (size_t i = 0; i < EDGE_POOLS_MAX; i++)
+            if (entry->pools[i].pool != NULL)
+                out->channels += http_pool_connection_cnt(entry->pools[i].pool);
+    }
+}
+
 /* ---- life of the loop ---- */
 
 static void accept_tls(void *owner, int take_fd)
@@ -309,6 +328,7 @@ int edge_loop_open(struct edge_loop *l, struct edge *e, const int *take_fds, str
     if (rc != 0)
         return adit_err_sys(err, -rc, "start a relay loop");
     l->edge = e;
+    edge_request_id_source_init(&l->ids);
     adit_map_init(&l->table);
     edge_signed_init(&l->signatures, adit_rand_u64(), adit_clock_mono_ns());
     adit_buf_init(&l->head_buf, 2 * HTTP_HEAD_CAP);

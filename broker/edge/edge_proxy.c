@@ -22,6 +22,7 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "broker/edge/edge_page.h"
 #include "broker/edge/edge_target.h"
 #include "net/channel.h"
@@ -29,27 +30,51 @@
 #include "net/relay.h"
 #include "net/url.h"
 
-/* owned by: the relay that it is the owner of */
+/* What is told of a request: its id, when it began, what it was for. */
+struct note {
+    char id[EDGE_REQUEST_ID_CAP];
+    uint64_t began_ns;
+    enum edge_stats_kind kind;
+};
+
+/*
+ * owned by: the relay that it is the owner of
+ *
+ * @status: of the answer that has begun, or 0
+ */
 struct pending {
     struct edge_loop *loop;
+    struct note note;
+    unsigned status;
     struct edge_usage *usage; /* one reference, and one of its active requests */
     char sandbox_id[EDGE_ID_CAP];
     uint16_t port;
     enum edge_page_form form;
 };
 
+static void count(struct edge_loop *l, const struct note *n, unsigned status)
+{
+    edge_stats_count(&l->stats, n->kind, status, uv_hrtime() - n->began_ns);
+}
+
 static void pending_free(struct pending *p)
 {
+    adit_log(ADIT_LOG_DEBUG, "relayed", LOG_S("req", p->note.id), LOG_S("sandbox", p->sandbox_id),
+             LOG_U("port", p->port), LOG_U("status", p->status),
+             LOG_U("us", (uv_hrtime() - p->note.began_ns) / 1000));
     atomic_fetch_sub(&p->usage->active, 1);
     edge_usage_unref(p->usage);
     free(p);
 }
 
-static void send_page(struct edge_loop *l, struct http_exchange *x, enum edge_page page,
-                      enum edge_page_form form, const struct edge_page_args *args)
+static void send_page(struct edge_loop *l, struct http_exchange *x, const struct note *n,
+                      enum edge_page page, enum edge_page_form form,
+                      const struct edge_page_args *args)
 {
     struct adit_buf *body = &l->page_buf;
 
+    count(l, n, edge_page_status(page));
+    edge_request_id_show(x, n->id);
     adit_buf_clear(body);
     if (edge_page_body(page, form, args, body) != 0 ||
         http_exchange_header_str(x, "Content-Type", edge_page_content_type(form)) != 0) {
@@ -93,18 +118,41 @@ static void on_relay_fail(void *owner, struct http_exchange *x, const struct adi
         .limit = p->loop->edge->conf.channels_per_sandbox,
     };
 
-    send_page(p->loop, x, page_of_failure(p, err), p->form, &args);
+    enum edge_page page = page_of_failure(p, err);
+    p->status = edge_page_status(page);
+    send_page(p->loop, x, &p->note, page, p->form, &args);
     pending_free(p);
 }
 
 static void on_relay_done(void *owner)
 {
-    pending_free(owner);
+    struct pending *p = owner;
+
+    if (p->status == 0)
+        count(p->loop, &p->note, 0);
+    pending_free(p);
+}
+
+static void on_reply(void *owner, unsigned status)
+{
+    struct pending *p = owner;
+
+    p->status = status;
+    count(p->loop, &p->note, status);
+}
+
+static void on_bytes(void *owner, bool is_up, size_t len)
+{
+    struct edge_stats *stats = &((struct pending *)owner)->loop->stats;
+
+    *(is_up ? &stats->bytes_up : &stats->bytes_down) += len;
 }
 
 static const struct relay_ops proxy_relay_ops = {
     .on_fail = on_relay_fail,
     .on_done = on_relay_done,
+    .on_reply = on_reply,
+    .on_bytes = on_bytes,
 };
 
 /* ---- authorization ---- */
@@ -188,8 +236,11 @@ static int write_framing(struct adit_buf *b, const struct http_head *head)
     return 0;
 }
 
-static bool is_forwarded(struct adit_view name)
+/* Fields that we write ourselves. */
+static bool is_written_anew(struct adit_view name)
 {
+    if (name.len == sizeof(EDGE_REQUEST_ID_HEADER) - 1)
+        return adit_view_ieq_str(name, EDGE_REQUEST_ID_HEADER);
     return name.len >= 15 && (adit_view_ieq_str(name, "x-forwarded-for") ||
                               adit_view_ieq_str(name, "x-forwarded-host") ||
                               adit_view_ieq_str(name, "x-forwarded-proto"));
@@ -207,7 +258,8 @@ static int write_request_line(struct adit_buf *b, const struct http_head *head,
 }
 
 static int write_head(struct edge_loop *l, struct http_exchange *x, const struct http_head *head,
-                      const struct url_target *url, const struct edge_route *route, uint16_t port)
+                      const struct url_target *url, const struct edge_route *route, uint16_t port,
+                      const char *id)
 {
     struct adit_buf *b = &l->head_buf;
     struct adit_view host = url->authority.len > 0 ? url->authority : http_head_get(head, "host");
@@ -222,11 +274,13 @@ static int write_head(struct edge_loop *l, struct http_exchange *x, const struct
     for (size_t i = 0; i < head->header_cnt && rc == 0; i++) {
         struct adit_view name = head->headers[i].name;
 
-        if (!http_head_is_hop(head, name) && !is_forwarded(name))
+        if (!http_head_is_hop(head, name) && !is_written_anew(name))
             rc = http_write_header(b, name, head->headers[i].value);
     }
     if (rc == 0)
         rc = write_forwarded(b, x, head, host);
+    if (rc == 0)
+        rc = http_write_header_str(b, EDGE_REQUEST_ID_HEADER, id);
     if (rc == 0)
         rc = write_framing(b, head);
     return rc != 0 ? rc : http_write_end(b);
@@ -261,13 +315,16 @@ static bool read_target(struct edge_loop *l, const struct http_head *head, uint1
 }
 
 static struct pending *pending_new(struct edge_loop *l, struct edge_usage *usage,
-                                   const struct edge_target *target, const struct http_head *head)
+                                   const struct edge_target *target, const struct http_head *head,
+                                   const struct note *n)
 {
     struct pending *p = malloc(sizeof(*p));
 
     if (p == NULL)
         return NULL;
     p->loop = l;
+    p->note = *n;
+    p->status = 0;
     p->usage = usage;
     atomic_fetch_add(&usage->refs, 1);
     atomic_fetch_add(&usage->active, 1);
@@ -284,10 +341,15 @@ void edge_proxy_request(struct edge_loop *l, struct http_exchange *x, const stru
     struct edge_page_args args = {.sandbox_id = target->sandbox_id, .port = target->port};
     struct edge_entry *entry = edge_loop_find(l, target->sandbox_id);
     enum edge_page refusal = EDGE_PAGE_NOT_FOUND;
+    struct note n = {.began_ns = uv_hrtime(),
+                     .kind = target->port == CHANNEL_PORT_ENVD ? EDGE_STATS_ENVD : EDGE_STATS_PORT};
     struct url_target url;
     struct pending *p;
 
+    edge_request_id_take(&l->ids, head, n.id);
     if (!read_target(l, head, target->port, &url)) {
+        count(l, &n, 400);
+        edge_request_id_show(x, n.id);
         (void)http_exchange_header_str(x, "Content-Type",
                                        "text/plain; charset=utf-8"); /* best effort */
         http_exchange_reply(x, 400, (struct adit_view)ADIT_VIEW("Invalid request target"));
@@ -295,19 +357,19 @@ void edge_proxy_request(struct edge_loop *l, struct http_exchange *x, const stru
     }
     args.path = adit_buf_view(&l->path_buf);
     if (entry == NULL || !authorize(&entry->route, target->port, args.path, head, &refusal)) {
-        send_page(l, x, refusal, edge_page_form(head), &args);
+        send_page(l, x, &n, refusal, edge_page_form(head), &args);
         return;
     }
     if (atomic_load(&entry->usage->active) >= l->edge->conf.channels_per_sandbox) {
         args.limit = l->edge->conf.channels_per_sandbox;
-        send_page(l, x, EDGE_PAGE_TOO_MANY, edge_page_form(head), &args);
+        send_page(l, x, &n, EDGE_PAGE_TOO_MANY, edge_page_form(head), &args);
         return;
     }
-    p = write_head(l, x, head, &url, &entry->route, target->port) == 0
-            ? pending_new(l, entry->usage, target, head)
+    p = write_head(l, x, head, &url, &entry->route, target->port, n.id) == 0
+            ? pending_new(l, entry->usage, target, head, &n)
             : NULL;
     if (p == NULL) {
-        send_page(l, x, EDGE_PAGE_INTERNAL, false, &args);
+        send_page(l, x, &n, EDGE_PAGE_INTERNAL, EDGE_PAGE_JSON, &args);
         return;
     }
     start(l, entry, x, head, p);

@@ -48,6 +48,7 @@ struct launcher_client {
     size_t pending_cnt;
     struct adit_list pending;
     pid_t launcher_pid;
+    uint64_t answered, failed;
     struct launcher_client_ops ops;
     void *owner; /* borrowed */
 };
@@ -61,6 +62,8 @@ static void answer(struct launcher_client *c, struct pending *p, const struct la
     void *user = p->user;
     adit_list_remove(&p->node);
     c->pending_cnt--;
+    c->answered += err == NULL;
+    c->failed += err != NULL;
     free(p);
     done(user, reply, take_pidfd, err);
 }
@@ -269,6 +272,11 @@ int launcher_client_send(struct launcher_client *c, const struct launch_request 
     send_waiting(c);
     watch(c);
     return 0;
+}
+
+struct launcher_client_stats launcher_client_stats(const struct launcher_client *c)
+{
+    return (struct launcher_client_stats){c->answered, c->failed, c->pending_cnt};
 }
 
 pid_t launcher_client_pid(const struct launcher_client *c)

@@ -44,6 +44,11 @@ ADIT_MUST_CHECK int launcher_client_open(uv_loop_t *loop, int take_fd,
 ADIT_MUST_CHECK int launcher_client_send(struct launcher_client *c,
                                          const struct launch_request *request,
                                          launcher_reply_fn done, void *user, struct adit_err *err);
+/* @pending: now; the rest only grows. */
+struct launcher_client_stats {
+    uint64_t answered, failed, pending;
+};
+struct launcher_client_stats launcher_client_stats(const struct launcher_client *c);
 /* Pid of the launcher at work, 0 before it said hello. */
 pid_t launcher_client_pid(const struct launcher_client *c);
 /* What is pending fails with CANCELED, at once; then the client closes and frees itself. */

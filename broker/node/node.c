@@ -198,6 +198,7 @@ int node_create(struct node *n, const struct node_create *spec, node_created_fn 
     int rc = copy_spec(s, spec, err);
     if (rc == 0)
         rc = admit(s, err);
+    n->stats.creates_refused += rc != 0;
     if (rc)
         sandbox_free(s);
     return rc;
@@ -329,6 +330,21 @@ struct journal *node_journal(const struct node *n)
 const struct sampler_stats *node_sampling(const struct node *n)
 {
     return &n->sampling;
+}
+
+/* The gauges are counted when they are asked for: a node has few sandboxes, and no way for its
+ * counts to drift. */
+struct node_stats node_stats(const struct node *n)
+{
+    struct node_stats stats = n->stats;
+    const struct sandbox *s;
+    size_t pos = 0;
+    while ((s = node_next_any(n, &pos))) {
+        stats.ending += s->is_ending;
+        stats.running += !s->is_ending && s->phase == SANDBOX_PHASE_RUNNING;
+        stats.creating += !s->is_ending && s->phase < SANDBOX_PHASE_RUNNING;
+    }
+    return stats;
 }
 
 const struct record *node_record(const struct sandbox *s)

@@ -40,6 +40,12 @@ struct node_ops {
                    void *user, struct adit_err *err);
 };
 
+/* @creating, @running, @ending: now; the rest only grows. */
+struct node_stats {
+    uint64_t creating, running, ending;
+    uint64_t creates_ok, creates_failed, creates_refused, ends_killed, ends_failed;
+};
+
 struct node_conf {
     struct net_loop *loop;
     const char *state_dir; /* absolute; "sandboxes" is made below it */
@@ -119,6 +125,8 @@ ADIT_MUST_CHECK int node_read_samples(const struct sandbox *s, int64_t start_ms,
 const struct sample *node_last_sample(const struct sandbox *s);
 struct journal *node_journal(const struct node *n);
 const struct sampler_stats *node_sampling(const struct node *n);
+/* Counters, and how many there are now. */
+struct node_stats node_stats(const struct node *n);
 
 const struct record *node_record(const struct sandbox *s);
 /* Until its end, by the monotonic clock; 0 when that has passed. */

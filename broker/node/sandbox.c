@@ -91,6 +91,10 @@ static void answer_created(struct sandbox *s, const struct adit_err *err)
 {
     node_created_fn created = adit_steal(&s->created);
     net_deadline_cancel(&s->answer);
+    if (created && err)
+        s->node->stats.creates_failed++;
+    else if (created)
+        s->node->stats.creates_ok++;
     if (created)
         created(s->created_user, err ? NULL : s, err);
 }
@@ -236,6 +240,8 @@ static int set_state(struct sandbox *s, enum sandbox_state state, const char *re
              LOG_S("reason", s->record.reason), LOG_S("template", s->record.template_id),
              LOG_S("isolation", s->node->conf.driver->isolation), LOG_U("age_ms", node_age_ms(s)));
     journal_state(s);
+    s->node->stats.ends_killed += state == SANDBOX_KILLED;
+    s->node->stats.ends_failed += state == SANDBOX_FAILED;
     return sandbox_save(s, state != SANDBOX_RUNNING, on_work_done, s);
 }
 

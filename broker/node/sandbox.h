@@ -73,6 +73,7 @@ struct node {
     struct adit_map sandboxes; /* id → struct sandbox */
     struct journal *journal;
     struct sampler_stats sampling;
+    struct node_stats stats;
     bool is_stopping;
 };
 

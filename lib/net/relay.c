@@ -58,6 +58,8 @@ static void on_request_body(struct http_exchange *x, struct adit_view bytes)
 {
     struct relay *r = http_exchange_user(x);
 
+    if (r->ops->on_bytes)
+        r->ops->on_bytes(r->owner, true, bytes.len);
     (void)http_call_write_body(r->call, bytes); /* after a failure on_fail or the reply comes */
     if (http_call_is_congested(r->call))
         http_exchange_pause(x);
@@ -139,6 +141,8 @@ static void on_reply_head(struct http_call *call, const struct http_head *head)
         relay_done(r);
         return;
     }
+    if (r->ops->on_reply)
+        r->ops->on_reply(r->owner, head->status);
     r->has_replied = true;
     r->is_raw = head->status == 101;
     http_exchange_begin(r->x, head->status, framing_of(head, r->method), head->content_length);
@@ -148,6 +152,8 @@ static void on_reply_body(struct http_call *call, struct adit_view bytes)
 {
     struct relay *r = http_call_user(call);
 
+    if (r->ops->on_bytes)
+        r->ops->on_bytes(r->owner, false, bytes.len);
     (void)http_exchange_write(r->x, bytes); /* if the client is gone on_abort comes */
     if (http_exchange_is_congested(r->x))
         http_call_pause(call);

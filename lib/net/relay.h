@@ -24,6 +24,9 @@ struct relay_ops {
     void (*on_fail)(void *owner, struct http_exchange *x, const struct adit_err *err);
     /* The relay is over in any other way. NULL is fine. */
     void (*on_done)(void *owner);
+    /* The reply begins; body bytes pass, from (@is_up) or to the client. NULL is fine. */
+    void (*on_reply)(void *owner, unsigned status);
+    void (*on_bytes)(void *owner, bool is_up, size_t len);
 };
 
 /*

@@ -5,14 +5,15 @@ import asyncio
 import json
 import re
 import time
+import urllib.request
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from conftest import wait_for
+from conftest import free_port, wait_for
 from e2b import AsyncSandbox, Sandbox
 from e2b.exceptions import SandboxNotFoundException
 
-from support import add_key, api
+from support import add_key, api, http_request, routing
 from test_cli import cli  # noqa: F401 (a fixture)
 
 
@@ -192,3 +193,184 @@ def test_cli_metrics(cli, sandbox):  # noqa: F811
     assert "CPU" in shown.stdout and "MiB" in shown.stdout
     told = cli("sandbox", "metrics", sandbox.sandbox_id, "--format", "json")
     assert json.loads(told.stdout.splitlines()[-1])["memTotal"] > 0
+
+
+# ---- request ids ----
+
+
+def test_one_id_goes_through_all_logs(own_broker):
+    broker = own_broker("--log-level", "debug")
+    sandbox = Sandbox.create(timeout=60)
+    mine = "mine.Req_-7"
+    answer = http_request(broker, "GET", "/files?path=/etc/hostname",
+                          {**routing(sandbox), "X-Access-Token": sandbox._envd_access_token,
+                           "X-Request-Id": mine})
+    assert answer.status == 200
+    line = wait_for(lambda: re.search(rf"debug broker relayed req={mine} .*", broker.log()), 5,
+                    "the broker's line")
+    assert f"sandbox={sandbox.sandbox_id} port=49983 status=200" in line[0]
+    shown = api(broker, "GET", f"/sandboxes/{sandbox.sandbox_id}", headers={"X-Request-Id": mine})
+    assert shown.headers["X-Request-Id"] == shown.headers["X-E2B-Trace-ID"] == mine
+    access = wait_for(lambda: re.search(rf"info broker api_request req={mine} .*", broker.log()), 5,
+                      "the access line")
+    assert f"method=GET path=/sandboxes/{sandbox.sandbox_id} status=200 us=" in access[0]
+    assert "team=" in access[0] and "key=" in access[0]
+    sandbox.kill()
+
+
+@pytest.mark.parametrize("said", ["", "a" * 65, "a b", "a\"b", "ä".encode().decode("latin1"), "a/b"])
+def test_an_id_that_is_none_is_replaced(broker, said):
+    made = api(broker, "GET", "/sandboxes", headers={"X-Request-Id": said}).headers["X-Request-Id"]
+    assert made != said and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", made)
+    again = api(broker, "GET", "/sandboxes").headers["X-Request-Id"]
+    assert again != made
+
+
+def test_every_answer_of_ours_has_an_id(broker, sandbox):
+    for path, headers in [("/nowhere", {}), ("/sandboxes", {}), ("/health", {}),
+                          ("/", {"E2b-Sandbox-Id": "inosuch", "E2b-Sandbox-Port": "80"}),
+                          ("/", routing(sandbox, 81)), ("/init", routing(sandbox)),
+                          ("/", routing(sandbox, 1024))]:
+        answer = http_request(broker, "GET", path, headers)
+        assert re.fullmatch(r"[0-9a-f]{16}-[0-9a-f]+", answer.headers["X-Request-Id"]), path
+
+
+def test_a_server_in_the_sandbox_gets_the_id(broker, sandbox):
+    program = ("import http.server as h\n"
+               "class H(h.BaseHTTPRequestHandler):\n"
+               " def do_GET(self):\n"
+               "  self.send_response(200); self.end_headers()\n"
+               "  self.wfile.write(','.join(self.headers.get_all('X-Request-Id')).encode())\n"
+               "h.HTTPServer(('127.0.0.1', 8000), H).serve_forever()\n")
+    sandbox.files.write("/tmp/s.py", program)
+    server = sandbox.commands.run("python3 /tmp/s.py", background=True)
+    def ask(headers):
+        return http_request(broker, "GET", "/", {**routing(sandbox, 8000), **headers})
+    wait_for(lambda: ask({}).status == 200, 10, "the server")
+    assert ask({"X-Request-Id": "abc"}).text == "abc"
+    assert re.fullmatch(r"[0-9a-f]{16}-[0-9a-f]+", ask({"X-Request-Id": "a b"}).text)
+    server.kill()
+
+
+# ---- logs as JSON ----
+
+
+def test_every_log_line_is_json_when_asked_for(own_broker):
+    broker = own_broker("--log-json", "--log-level", "debug")
+    sandbox = Sandbox.create(timeout=60, metadata={"a": "\"b\\\n"})
+    sandbox.commands.run("true")
+    api(broker, "GET", "/odd%22\\path?q=\"", headers={"User-Agent": "x"})
+    sandbox.kill()
+    broker.stop()
+    own = [text for text in broker.log().splitlines() if text.startswith("{")]
+    seen = [json.loads(text) for text in own]
+    assert all({"time", "level", "program", "event"} <= set(line) for line in seen)
+    assert {line["program"] for line in seen} == {"broker", "scheduler"}
+    assert any(line["event"] == "api_request" and line["req"] for line in seen)
+    # what is no JSON is the greeting of a broker that was started by hand, and nothing else
+    rest = [text for text in broker.log().splitlines() if text and not text.startswith("{")]
+    assert not [text for text in rest if re.match(r"\d{4}-\d\d-\d\dT", text)], rest
+
+
+# ---- Prometheus ----
+
+
+def scrape(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        text = answer.read().decode()
+    return check_exposition(text)
+
+
+def check_exposition(text):
+    """A strict reading of the text format: {(name, labels): value}, families whole and described."""
+    assert text.endswith("\n")
+    samples, family, kinds = {}, None, {}
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            family = line.split(" ")[2]
+            assert family not in kinds and len(line.split(" ", 3)[3]) > 3, line
+            kinds[family] = None
+            continue
+        if line.startswith("# TYPE "):
+            assert line.split(" ")[2] == family and kinds[family] is None, line
+            kinds[family] = line.split(" ")[3]
+            assert kinds[family] in ("counter", "gauge", "histogram")
+            assert (kinds[family] == "counter") == family.endswith("_total"), line
+            continue
+        m = re.fullmatch(r"([a-z_]+)(?:\{((?:[a-z_]+=\"(?:[^\"\\\n]|\\.)*\",?)+)\})? (\S+)", line)
+        assert m, line
+        name, labels, value = m[1], m[2] or "", float(m[3])
+        base = re.sub(r"_(bucket|sum|count)$", "", name) if kinds[family] == "histogram" else name
+        assert base == family, f"{name} is outside of its family"
+        assert (name, labels) not in samples, line
+        assert value >= 0, line
+        samples[name, labels] = value
+    for family, kind in kinds.items():
+        if kind == "histogram":
+            check_histogram(samples, family)
+    return samples
+
+
+def check_histogram(samples, family):
+    series = {}
+    for (name, labels), value in samples.items():
+        if name == f"{family}_bucket":
+            rest, bound = re.fullmatch(r"(.*?),?le=\"([^\"]+)\"", labels).groups()
+            series.setdefault(rest, []).append((float(bound), value))
+    assert series
+    for labels, buckets in series.items():
+        assert buckets == sorted(buckets) and [b[1] for b in buckets] == sorted(b[1] for b in buckets)
+        assert buckets[-1][0] == float("inf")
+        assert samples[f"{family}_count", labels] == buckets[-1][1]
+        assert (f"{family}_sum", labels) in samples
+
+
+def test_the_broker_tells_its_figures(own_broker):
+    port = free_port()
+    broker = own_broker("--metrics-listen", f"127.0.0.1:{port}")
+    before = scrape(port)
+    sandbox = Sandbox.create(timeout=60)
+    sandbox.commands.run("echo hello")
+    sandbox.files.write("f", "x" * 100000)
+    wait_for(sandbox.get_metrics, 10, "a first sample")
+    http_request(broker, "GET", "/", {"E2b-Sandbox-Id": "inosuch", "E2b-Sandbox-Port": "80"})
+    api(broker, "GET", "/nowhere")
+    after = scrape(port)
+
+    def grew(name, labels=""):
+        return after[name, labels] - before[name, labels]
+
+    assert grew("adit_broker_creates_total", 'result="ok"') == 1
+    assert after["adit_broker_sandboxes", 'state="running"'] == 1
+    assert grew("adit_broker_requests_total", 'kind="api",class="2xx"') >= 2
+    assert grew("adit_broker_requests_total", 'kind="api",class="4xx"') == 1
+    assert grew("adit_broker_requests_total", 'kind="envd",class="2xx"') >= 2
+    assert grew("adit_broker_requests_total", 'kind="port",class="5xx"') == 1
+    assert grew("adit_broker_relayed_bytes_total", 'direction="up"') >= 100000
+    assert grew("adit_broker_relayed_bytes_total", 'direction="down"') > 0
+    assert grew("adit_broker_launcher_requests_total", 'result="ok"') >= 1
+    assert grew("adit_broker_api_refusals_total", 'reason="unknown_path"') == 1
+    assert grew("adit_broker_samples_total", 'result="taken"') >= 1
+    assert after["adit_broker_channels", ""] >= 1
+    own = [labels for name, labels in after if name == "adit_sandbox_memory_used_bytes"]
+    assert len(own) == 1 and f'sandbox_id="{sandbox.sandbox_id}"' in own[0]
+    assert after["process_open_fds", ""] > 5 and after["process_resident_memory_bytes", ""] > 2**20
+    sandbox.kill()
+    gone = scrape(port)
+    assert gone["adit_broker_ends_total", 'state="killed"'] == 1
+    assert not [labels for name, labels in gone if name.startswith("adit_sandbox_")]
+    assert broker.process.poll() is None
+
+
+def test_the_listener_for_figures_serves_nothing_else(own_broker):
+    port = free_port()
+    broker = own_broker("--metrics-listen", f"127.0.0.1:{port}")
+    own_port, broker.port = broker.port, port
+    try:
+        assert http_request(broker, "GET", "/sandboxes", {"X-API-Key": "x"}).status == 404
+        assert http_request(broker, "POST", "/metrics").status == 405
+        assert http_request(broker, "GET", "/metrics?x=1").status == 200
+    finally:
+        broker.port = own_port
+    assert http_request(broker, "GET", "/metrics").status == 404
