@@ -37,7 +37,7 @@ static void log_access(const struct api_request *rq, unsigned status)
         b->counters.unlogged++;
         return;
     }
-    adit_log(ADIT_LOG_INFO, "api_request", LOG_S("req", edge_api_id(rq->edge)),
+    adit_log(ADIT_LOG_INFO, "api_request", LOG_S("request_id", edge_api_id(rq->edge)),
              LOG_V("method", edge_api_method_text(rq->edge)),
              LOG_V("path", edge_api_path(rq->edge)), LOG_U("status", status),
              LOG_U("us", (now - rq->began_ns) / 1000), LOG_S("team", rq->who.team_id),
@@ -47,7 +47,7 @@ static void log_access(const struct api_request *rq, unsigned status)
 static void finish(struct api_request *rq, unsigned status, struct adit_view body)
 {
     if (status >= 500 && rq->route && rq->route->feature == NULL)
-        adit_log(ADIT_LOG_WARN, "api_failed", LOG_S("req", edge_api_id(rq->edge)),
+        adit_log(ADIT_LOG_WARN, "api_failed", LOG_S("request_id", edge_api_id(rq->edge)),
                  LOG_S("route", rq->route->pattern), LOG_U("status", status));
     log_access(rq, status);
     edge_api_reply(rq->edge, status, body);
@@ -135,7 +135,7 @@ uint64_t api_max_timeout_ms(const struct api_request *rq)
 static void log_refusal(struct api_request *rq, const char *event, uint64_t count)
 {
     if (adit_limit_take(&rq->broker->refusal_log, adit_clock_mono_ns()))
-        adit_log(ADIT_LOG_WARN, event, LOG_S("req", edge_api_id(rq->edge)),
+        adit_log(ADIT_LOG_WARN, event, LOG_S("request_id", edge_api_id(rq->edge)),
                  LOG_V("method", edge_api_method_text(rq->edge)),
                  LOG_V("path", edge_api_path(rq->edge)), LOG_U("count", count));
 }

@@ -119,7 +119,7 @@ static void deliver_answer(struct edge_mail *m, void *receiver)
         for (size_t i = 0; i < r->answer_header_cnt; i++)
             if (http_exchange_header_str(r->x, r->answer_headers[i].name,
                                          r->answer_headers[i].value) != 0)
-                adit_log(ADIT_LOG_WARN, "api_header_lost", LOG_S("req", r->id),
+                adit_log(ADIT_LOG_WARN, "api_header_lost", LOG_S("request_id", r->id),
                          LOG_S("header", r->answer_headers[i].name));
         answer(r->x, r->id, r->has_origin, r->answer_status, adit_buf_view(&r->answer_body));
     }

@@ -59,8 +59,8 @@ static void count(struct edge_loop *l, const struct note *n, unsigned status)
 
 static void pending_free(struct pending *p)
 {
-    adit_log(ADIT_LOG_DEBUG, "relayed", LOG_S("req", p->note.id), LOG_S("sandbox", p->sandbox_id),
-             LOG_U("port", p->port), LOG_U("status", p->status),
+    adit_log(ADIT_LOG_DEBUG, "relayed", LOG_S("request_id", p->note.id),
+             LOG_S("sandbox", p->sandbox_id), LOG_U("port", p->port), LOG_U("status", p->status),
              LOG_U("us", (uv_hrtime() - p->note.began_ns) / 1000));
     atomic_fetch_sub(&p->usage->active, 1);
     edge_usage_unref(p->usage);

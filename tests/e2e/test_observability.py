@@ -206,15 +206,19 @@ def test_one_id_goes_through_all_logs(own_broker):
                           {**routing(sandbox), "X-Access-Token": sandbox._envd_access_token,
                            "X-Request-Id": mine})
     assert answer.status == 200
-    line = wait_for(lambda: re.search(rf"debug broker relayed req={mine} .*", broker.log()), 5,
+    line = wait_for(lambda: re.search(rf"debug broker relayed request_id={mine} .*", broker.log()), 5,
                     "the broker's line")
     assert f"sandbox={sandbox.sandbox_id} port=49983 status=200" in line[0]
     shown = api(broker, "GET", f"/sandboxes/{sandbox.sandbox_id}", headers={"X-Request-Id": mine})
     assert shown.headers["X-Request-Id"] == shown.headers["X-E2B-Trace-ID"] == mine
-    access = wait_for(lambda: re.search(rf"info broker api_request req={mine} .*", broker.log()), 5,
+    access = wait_for(lambda: re.search(rf"info broker api_request request_id={mine} .*", broker.log()), 5,
                       "the access line")
     assert f"method=GET path=/sandboxes/{sandbox.sandbox_id} status=200 us=" in access[0]
     assert "team=" in access[0] and "key=" in access[0]
+    told = wait_for(lambda: [line for _, line in lines(broker, sandbox.sandbox_id)
+                             if line.get("request_id") == mine], 5, "the line of envd")
+    assert [(t["logger"], t["message"], t["path"], t["status"]) for t in told] == [
+        ("envd", "request", "/files", "200")]
     sandbox.kill()
 
 
@@ -264,9 +268,9 @@ def test_every_log_line_is_json_when_asked_for(own_broker):
     broker.stop()
     own = [text for text in broker.log().splitlines() if text.startswith("{")]
     seen = [json.loads(text) for text in own]
-    assert all({"time", "level", "program", "event"} <= set(line) for line in seen)
-    assert {line["program"] for line in seen} == {"broker", "scheduler"}
-    assert any(line["event"] == "api_request" and line["req"] for line in seen)
+    assert all({"timestamp", "level", "logger", "message"} <= set(line) for line in seen)
+    assert {line["logger"] for line in seen} == {"broker", "scheduler"}
+    assert any(line["message"] == "api_request" and line["request_id"] for line in seen)
     # what is no JSON is the greeting of a broker that was started by hand, and nothing else
     rest = [text for text in broker.log().splitlines() if text and not text.startswith("{")]
     assert not [text for text in rest if re.match(r"\d{4}-\d\d-\d\dT", text)], rest
