@@ -23,7 +23,8 @@
 #include "net/url.h"
 #include "rpc/status.h"
 
-#define REPLY_CAP (16u * 1024 * 1024)
+/* 500 sandboxes, the default of --max-sandboxes, with as much metadata as there may be. */
+#define REPLY_CAP (40u * 1024 * 1024)
 #define SEGMENT_CAP 256
 
 /* ---- answers ---- */

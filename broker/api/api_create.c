@@ -19,6 +19,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "broker/api/api.h"
 #include "broker/api/create_request.h"
@@ -31,6 +32,7 @@ struct creation {
     struct api_request *rq;
     struct create_request wanted;
     char sandbox_id[SANDBOX_ID_CAP];
+    char template_id[RECORD_NAME_CAP];
     bool is_synced;
 };
 
@@ -65,9 +67,28 @@ static bool is_hosts_own(int code)
     }
 }
 
+static void reply_not_found(struct creation *c)
+{
+    char ref[CREATE_REQUEST_REF_CAP];
+    memcpy(ref, c->wanted.template_ref, sizeof(ref));
+    api_reply_error(leave(c), 404, NULL, "template '%s' not found", ref);
+}
+
+/* Looked at only when a creation failed: the directory is read again later. */
+static bool was_deleted(const struct creation *c)
+{
+    const struct template_dir_entry *t =
+        template_dir_find(c->rq->broker->templates, c->template_id);
+    return !t || access(t->dir, F_OK);
+}
+
 static void on_created(void *user, struct sandbox *s, const struct adit_err *err)
 {
     struct creation *c = user;
+    if (err && was_deleted(c)) {
+        reply_not_found(c);
+        return;
+    }
     if (err && is_hosts_own(err->code)) {
         api_reply_error(leave(c), 500, "sandbox_create_failed", "%s", err->msg);
         return;
@@ -83,12 +104,10 @@ static void on_created(void *user, struct sandbox *s, const struct adit_err *err
 /* The scheduler's words when they are the contract's, else the contract's. */
 static void reply_no_template(struct creation *c, const struct adit_err *err)
 {
-    char ref[CREATE_REQUEST_REF_CAP];
-    memcpy(ref, c->wanted.template_ref, sizeof(ref));
     if (adit_view_has_prefix(adit_view_str(err->msg), "tag '"))
         fail(c, NULL, err);
     else
-        api_reply_error(leave(c), 404, NULL, "template '%s' not found", ref);
+        reply_not_found(c);
 }
 
 static void on_synced(void *user)
@@ -124,6 +143,7 @@ static int create_here(struct creation *c, const Scheduler__Template *t,
                        const struct template_dir_entry *local, struct adit_err *err)
 {
     const struct create_request *w = &c->wanted;
+    (void)snprintf(c->template_id, sizeof(c->template_id), "%s", t->template_id); /* as on disk */
     struct node_create spec = {
         .sandbox_id = c->sandbox_id,
         .team_id = c->rq->who.team_id,
@@ -155,9 +175,13 @@ static void use_claim(struct creation *c, const Scheduler__PlaceResponse *p)
     const char *error_code = NULL;
     const struct template_dir_entry *local = NULL;
     int rc = check_claim(c, p, &err);
-    if (rc == 0 && !(local = template_dir_find(b->templates, p->template_->template_id)))
-        rc = adit_err_set(&err, ADIT_ERR_UNAVAILABLE, "template %s is not on this node",
-                          p->template_->template_id);
+    if (rc == 0)
+        local = template_dir_find(b->templates, p->template_->template_id);
+    if (rc == 0 && !local) { /* the scheduler knows it still, but its folder is gone */
+        broker_release_claim(b, c->sandbox_id, "its template was deleted");
+        reply_not_found(c);
+        return;
+    }
     if (rc == 0) {
         rc = create_here(c, p->template_, local, &err);
         error_code = "sandbox_capacity_unavailable";

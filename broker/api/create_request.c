@@ -200,6 +200,28 @@ static int check_objects(const json_t *doc, struct adit_err *err)
     return mcp ? not_built(err, "mcp") : 0;
 }
 
+/* ---- metadata ---- */
+
+/* Bounded as text: lists hold it escaped. */
+static int take_metadata(const json_t *doc, struct create_request *out, struct adit_err *err)
+{
+    json_t *metadata = NULL;
+    struct adit_buf text;
+    int rc =
+        jtext_string_map(doc, "metadata", RECORD_METADATA_MAX, RECORD_METADATA_CAP, &metadata, err);
+    if (rc || !metadata)
+        return rc;
+    adit_buf_init(&text, RECORD_METADATA_CAP);
+    rc = jtext_append(&text, metadata);
+    adit_buf_fini(&text);
+    if (rc == ADIT_ERR_LIMIT)
+        return refuse(err, "validation error: metadata is larger than 64 KiB as JSON");
+    if (rc)
+        return adit_err_set(err, rc, "no memory");
+    out->metadata = json_incref(metadata);
+    return 0;
+}
+
 /* ---- whole bodies ---- */
 
 static int take_internet(const json_t *doc, struct create_request *out, struct adit_err *err)
@@ -217,15 +239,12 @@ static int take_all(const json_t *doc, bool is_v2, uint64_t max_timeout_ms,
                     struct create_request *out, struct adit_err *err)
 {
     uint64_t default_s = is_v2 ? CREATE_REQUEST_TIMEOUT_V2_S : CREATE_REQUEST_TIMEOUT_V1_S;
-    json_t *metadata = NULL;
     int rc;
     out->secure = is_v2;
     if ((rc = take_template(doc, out, err)) ||
         (rc = take_timeout(doc, default_s, max_timeout_ms, &out->timeout_ms, err)) ||
-        (rc = jtext_string_map(doc, "metadata", RECORD_METADATA_MAX, RECORD_METADATA_CAP, &metadata,
-                               err)))
+        (rc = take_metadata(doc, out, err)))
         return rc;
-    out->metadata = json_incref(metadata);
     if (!is_v2 && (rc = jtext_bool(doc, "secure", &out->secure, err)))
         return rc;
     if ((rc = take_env(doc, out, err)) || (rc = take_internet(doc, out, err)) ||

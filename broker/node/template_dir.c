@@ -6,9 +6,11 @@
  *
  * What: every folder with a readable template.json is a template; the others are named in the log
  * and skipped. A scan reads on the thread pool into a table of its own, which replaces the old one
- * on the loop, so look-ups always see a whole table. Limits: TEMPLATE_DIR_MAX templates; names that
- * begin with "." are work in progress and not looked at. Failure: a directory that cannot be read
- * is an empty one, with a line in the log.
+ * on the loop, so look-ups always see a whole table. Of two folders with one id, and of an alias
+ * that two templates have, the newer template has it; entries stand in that order, oldest first, so
+ * that everybody who is told of them in order comes to the same result. Limits: TEMPLATE_DIR_MAX
+ * templates; names that begin with "." are work in progress and not looked at. Failure: a directory
+ * that cannot be read is an empty one, with a line in the log.
  */
 #include "broker/node/template_dir.h"
 
@@ -17,6 +19,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 
@@ -101,6 +104,72 @@ static struct template_dir_entry *read_entry(const char *root, const char *name)
     return NULL;
 }
 
+static int compare_ages(const void *a, const void *b)
+{
+    const struct template_info *x = &(*(struct template_dir_entry *const *)a)->info;
+    const struct template_info *y = &(*(struct template_dir_entry *const *)b)->info;
+    if (x->created_ns != y->created_ns)
+        return x->created_ns < y->created_ns ? -1 : 1;
+    int by_id = strcmp(x->template_id, y->template_id);
+    return by_id ? by_id : strcmp(x->build_id, y->build_id);
+}
+
+static bool has_alias(const struct template_info *info, struct adit_view ref)
+{
+    for (size_t i = 0; i < info->alias_cnt; i++)
+        if (adit_view_eq_str(ref, info->aliases[i]))
+            return true;
+    return false;
+}
+
+/* Is there a newer one than entry @i that has its id, or (unless NULL) this alias? */
+static bool is_taken(const struct table *t, size_t i, const char *alias)
+{
+    for (size_t k = i + 1; k < t->cnt; k++) {
+        const struct template_info *newer = &t->entries[k]->info;
+        if (alias ? has_alias(newer, adit_view_str(alias))
+                  : strcmp(newer->template_id, t->entries[i]->info.template_id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void drop_taken_aliases(struct table *t, size_t i)
+{
+    struct template_info *info = &t->entries[i]->info;
+    size_t kept = 0;
+    for (size_t k = 0; k < info->alias_cnt; k++) {
+        if (is_taken(t, i, info->aliases[k]))
+            adit_log(ADIT_LOG_WARN, "template_alias_taken", LOG_S("alias", info->aliases[k]),
+                     LOG_S("folder", t->entries[i]->artifact));
+        else if (kept++ != k)
+            memcpy(info->aliases[kept - 1], info->aliases[k], sizeof(info->aliases[0]));
+    }
+    for (size_t k = kept; k < info->alias_cnt; k++) /* infos are compared as bytes */
+        memset(info->aliases[k], 0, sizeof(info->aliases[0]));
+    info->alias_cnt = kept;
+}
+
+/* Oldest first; each id and each alias once. */
+static void settle(struct table *t)
+{
+    size_t kept = 0;
+    if (t->cnt > 1)
+        qsort(t->entries, t->cnt, sizeof(t->entries[0]), compare_ages);
+    for (size_t i = 0; i < t->cnt; i++)
+        drop_taken_aliases(t, i);
+    for (size_t i = 0; i < t->cnt; i++) { /* what is_taken() looks at lies behind i, unchanged */
+        if (!is_taken(t, i, NULL)) {
+            t->entries[kept++] = t->entries[i];
+            continue;
+        }
+        adit_log(ADIT_LOG_WARN, "template_refused", LOG_S("folder", t->entries[i]->artifact),
+                 LOG_S("error", "a newer folder has the same template_id"));
+        free_entry(t->entries[i]);
+    }
+    t->cnt = kept;
+}
+
 static void on_work(uv_work_t *work)
 {
     struct template_dir *t = work->data;
@@ -117,6 +186,7 @@ static void on_work(uv_work_t *work)
             t->next->entries[t->next->cnt++] = e;
     }
     (void)closedir(dir); /* only read */
+    settle(t->next);
 }
 
 /* ---- on the loop ---- */
@@ -169,14 +239,6 @@ const struct template_dir_entry *template_dir_find(const struct template_dir *t,
         if (strcmp(t->now->entries[i]->info.template_id, template_id) == 0)
             return t->now->entries[i];
     return NULL;
-}
-
-static bool has_alias(const struct template_info *info, struct adit_view ref)
-{
-    for (size_t i = 0; i < info->alias_cnt; i++)
-        if (adit_view_eq_str(ref, info->aliases[i]))
-            return true;
-    return false;
 }
 
 const struct template_dir_entry *template_dir_resolve(const struct template_dir *t,

@@ -37,8 +37,8 @@ def domain(broker):
 LATER = [
     ("POST", "/sandboxes/{id}/pause"), ("POST", "/sandboxes/{id}/snapshots"),
     ("POST", "/sandboxes/{id}/fork"), ("GET", "/snapshots"),
-    ("GET", "/templates"), ("GET", "/v2/templates"), ("POST", "/v3/templates"),
-    ("POST", "/v2/templates"), ("GET", "/templates/aliases/base"), ("POST", "/templates/tags"),
+    ("POST", "/v3/templates"),
+    ("POST", "/v2/templates"), ("POST", "/templates/tags"),
     ("DELETE", "/templates/tags"), ("DELETE", "/templates/some"), ("PATCH", "/v2/templates/some"),
     ("GET", "/templates/t/builds/b/status"), ("GET", "/volumes"), ("POST", "/volumes"),
     ("GET", "/secrets"), ("POST", "/secrets"), ("GET", "/teams/t/metrics"),
