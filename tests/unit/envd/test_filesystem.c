@@ -292,6 +292,55 @@ START_TEST(filesystem_watch_dir_ends_at_its_deadline)
 }
 END_TEST
 
+/* Write a byte to each of nine files in turn, so that no event is like the one before it. */
+static void flood(int cnt)
+{
+    static int fds[9];
+    for (int i = 0; i < 9 && !fds[8]; i++) {
+        char name[256];
+        (void)snprintf(name, sizeof name, "d/%d%0200d", i, 0);
+        fds[i] = open(scratch(name), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        ck_assert_int_ge(fds[i], 0);
+    }
+    for (int i = 0; i < cnt; i++)
+        ck_assert_int_eq(write(fds[i % 9], "x", 1), 1);
+}
+
+START_TEST(filesystem_slow_reader_of_a_watch_is_ended_and_harms_nobody)
+{
+    char id[64];
+    const char *last;
+    int told = 0;
+    ck_assert_int_eq(mkdir(scratch("d"), 0755), 0);
+    flood(0);
+    ck_assert_uint_eq(call("CreateWatcher", "d", ""), 200);
+    (void)snprintf(id, sizeof id, "%s", member("watcherId"));
+    struct live_conn quick = conn;
+    conn = live_http();
+    watch_dir("d", "");
+    ck_assert_str_eq(envelope(), "{\"start\":{}}");
+    struct live_conn slow = conn;
+    conn = quick;
+    for (int i = 0; i < 60000; i += 200) { /* 20 MB of events */
+        flood(200);
+        ck_assert_uint_eq(watcher_call("GetWatcherEvents", id), 200);
+        int cnt = 0;
+        for (const char *p = reply.body; (p = strstr(p, "EVENT_TYPE_WRITE")); p++)
+            cnt++;
+        ck_assert_int_eq(cnt, 200);
+    }
+    conn = slow;
+    while (strncmp(last = envelope(), "{\"filesystem\":", 14) == 0)
+        told++;
+    ck_assert_int_gt(told, 100); /* what was on the way */
+    ck_assert_str_eq(last,
+                     "{\"error\":{\"code\":\"internal\",\"message\":\"watcher error: events were "
+                     "not fetched in time, and no more can be kept\"}}");
+    live_hang_up(&conn);
+    conn = quick;
+}
+END_TEST
+
 START_TEST(filesystem_watchers_of_clients_that_leave_are_closed)
 {
     for (int i = 0; i < 200; i++) {
@@ -330,5 +379,6 @@ SUITE_MAIN_WITH("filesystem", .fixtures = {{scratch_setup, scratch_teardown}, {s
                       filesystem_watcher_refuses_what_it_cannot_watch,
                       filesystem_watcher_entries_and_old_clients, filesystem_watch_dir_streams,
                       filesystem_watch_dir_ends_at_its_deadline,
+                      filesystem_slow_reader_of_a_watch_is_ended_and_harms_nobody,
                       filesystem_watchers_of_clients_that_leave_are_closed,
                       filesystem_client_that_leaves_harms_nobody))

@@ -418,6 +418,57 @@ START_TEST(watch_tree_events_beyond_the_room_end_it)
 }
 END_TEST
 
+/* ---- a kernel that is made up ---- */
+
+static int fake_wds, fake_wds_max;
+
+static int fake_add(struct watch_os *os, const char *path, bool is_root)
+{
+    (void)os;
+    (void)path;
+    (void)is_root;
+    return fake_wds < fake_wds_max ? ++fake_wds : -ENOSPC;
+}
+
+static void fake_remove(struct watch_os *os, int wd)
+{
+    (void)os;
+    (void)wd;
+    fake_wds_max--; /* counts */
+}
+
+/* A hundred thousand directories in the root. */
+static int fake_list(struct watch_os *os, const char *path, enum watch_place place,
+                     watch_tree_name_fn on_name, void *arg)
+{
+    char name[16];
+    (void)os;
+    (void)path;
+    for (int i = 0; place == WATCH_ROOT && i < 100000; i++) {
+        (void)snprintf(name, sizeof name, "d%d", i);
+        if (!on_name(arg, name, true))
+            break;
+    }
+    return 0;
+}
+
+START_TEST(watch_tree_too_many_directories_are_refused)
+{
+    struct watch_os fake = {fake_add, fake_remove, fake_list, NULL};
+    table.os = &fake;
+    fake_wds_max = 1000;
+    fake_wds = 0;
+    ck_assert_int_eq(open_at(&tree, "/x", (struct watch_tree_conf){true, 0, 0}), ADIT_ERR_LIMIT);
+    ck_assert_ptr_nonnull(strstr(err.msg, "fs.inotify.max_user_watches"));
+    ck_assert_int_eq(fake_wds_max, 0); /* each was given back */
+    fake_wds_max = 200000;
+    fake_wds = 0;
+    ck_assert_int_eq(open_at(&tree, "/x", (struct watch_tree_conf){true, 0, 0}), ADIT_ERR_LIMIT);
+    ck_assert_str_eq(err.msg, "more than 65536 directories to watch");
+    ck_assert_int_eq(fake_wds_max, 200000 - fake_wds);
+}
+END_TEST
+
 /* Whatever allocation fails, the tree works or has ended with an error, and nothing leaks. */
 START_TEST(watch_tree_survives_each_allocation_that_fails)
 {
@@ -661,19 +712,21 @@ END_TEST
 
 SUITE_MAIN_WITH(
     "watch_tree", .fixtures = {{scratch_setup, scratch_teardown}, {start, stop}},
-    TESTS(
-        watch_tree_maps_each_raw_event, watch_tree_tells_flags_in_order,
-        watch_tree_root_that_is_removed_or_moved_ends,
-        watch_tree_recursive_watches_what_is_there_and_what_comes,
-        watch_tree_tells_what_a_fresh_tree_holds, watch_tree_moved_in_directory_is_watched_at_once,
-        watch_tree_renamed_directory_is_watched_under_its_new_name,
-        watch_tree_moved_out_directory_is_left_alone,
-        watch_tree_directory_renamed_over_an_empty_one, watch_tree_subdirectory_chmod_is_told_twice,
-        watch_tree_entries_are_with_what_exists, watch_tree_names_are_sent_as_utf_8,
-        watch_tree_does_not_tell_names_of_uploads, watch_tree_two_trees_share_a_directory,
-        watch_tree_mounted_into_itself_ends, watch_tree_does_not_go_into_kernel_file_systems,
-        watch_os_knows_network_file_systems, watch_os_check_has_the_words_of_the_contract,
-        watch_tree_overflow_of_the_kernel_ends_every_tree, watch_tree_events_beyond_the_room_end_it,
-        watch_tree_survives_each_allocation_that_fails, watch_tree_numbered_renames_are_complete),
+    TESTS(watch_tree_maps_each_raw_event, watch_tree_tells_flags_in_order,
+          watch_tree_root_that_is_removed_or_moved_ends,
+          watch_tree_recursive_watches_what_is_there_and_what_comes,
+          watch_tree_tells_what_a_fresh_tree_holds,
+          watch_tree_moved_in_directory_is_watched_at_once,
+          watch_tree_renamed_directory_is_watched_under_its_new_name,
+          watch_tree_moved_out_directory_is_left_alone,
+          watch_tree_directory_renamed_over_an_empty_one,
+          watch_tree_subdirectory_chmod_is_told_twice, watch_tree_entries_are_with_what_exists,
+          watch_tree_names_are_sent_as_utf_8, watch_tree_does_not_tell_names_of_uploads,
+          watch_tree_two_trees_share_a_directory, watch_tree_mounted_into_itself_ends,
+          watch_tree_does_not_go_into_kernel_file_systems, watch_os_knows_network_file_systems,
+          watch_os_check_has_the_words_of_the_contract,
+          watch_tree_overflow_of_the_kernel_ends_every_tree,
+          watch_tree_events_beyond_the_room_end_it, watch_tree_too_many_directories_are_refused,
+          watch_tree_survives_each_allocation_that_fails, watch_tree_numbered_renames_are_complete),
     LOOPS({watch_tree_rename_storm_can_be_followed, 5},
           {watch_tree_rename_storm_beside_the_reader_can_be_followed, 2}))
