@@ -191,6 +191,8 @@ static unsigned status_of(const struct http_parser *p, int error, bool in_head)
         return in_head ? 431 : 400;
     case ADIT_ERR_UNIMPLEMENTED:
         return p->guard.line_start == 0 ? 505 : 501; /* in the start line it is the version */
+    case ADIT_ERR_NO_MEMORY:
+        return 503;
     default:
         return 500;
     }

@@ -121,7 +121,7 @@ ADIT_MUST_CHECK int http_parser_next(struct http_parser *p, struct adit_view *in
 ADIT_MUST_CHECK int http_parser_eof(struct http_parser *p, enum http_event *event,
                                     struct adit_err *err);
 
-/* The status that answers a parser error: 400, 431, 501, 505 or 500. */
+/* The status that answers a parser error: 400, 431, 501, 503, 505 or 500. */
 unsigned http_parser_error_status(const struct http_parser *p);
 
 #endif

@@ -16,7 +16,7 @@ START_TEST(json_reads_what_jansson_reads)
     json_t *doc = adit_json_load(adit_view_str(long_text), JSON_REJECT_DUPLICATES, &where);
 
     ck_assert_ptr_nonnull(doc);
-    ck_assert_int_eq(json_array_size(json_object_get(doc, "names")), 6);
+    ck_assert_uint_eq(json_array_size(json_object_get(doc, "names")), 6);
     json_decref(doc);
     ck_assert_ptr_null(
         adit_json_load(adit_view_str("{\"a\":1,\"a\":2}"), JSON_REJECT_DUPLICATES, &where));
