@@ -46,7 +46,7 @@ static bool failing_malloc_fails(void)
 
 static void *failing_malloc_counted(void *p)
 {
-    failing_malloc.live += p != NULL;
+    (void)__atomic_add_fetch(&failing_malloc.live, p != NULL, __ATOMIC_RELAXED); /* threads */
     return p;
 }
 
@@ -69,7 +69,7 @@ void *realloc(void *p, size_t n)
 
 void free(void *p)
 {
-    failing_malloc.live -= p != NULL;
+    (void)__atomic_sub_fetch(&failing_malloc.live, p != NULL, __ATOMIC_RELAXED);
     __libc_free(p);
 }
 #endif
