@@ -24,8 +24,9 @@
 #include "base/log.h"
 #include "broker/api/api.h"
 #include "broker/client_env.h"
-#include "broker/exposition.h"
+#include "broker/debug_sandbox.h"
 #include "broker/dev_cert.h"
+#include "broker/exposition.h"
 #include "broker/host.h"
 #include "broker/key_command.h"
 #include "broker/purge.h"
@@ -33,6 +34,7 @@
 #include "broker/launcher/launch_msg.h"
 #include "broker/launcher/launcher_client.h"
 #include "broker/vmm/container.h"
+#include "net/channel.h"
 #include "rpc/status.h"
 
 #define SIGNAL_CNT 3
@@ -43,6 +45,7 @@ struct program {
     struct host host;
     struct client_env *client_env;
     struct exposition *exposition;
+    struct debug_sandbox *debug_sandbox; /* NULL without debug mode */
     uv_signal_t signals[SIGNAL_CNT];
     struct client_env_address address;
     bool is_stopping, has_lost_launcher;
@@ -72,6 +75,7 @@ static void on_edge_closed(void *user)
     scheduler_client_close(b->scheduler);
     host_close(&p->host);
     certificate_close(b->certificate);
+    debug_sandbox_stop(p->debug_sandbox);
     if (b->scheduler_child)
         scheduler_child_close(b->scheduler_child);
     for (size_t i = 0; i < SIGNAL_CNT; i++)
@@ -158,6 +162,8 @@ static void on_online(void *owner)
 {
     struct program *p = owner;
     client_env_on_online(p->client_env);
+    if (p->debug_sandbox)
+        debug_sandbox_start(p->debug_sandbox);
 }
 
 static int open_scheduler(struct program *p, struct adit_err *err)
@@ -196,17 +202,26 @@ static int open_registration(struct program *p, struct adit_err *err)
         .owner = p,
     };
     int rc = client_env_new(&env, &p->client_env, err);
+    if (rc == 0 && b->conf.debug)
+        rc = debug_sandbox_new(b, &p->debug_sandbox, err);
     return rc ? rc : registration_new(&conf, &b->registration, err);
 }
 
-/* Split the listen option in place. */
-static int take_listeners(char *text, struct edge_conf *conf, struct adit_err *err)
+/* Split an option in place. @debug_port: 0, or the port of the debug sandbox that they lead to. */
+static int take_listeners(char *text, uint16_t debug_port, struct edge_conf *conf,
+                          struct adit_err *err)
 {
     char *save = NULL;
     for (char *word = strtok_r(text, ", ", &save); word; word = strtok_r(NULL, ", ", &save)) {
         if (conf->listen_cnt == EDGE_LISTENERS_MAX)
             return adit_err_set(err, ADIT_ERR_LIMIT, "listen: more than %d addresses",
                                 EDGE_LISTENERS_MAX);
+        if (debug_port && !debug_sandbox_may_listen(word))
+            return adit_err_set(err, ADIT_ERR_BAD_INPUT,
+                                "debug mode has no authentication: %s is not a loopback address "
+                                "(127.0.0.1:port, [::1]:port)",
+                                word);
+        conf->debug_ports[conf->listen_cnt] = debug_port;
         conf->listen[conf->listen_cnt++] = word;
     }
     if (conf->listen_cnt == 0)
@@ -236,7 +251,7 @@ static int open_certificate(struct broker *b, struct edge_conf *edge, struct adi
             "makes a pair for a try)");
     struct certificate_conf conf = {
         .loop = &b->net,
-        .files = {.cert_file = b->conf.tls_cert, .key_file = b->conf.tls_key},
+        .files = {b->conf.tls_cert, b->conf.tls_key, .offers_h2 = true},
         .domain = b->conf.domain,
         .on_changed = on_certificate,
         .owner = b,
@@ -275,7 +290,11 @@ static int open_edge(struct program *p, struct adit_err *err)
         .on_api = api_handle,
         .owner = b,
     };
-    int rc = take_listeners(b->conf.listen, &conf, err);
+    int rc = take_listeners(b->conf.listen, 0, &conf, err);
+    if (rc == 0 && b->conf.debug)
+        rc = take_listeners(b->conf.debug_envd, CHANNEL_PORT_ENVD, &conf, err);
+    if (rc == 0 && b->conf.debug)
+        rc = take_listeners(b->conf.debug_interpreter, CHANNEL_PORT_KERNEL, &conf, err);
     if (rc == 0)
         rc = open_certificate(b, &conf, err);
     if (rc == 0)
@@ -318,6 +337,7 @@ static void free_all(struct program *p)
     node_free(b->node);
     template_dir_free(b->templates);
     client_env_free(p->client_env);
+    debug_sandbox_free(p->debug_sandbox);
     key_cache_fini(&b->keys);
     broker_conf_fini(&b->conf);
     (void)uv_loop_close(&b->uv);

@@ -31,7 +31,7 @@
 #define EDGE_API_BODY_SMALL (16u * 1024)
 #define EDGE_API_BODIES_MAX (16u * 1024 * 1024)
 #define EDGE_LOOPS_MAX 64
-#define EDGE_LISTENERS_MAX 8
+#define EDGE_LISTENERS_MAX 16
 
 struct edge;
 struct edge_api_request;
@@ -50,6 +50,8 @@ struct edge_conf {
     uv_loop_t *control;
     /* listener_socket() addresses; "tls:" before one of TCP: with TLS */
     const char *listen[EDGE_LISTENERS_MAX];
+    /* 0, or: whatever is asked there is for that port of the debug sandbox */
+    uint16_t debug_ports[EDGE_LISTENERS_MAX];
     size_t listen_cnt;
     struct tls_context *tls; /* borrowed by edge_open(); NULL without a TLS listener */
     size_t loops;
@@ -73,6 +75,10 @@ uint16_t edge_port(const struct edge *e, size_t i);
 bool edge_is_tls(const char *listen);
 /* The certificate of connections that are accepted from now on. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int edge_set_tls(struct edge *e, struct tls_context *tls, struct adit_err *err);
+
+/* The published sandbox that debug listeners lead to, "": none now. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int edge_set_debug_sandbox(struct edge *e, const char *sandbox_id,
+                                           struct adit_err *err);
 
 /* Make a sandbox reachable on all loops (replaces an older route of that id). Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int edge_publish(struct edge *e, const struct edge_route *route,

@@ -43,9 +43,20 @@ struct edge_entry {
     struct edge_pool pools[EDGE_POOLS_MAX];
 };
 
+/* The ordinary one, and one for each port of the debug sandbox. */
+#define EDGE_DOORS_MAX 3
+
+/* What a connection is for, by its listener. */
+struct edge_door {
+    struct edge_loop *loop; /* borrowed */
+    uint16_t debug_port;    /* 0: the ordinary door */
+    struct http_server *http;
+};
+
 /*
  * One relay loop and its thread.
  *
+ * @debug_id: the sandbox of debug listeners, or ""
  * @table:    sandbox id → struct edge_entry
  * @tls:      of the connections to come; one reference, or NULL
  * @uses:     counts look-ups, to find the pool used longest ago
@@ -60,7 +71,10 @@ struct edge_loop {
     uv_loop_t uv;
     struct net_loop net;
     struct edge_mailbox inbox;
-    struct http_server *http;
+    struct edge_door doors[EDGE_DOORS_MAX];
+    size_t door_cnt;  /* opened */
+    size_t drain_cnt; /* not drained yet */
+    char debug_id[EDGE_ID_CAP];
     struct tls_context *tls;
     struct listener *listeners[EDGE_LISTENERS_MAX];
     struct adit_map table;
@@ -112,6 +126,10 @@ void edge_maybe_closed(struct edge *e);
 struct edge_target;
 void edge_proxy_request(struct edge_loop *l, struct http_exchange *x, const struct http_head *head,
                         const struct edge_target *target);
+
+/* edge_debug.c: a request that came by a debug listener. */
+void edge_debug_request(struct edge_loop *l, struct http_exchange *x, const struct http_head *head,
+                        uint16_t port);
 
 /* edge_api.c: a request for the control API. */
 void edge_api_request(struct edge_loop *l, struct http_exchange *x, const struct http_head *head);

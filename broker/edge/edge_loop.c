@@ -95,7 +95,8 @@ static void on_unaddressed(struct edge_loop *l, struct http_exchange *x,
 
 static void on_request(struct http_exchange *x, const struct http_head *head)
 {
-    struct edge_loop *l = http_server_owner(http_exchange_server(x));
+    struct edge_door *door = http_server_owner(http_exchange_server(x));
+    struct edge_loop *l = door->loop;
     struct edge_target_input said = {
         .host = http_head_get(head, "host"),
         .id = routing_header(head, "e2b-sandbox-id"),
@@ -104,6 +105,10 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
     };
     struct edge_target target;
 
+    if (door->debug_port != 0) {
+        edge_debug_request(l, x, head, door->debug_port);
+        return;
+    }
     edge_target_parse(&said, adit_view_str(l->edge->conf.domain), &target);
     switch (target.kind) {
     case EDGE_TARGET_API:
@@ -287,7 +292,7 @@ static void accept_tls(void *owner, int take_fd)
     if (net_stream_open_fd(&l->net, take_fd, NULL, NULL, &stream, NULL) != 0)
         return;
     if (tls_accept(l->tls, stream, NULL) == 0)
-        http_server_adopt(l->http, stream, adit_view_mem(NULL, 0));
+        http_server_adopt(l->doors[0].http, stream, adit_view_mem(NULL, 0));
     else
         net_stream_close(stream);
 }
@@ -298,7 +303,9 @@ void edge_loop_set_tls(struct edge_loop *l, struct tls_context *take_tls)
     l->tls = take_tls;
 }
 
-static int open_server(struct edge_loop *l, const int *fds, struct adit_err *err)
+/* The door for that port of the debug sandbox, 0: the ordinary one. */
+static int open_door(struct edge_loop *l, uint16_t debug_port, struct edge_door **out,
+                     struct adit_err *err)
 {
     const struct edge_conf *c = &l->edge->conf;
     struct http_server_conf http = {
@@ -306,17 +313,41 @@ static int open_server(struct edge_loop *l, const int *fds, struct adit_err *err
         .body_ms = c->body_ms,
         .idle_ms = c->client_idle_ms,
         .connections_max = (c->connections_max + c->loops - 1) / c->loops, /* 0 would be no limit */
-        .owner = l,
+        .owner = &l->doors[l->door_cnt],
         .on_request = on_request,
         .on_refuse = on_refuse,
         .adopt_http2 = http2_server_adopt,
     };
-    int rc = http_server_new(&l->net, &http, &l->http, err);
+    int rc;
+
+    for (size_t i = 0; i < l->door_cnt; i++) {
+        *out = &l->doors[i];
+        if (l->doors[i].debug_port == debug_port)
+            return 0;
+    }
+    if (l->door_cnt == EDGE_DOORS_MAX)
+        return adit_err_set(err, ADIT_ERR_LIMIT, "too many kinds of listeners");
+    *out = &l->doors[l->door_cnt];
+    **out = (struct edge_door){.loop = l, .debug_port = debug_port};
+    rc = http_server_new(&l->net, &http, &(*out)->http, err);
+    if (rc == 0)
+        l->door_cnt++;
+    return rc;
+}
+
+static int open_doors(struct edge_loop *l, const int *fds, struct adit_err *err)
+{
+    const struct edge_conf *c = &l->edge->conf;
+    struct edge_door *door;
+    int rc = open_door(l, 0, &door, err);
 
     for (size_t i = 0; i < c->listen_cnt && rc == 0; i++) {
         bool is_tls = edge_is_tls(c->listen[i]);
-        rc = listener_open(&l->net, fds[i], is_tls ? accept_tls : http_server_accept,
-                           is_tls ? (void *)l : l->http, &l->listeners[i], err);
+
+        rc = open_door(l, c->debug_ports[i], &door, err);
+        if (rc == 0)
+            rc = listener_open(&l->net, fds[i], is_tls ? accept_tls : http_server_accept,
+                               is_tls ? (void *)l : door->http, &l->listeners[i], err);
     }
     return rc;
 }
@@ -340,7 +371,7 @@ int edge_loop_open(struct edge_loop *l, struct edge *e, const int *take_fds, str
     rc = net_loop_init(&l->net, &l->uv, err);
     if (rc != 0)
         return rc;
-    return open_server(l, take_fds, err);
+    return open_doors(l, take_fds, err);
 }
 
 static void close_everything(struct edge_loop *l)
@@ -358,14 +389,19 @@ static void close_everything(struct edge_loop *l)
 
 static void on_drained(void *owner)
 {
-    close_everything(owner);
+    struct edge_door *door = owner;
+
+    if (--door->loop->drain_cnt == 0)
+        close_everything(door->loop);
 }
 
 void edge_loop_stop(struct edge_loop *l)
 {
     for (size_t i = 0; i < l->edge->conf.listen_cnt; i++)
         listener_close(l->listeners[i]);
-    http_server_drain(l->http, l->edge->conf.drain_ms, on_drained);
+    l->drain_cnt = l->door_cnt;
+    for (size_t i = 0; i < l->door_cnt; i++)
+        http_server_drain(l->doors[i].http, l->edge->conf.drain_ms, on_drained);
 }
 
 static void run(void *arg)
