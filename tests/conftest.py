@@ -25,7 +25,7 @@ import pytest
 from lab import Lab
 
 REPO = Path(__file__).resolve().parents[1]
-BIN = Path(os.environ.get("ADIT_BIN", REPO / "build/release/bin"))
+BIN = Path(os.environ.get("ADIT_BIN", REPO / "build/release/bin")).resolve()
 TEMPLATES = Path(os.environ.get("ADIT_TEMPLATES", REPO / "build/run/templates"))
 # What a process says that is broken: sanitizers, assertions.
 REPORT = re.compile(r"^.*(?:Sanitizer|: runtime error: |: Assertion `)", re.M)

@@ -160,6 +160,12 @@ def test_sandboxes_by_host_name(tls, box):
     assert headers["x-forwarded-for"] == "127.0.0.1"
 
 
+def test_http2(tls, box):
+    said = curl(tls, f"8010-{box}.{DOMAIN}", "/chunks?n=20", "--http2", "-o", "/dev/null", "-w",
+                "%{http_version} %{http_code} %{size_download}")
+    assert said == b"2 200 %d" % (20 * 65536)
+
+
 def test_plain_connections_beside_it_are_told_apart(tls, box):
     c = http.client.HTTPConnection("127.0.0.1", tls.port)
     c.request("GET", "/x", headers={"Host": f"8010-{box}.{DOMAIN}"})
@@ -242,6 +248,7 @@ def test_protocols(tls):
         assert "Cipher is (NONE)" in s_client(tls, old, "-cipher", "ALL:@SECLEVEL=0")
     assert "Cipher is (NONE)" in s_client(tls, "-tls1_2", "-cipher", "AES128-SHA:AES256-GCM-SHA384")
     assert "ALPN protocol: http/1.1" in s_client(tls, "-alpn", "http/1.1")
+    assert "ALPN protocol: h2" in s_client(tls, "-alpn", "http/1.1,h2")
     assert "no application protocol" in s_client(tls, "-alpn", "imap")
 
 
