@@ -270,7 +270,9 @@ void edge_loop_measure(const struct edge_loop *l, struct edge_stats *out)
     void *value;
 
     *out = l->stats;
-    out->connections = http_server_connection_cnt(l->http);
+    out->connections = 0;
+    for (size_t i = 0; i < l->door_cnt; i++)
+        out->connections += http_server_connection_cnt(l->doors[i].http);
     for (size_t i = 0; i < l->edge->conf.listen_cnt; i++)
         out->descriptors_dropped += listener_dropped_cnt(l->listeners[i]);
     while (adit_map_next(&l->table, &pos, &id, &value)) {
