@@ -43,6 +43,14 @@ static void pending_free(struct pending *p)
     free(p);
 }
 
+/* A scheduler short of disk or memory is no client's limit: "resource_exhausted" would say that. */
+static void fail_unavailable(struct rpc_call *c, const char *what)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    (void)adit_err_set(&err, ADIT_ERR_UNAVAILABLE, "%s", what); /* only told */
+    rpc_call_finish(c, &err);
+}
+
 static void on_written(void *user, const struct adit_err *err)
 {
     struct pending *p = user;
@@ -50,7 +58,7 @@ static void on_written(void *user, const struct adit_err *err)
     if (err)
         adit_log(ADIT_LOG_ERROR, "write_failed", LOG_ERR(err));
     if (call && err)
-        rpc_call_finish(call, err);
+        fail_unavailable(call, err->msg);
     else if (call)
         service_answer(call, p->answer);
     pending_free(p);
@@ -72,9 +80,7 @@ void service_answer(struct rpc_call *c, const ProtobufCMessage *answer)
 
 void service_fail_no_memory(struct rpc_call *c)
 {
-    struct adit_err err = ADIT_ERR_INIT;
-    (void)adit_err_set(&err, ADIT_ERR_NO_MEMORY, "no memory"); /* only told */
-    rpc_call_finish(c, &err);
+    fail_unavailable(c, "no memory");
 }
 
 void service_timestamp(Google__Protobuf__Timestamp *out)
