@@ -173,7 +173,10 @@ static void on_stream_opened(struct watcher *watcher, const struct adit_err *err
     filesystem__watch_dir_response__init(&response);
     response.event_case = FILESYSTEM__WATCH_DIR_RESPONSE__EVENT_START;
     response.start = &start;
-    w->is_open = send_response(w, &response);
+    if (!send_response(w, &response))
+        return;
+    w->is_open = true;
+    pump(w); /* events of the time while a large tree was opened */
 }
 
 static void on_stream_events(struct watcher *watcher)

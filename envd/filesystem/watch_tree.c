@@ -441,9 +441,10 @@ static struct watch_dir *watch_child(struct watch_dir *parent, const char *name)
     return move(known, parent, name) ? known : NULL;
 }
 
+/* @dirs: in which of the tree's lists it was; what is in it follows there. */
 struct scan {
     struct watch_dir *dir;
-    bool is_announced;
+    struct adit_list *dirs;
 };
 
 static bool on_name(void *arg, const char *name, bool is_dir)
@@ -451,12 +452,12 @@ static bool on_name(void *arg, const char *name, bool is_dir)
     struct scan *s = arg;
     struct watch_tree *t = s->dir->tree;
 
-    if (s->is_announced && !is_temp_name(name))
+    if (s->dirs == &t->scans && !is_temp_name(name))
         emit(s->dir, name, FILESYSTEM__EVENT_TYPE__EVENT_TYPE_CREATE);
     struct watch_dir *child = is_dir && !t->err.code ? watch_child(s->dir, name) : NULL;
     if (child) {
         adit_list_remove(&child->scan);
-        adit_list_push(&t->scans, &child->scan);
+        adit_list_push(s->dirs, &child->scan);
     }
     return !t->err.code;
 }
@@ -468,16 +469,13 @@ static enum watch_place place_of(const struct watch_dir *d)
     return d->tree->conf.allows_network ? WATCH_INNER : WATCH_INNER_LOCAL;
 }
 
-/* List @top and all below it. */
-static void scan(struct watch_dir *top, bool is_announced)
+/* List at most @max of @dirs, and of what is found meanwhile. */
+static void scan(struct watch_tree *t, struct adit_list *dirs, size_t max)
 {
-    struct watch_tree *t = top->tree;
     struct adit_list *it;
-
-    adit_list_push(&t->scans, &top->scan);
-    while (!t->err.code && (it = adit_list_first(&t->scans))) {
+    while (max-- && !t->err.code && (it = adit_list_first(dirs))) {
         char room[PATH_MAX];
-        struct scan s = {ADIT_CONTAINER_OF(it, struct watch_dir, scan), is_announced};
+        struct scan s = {ADIT_CONTAINER_OF(it, struct watch_dir, scan), dirs};
         const char *relative, *path = path_of(s.dir, "", room, &relative);
         adit_list_remove(it);
         int rc = path ? t->table->os->list(t->table->os, path, place_of(s.dir), on_name, &s) : 0;
@@ -506,9 +504,13 @@ static void arrive(struct watch_dir *d, const char *name, uint32_t cookie)
     struct watch_dir *moved = cookie ? find_moving(d->tree, cookie) : NULL;
     if (moved && !is_under(d, moved) && !move(moved, d, name))
         return;
+    struct watch_tree *t = d->tree;
     struct watch_dir *child = watch_child(d, name);
-    if (child)
-        scan(child, true);
+    if (!child)
+        return;
+    adit_list_remove(&child->scan);
+    adit_list_push(&t->scans, &child->scan);
+    scan(t, &t->scans, SIZE_MAX);
 }
 
 /* @d leaves its place. The last thing that is done for an event: it may free what that is about. */
@@ -676,6 +678,7 @@ int watch_tree_open(struct watch_tree *t, struct watch_table *table,
     t->table = table;
     t->conf = *conf;
     adit_list_init(&t->moving);
+    adit_list_init(&t->opening);
     adit_list_init(&t->scans);
     adit_list_init(&t->events);
     adit_list_init(&t->node);
@@ -686,7 +689,7 @@ int watch_tree_open(struct watch_tree *t, struct watch_table *table,
     else
         t->root = dir_new(t, wd, NULL, NULL);
     if (t->root && conf->is_recursive)
-        scan(t->root, false);
+        adit_list_push(&t->opening, &t->root->scan);
     adit_list_push(&table->trees, &t->node);
     int rc = t->err.code;
     if (rc) {
@@ -694,6 +697,16 @@ int watch_tree_open(struct watch_tree *t, struct watch_table *table,
         watch_tree_close(t);
     }
     return rc;
+}
+
+int watch_tree_step(struct watch_tree *t, bool *is_whole, struct adit_err *err)
+{
+    scan(t, &t->opening, WATCH_TREE_STEP);
+    settle(t);
+    *is_whole = adit_list_empty(&t->opening);
+    if (t->err.code)
+        *err = t->err;
+    return t->err.code;
 }
 
 void watch_tree_close(struct watch_tree *t)

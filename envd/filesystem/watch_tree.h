@@ -17,6 +17,8 @@
 #define WATCH_TREE_DIRS_MAX 65536
 /* Directories that have left their place and are not seen elsewhere yet, for each tree. */
 #define WATCH_TREE_MOVING_MAX 16
+/* Directories that one step of opening lists. */
+#define WATCH_TREE_STEP 512
 
 struct watch_tree;
 
@@ -80,6 +82,8 @@ struct watch_tree_conf {
  *
  * @root:    NULL: nothing is watched (any more)
  * @moving:  directories without a place, the oldest first
+ * @opening: to be listed in silence; empty when all is watched
+ * @scans:   to be listed with events
  * @events:  made, not yet taken
  * @room:    what the events made from now on may cost; set by the owner
  * @err:     code not 0: the tree has ended, and why; its events are gone
@@ -90,7 +94,7 @@ struct watch_tree {
     struct watch_tree_conf conf;
     char *path;
     struct watch_dir *root;
-    struct adit_list moving, scans;
+    struct adit_list moving, opening, scans;
     size_t dir_cnt, moving_cnt;
     struct adit_list events;
     size_t room;
@@ -102,14 +106,16 @@ void watch_table_init(struct watch_table *t, struct watch_os *os);
 void watch_table_fini(struct watch_table *t);
 
 /*
- * Watch @path, and what is below it if asked. What happens from now on makes events; what is there
- * already makes none. On failure nothing is left.
+ * Watch @path; what is below it, if asked, with watch_tree_step() until that says that all is
+ * watched. What happens from then on makes events; what was there makes none. On failure nothing is
+ * left, of a step but the error.
  * Errors: NOT_FOUND; LIMIT (directories, watches of the kernel: the text names the sysctl);
  * NO_MEMORY; IO.
  */
 ADIT_MUST_CHECK int watch_tree_open(struct watch_tree *t, struct watch_table *table,
                                     const struct watch_tree_conf *conf, const char *path,
                                     struct adit_err *err);
+ADIT_MUST_CHECK int watch_tree_step(struct watch_tree *t, bool *is_whole, struct adit_err *err);
 /* Also frees the events. Idempotent; all zero is closed. */
 void watch_tree_close(struct watch_tree *t);
 

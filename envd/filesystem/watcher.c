@@ -5,7 +5,8 @@
  *
  * What      One descriptor, one table of trees, one job. The job closes what is to be closed, reads
  * the events that were queued when it began, and opens what is to be opened, in this order: so a
- * new watcher sees nothing that is older than its request. When it is done, its events are handed
+ * new watcher sees nothing that is older than its request. A large tree is opened by several jobs,
+ * so that the queue does not overflow meanwhile. When it is done, its events are handed
  * to the watchers. While it runs, trees and table are its own, and the loop touches only what
  * waits beside them.
  *
@@ -41,7 +42,7 @@ enum watcher_state { WATCHER_OPENING, WATCHER_OPEN, WATCHER_CLOSING };
 /*
  * @node:   in set->all
  * @queue:  in a list of things to do, the loop's or the job's
- * @tree:   the job's while one runs
+ * @tree:   the job's while one runs; @is_whole: all of it is watched
  * @err:    why it was not opened, or has ended
  * @events: that wait; @event_cnt, @held: their number and cost
  */
@@ -49,7 +50,7 @@ struct watcher {
     struct watchers *set; /* borrowed */
     struct adit_list node, queue;
     enum watcher_state state;
-    bool is_in_job;
+    bool is_in_job, is_whole;
     char id[WATCHER_ID_LEN + 1];
     char *path;
     struct watch_tree_conf conf;
@@ -113,10 +114,11 @@ static void read_events(struct watchers *s)
 
 static void open_tree(struct watchers *s, struct watcher *w)
 {
-    int rc = watch_os_check(w->path, w->conf.allows_network, &w->err);
-    if (rc)
+    if (!w->tree.table && watch_os_check(w->path, w->conf.allows_network, &w->err))
         return;
-    rc = watch_tree_open(&w->tree, &s->table, &w->conf, w->path, &w->err);
+    int rc = w->tree.table ? 0 : watch_tree_open(&w->tree, &s->table, &w->conf, w->path, &w->err);
+    if (!rc)
+        rc = watch_tree_step(&w->tree, &w->is_whole, &w->err);
     if (rc)
         (void)adit_err_wrap(&w->err, "error adding path to watcher"); /* the code is the same */
 }
@@ -252,6 +254,10 @@ static void tell_opened(struct watchers *s)
             adit_list_push(&s->next.closing, it);
             continue;
         }
+        if (!w->is_whole && !w->err.code) {
+            adit_list_push(&s->next.opening, it);
+            continue;
+        }
         w->state = WATCHER_OPEN;
         if (w->ops)
             w->ops->on_opened(w, w->err.code ? &w->err : NULL);
@@ -264,7 +270,7 @@ static void tell_events(struct watchers *s)
     ADIT_LIST_EACH(it, tmp, &s->all)
     {
         struct watcher *w = ADIT_CONTAINER_OF(it, struct watcher, node);
-        if (w->state == WATCHER_OPEN && collect(w) && w->ops)
+        if (w->state != WATCHER_CLOSING && collect(w) && w->state == WATCHER_OPEN && w->ops)
             w->ops->on_events(w);
     }
 }

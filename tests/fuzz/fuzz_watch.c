@@ -133,6 +133,9 @@ static void run(const uint8_t *data, size_t size, bool is_whole, struct run *r)
     watch_table_init(&table, &os);
     struct watch_tree_conf conf = {.is_recursive = true};
     if (watch_tree_open(&tree, &table, &conf, "/", &err) == 0) {
+        bool is_open = false;
+        while (!is_open && watch_tree_step(&tree, &is_open, &err) == 0)
+            continue;
         tree.room = 32 * 1024;
         for (size_t i = 0; i < cnt; i++) {
             len += make_raw(data + i * RECORD_LEN, raw + len);

@@ -38,8 +38,13 @@ static void stop(void)
 
 static int open_at(struct watch_tree *t, const char *path, struct watch_tree_conf conf)
 {
+    bool is_whole = false;
     int rc = watch_tree_open(t, &table, &conf, path, &err);
     t->room = SIZE_MAX;
+    while (!rc && !is_whole)
+        rc = watch_tree_step(t, &is_whole, &err);
+    if (rc)
+        watch_tree_close(t);
     return rc;
 }
 
