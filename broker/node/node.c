@@ -28,6 +28,9 @@
 #include "broker/node/sandbox.h"
 
 #define NS_PER_MS UINT64_C(1000000)
+#define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
+/* Clocks that differ by less were not set, but drift. */
+#define NOT_SET_NS INT64_C(1000000000)
 
 static int open_journal(struct node *n, struct adit_err *err)
 {
@@ -36,6 +39,17 @@ static int open_journal(struct node *n, struct adit_err *err)
                                 .retention_ms = n->conf.log_retention_ms,
                                 .bytes_max = n->conf.log_bytes_max};
     return journal_open(&conf, &n->journal, err);
+}
+
+/* Without it a record counts by the wall clock. */
+static void read_boot_id(char out[RECORD_BOOT_ID_CAP])
+{
+    struct adit_buf text;
+    adit_buf_init(&text, 256);
+    if (adit_file_read(AT_FDCWD, BOOT_ID_PATH, &text, NULL) == 0 &&
+        text.len >= RECORD_BOOT_ID_CAP - 1)
+        memcpy(out, adit_buf_view(&text).ptr, RECORD_BOOT_ID_CAP - 1); /* zeroed: it has an end */
+    adit_buf_fini(&text);
 }
 
 int node_new(const struct node_conf *conf, struct node **out, struct adit_err *err)
@@ -51,6 +65,7 @@ int node_new(const struct node_conf *conf, struct node **out, struct adit_err *e
     if (!node)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     node->conf = *conf;
+    read_boot_id(node->boot_id);
     node->sandboxes_dir = strdup(dir);
     node->sandboxes_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     adit_map_init(&node->sandboxes);
@@ -382,10 +397,32 @@ const char *node_isolation(const struct node *n)
 
 /* ---- adoption ---- */
 
-/* The wall clock says how long it has run and how much is left; from here the monotonic one counts.
- */
+static int64_t distance(int64_t a, int64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+/* The monotonic clock has gone on since the record was written: it counts, whatever happened to the
+ * wall clock, and what clients are told follows it. */
+static void restore_same_boot(struct sandbox *s)
+{
+    uint64_t mono = adit_clock_mono_ns();
+    int64_t shift = adit_clock_wall_ns() - (int64_t)mono;
+    s->started_mono_ns = (uint64_t)s->record.started_mono_ns;
+    if (s->started_mono_ns > mono)
+        s->started_mono_ns = mono; /* damaged: an age is never negative */
+    s->end_mono_ns = (uint64_t)s->record.end_mono_ns;
+    if (distance(s->record.end_ns, s->record.end_mono_ns + shift) > NOT_SET_NS)
+        s->record.end_ns = s->record.end_mono_ns + shift;
+}
+
+/* Since a boot of the host, the wall clock alone says how long it has run and how much is left. */
 static void restore_clocks(struct sandbox *s)
 {
+    if (s->record.boot_id[0] && strcmp(s->record.boot_id, s->node->boot_id) == 0) {
+        restore_same_boot(s);
+        return;
+    }
     int64_t now = adit_clock_wall_ns();
     int64_t age = now > s->record.started_ns ? now - s->record.started_ns : 0;
     uint64_t mono = adit_clock_mono_ns();

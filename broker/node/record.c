@@ -60,7 +60,7 @@ int record_encode(const struct record *r, struct adit_buf *out)
 {
     json_t *doc = json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:s, s:O, "
-        "s:O*, s:s, s:I, s:b, s:o}",
+        "s:O*, s:s, s:I, s:b, s:o, s:{s:s, s:I, s:I}}",
         "version", RECORD_VERSION, "sandboxID", r->sandbox_id, "teamID", r->team_id, "templateID",
         r->template_id, "alias", r->alias, "state", state_names[r->state], "reason", r->reason,
         "startedNs", (json_int_t)r->started_ns, "endNs", (json_int_t)r->end_ns, "cpuCount",
@@ -68,7 +68,9 @@ int record_encode(const struct record *r, struct adit_buf *out)
         (json_int_t)r->disk_mb, "secure", (int)r->secure, "private", (int)r->is_private, "internet",
         internet_names[r->internet], "maskHost", r->mask_host, "metadata", r->metadata, "network",
         r->network, "keyID", r->key_id, "tokenGeneration", (json_int_t)r->token_generation,
-        "rotating", (int)r->is_rotating, "instance", encode_instance(&r->instance));
+        "rotating", (int)r->is_rotating, "instance", encode_instance(&r->instance), "clock",
+        "bootID", r->boot_id, "startedNs", (json_int_t)r->started_mono_ns, "endNs",
+        (json_int_t)r->end_mono_ns);
     if (!doc)
         return ADIT_ERR_NO_MEMORY;
     int rc = jtext_append(out, doc);
@@ -208,6 +210,19 @@ static int decode_instance(const json_t *doc, struct vmm_instance *v, struct adi
     return 0;
 }
 
+/* A record of an older broker has none. */
+static int decode_clock(const json_t *doc, struct record *r, struct adit_err *err)
+{
+    json_t *in = NULL;
+    int rc = jtext_child(doc, "clock", JSON_OBJECT, &in, err);
+    if (rc || !in)
+        return rc;
+    if ((rc = take_text(in, "bootID", r->boot_id, sizeof(r->boot_id), err)) ||
+        (rc = take_int(in, "startedNs", INT64_MAX, &r->started_mono_ns, err)))
+        return rc;
+    return take_int(in, "endNs", INT64_MAX, &r->end_mono_ns, err);
+}
+
 static int decode_all(const json_t *doc, struct record *r, struct adit_err *err)
 {
     int64_t version = 0;
@@ -218,7 +233,8 @@ static int decode_all(const json_t *doc, struct record *r, struct adit_err *err)
     if (rc || (rc = decode_names(doc, r, err)) || (rc = decode_numbers(doc, r, err)) ||
         (rc = decode_documents(doc, r, err)))
         return rc;
-    return decode_instance(doc, &r->instance, err);
+    rc = decode_clock(doc, r, err);
+    return rc ? rc : decode_instance(doc, &r->instance, err);
 }
 
 int record_decode(struct adit_view text, struct record *out, struct adit_err *err)

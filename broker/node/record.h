@@ -10,7 +10,8 @@
 /* Room for metadata with every byte escaped. */
 #define RECORD_CAP (512u * 1024)
 #define RECORD_TEAM_CAP 64
-#define RECORD_NAME_CAP 160 /* template id, alias */
+#define RECORD_BOOT_ID_CAP 37 /* a UUID */
+#define RECORD_NAME_CAP 160   /* template id, alias */
 #define RECORD_HOST_CAP 256
 #define RECORD_REASON_CAP 160
 #define RECORD_METADATA_MAX 256 /* entries */
@@ -21,7 +22,9 @@ enum sandbox_state { SANDBOX_CREATING, SANDBOX_RUNNING, SANDBOX_KILLED, SANDBOX_
 enum record_internet { RECORD_INTERNET_UNSAID, RECORD_INTERNET_ALLOWED, RECORD_INTERNET_DENIED };
 
 /*
- * @started_ns, @end_ns: wall clock, for clients and for the next broker
+ * @started_ns, @end_ns: wall clock, for clients, and for a next broker after a boot of the host
+ * @boot_id: of the host, in which @started_mono_ns and @end_mono_ns are the same moments by the
+ *           monotonic clock, for a next broker; empty when they are not known
  * @key_id:    of the API key that made it; empty: none is known (also: an older record)
  * @internet:  allow_internet_access as it was asked for
  * @token_generation: how often its tokens were rotated; @is_rotating: the last time is not finished
@@ -38,6 +41,8 @@ struct record {
     enum sandbox_state state;
     char reason[RECORD_REASON_CAP];
     int64_t started_ns, end_ns;
+    char boot_id[RECORD_BOOT_ID_CAP];
+    int64_t started_mono_ns, end_mono_ns;
     uint32_t cpu_count;
     uint64_t memory_mb, disk_mb;
     bool secure, is_private, is_rotating;

@@ -127,6 +127,9 @@ int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done, void *
 {
     struct adit_buf text;
     adit_buf_init(&text, RECORD_CAP);
+    memcpy(s->record.boot_id, s->node->boot_id, sizeof(s->record.boot_id));
+    s->record.started_mono_ns = (int64_t)s->started_mono_ns;
+    s->record.end_mono_ns = (int64_t)s->end_mono_ns;
     int rc = record_encode(&s->record, &text);
     if (rc == 0)
         rc = record_file_save(&s->file, adit_buf_view(&text), is_lazy, on_done, user);

@@ -70,7 +70,8 @@ struct node {
     struct node_conf conf;
     char *sandboxes_dir;
     int sandboxes_fd;
-    struct adit_map sandboxes; /* id → struct sandbox */
+    char boot_id[RECORD_BOOT_ID_CAP]; /* of the host; empty when it is not told */
+    struct adit_map sandboxes;        /* id → struct sandbox */
     struct journal *journal;
     struct sampler_stats sampling;
     struct node_stats stats;

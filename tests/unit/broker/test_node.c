@@ -264,6 +264,7 @@ static const struct node_ops ops = {
 /* ---- the world ---- */
 
 static uint64_t skipped_ns; /* how far the tests' clocks are ahead */
+static int64_t set_ns;      /* and by how much the wall clock was set forward */
 
 static uint64_t mono(void)
 {
@@ -272,7 +273,7 @@ static uint64_t mono(void)
 
 static int64_t wall(void)
 {
-    return INT64_C(1795248000000000000) + (int64_t)mono();
+    return INT64_C(1795248000000000000) + (int64_t)mono() + set_ns;
 }
 
 static void open_node(struct world *w)
@@ -722,6 +723,84 @@ START_TEST(node_takes_running_sandboxes_up_again)
 }
 END_TEST
 
+START_TEST(node_counts_on_when_the_wall_clock_was_set)
+{
+    static const int64_t hours[] = {1, -1, 10000};
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    int64_t end_ns = node_record(node_find(w.node, "red", "ia"))->end_ns;
+    forget_node(&w);
+    set_ns = hours[_i] * INT64_C(3600000000000);
+    open_node(&w);
+    node_adopt(w.node);
+    struct sandbox *s = node_find(w.node, "red", "ia");
+    ck_assert_ptr_nonnull(s);
+    ck_assert_uint_le(node_remaining_ms(s), 60000);
+    ck_assert_uint_gt(node_remaining_ms(s), 50000);
+    ck_assert_uint_lt(node_age_ms(s), 10000);
+    /* what clients are told is by the clock that they see now */
+    ck_assert_int_le(node_record(s)->end_ns - end_ns - set_ns, 1000000);
+    ck_assert_int_ge(node_record(s)->end_ns - end_ns - set_ns, -1000000);
+    set_ns = 0;
+    node_kill(s, "test", on_ended, &w);
+    run_until(&w, &w.ended_cnt, 1);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_counts_by_the_wall_clock_after_a_boot)
+{
+    struct world w;
+    char path[128];
+    struct adit_buf text;
+    open_world(&w);
+    create_running(&w, "ia");
+    forget_node(&w);
+    (void)snprintf(path, sizeof(path), "%s/sandboxes/ia/record.json", w.dir);
+    adit_buf_init(&text, RECORD_CAP);
+    ck_assert_int_eq(adit_file_read(AT_FDCWD, path, &text, NULL), 0);
+    char *json = adit_buf_steal_str(&text);
+    char *id = strstr(json, "\"bootID\":\"");
+    ck_assert_ptr_nonnull(id);
+    id[strlen("\"bootID\":\"")] = 'x'; /* of another boot; its monotonic clock says nothing */
+    ck_assert_int_eq(adit_file_replace(AT_FDCWD, path, adit_view_str(json), 0600, NULL), 0);
+    free(json);
+    set_ns = INT64_C(50000000000);
+    open_node(&w);
+    node_adopt(w.node);
+    struct sandbox *s = node_find(w.node, "red", "ia");
+    ck_assert_ptr_nonnull(s);
+    ck_assert_uint_le(node_remaining_ms(s), 10000);
+    set_ns = 0;
+    node_kill(s, "test", on_ended, &w);
+    run_until(&w, &w.ended_cnt, 1);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_keeps_a_log_that_outlives_its_sandbox)
+{
+    struct world w;
+    char path[128];
+    struct adit_buf text;
+    open_world(&w);
+    create_running(&w, "ia");
+    node_kill(node_find(w.node, "red", "ia"), "for a \"reason\"", on_ended, &w);
+    run_until(&w, &w.released, 1);
+    forget_node(&w);
+    open_node(&w);
+    (void)snprintf(path, sizeof(path), "%s/logs/ia.log", w.dir);
+    adit_buf_init(&text, 65536);
+    ck_assert_int_eq(adit_file_read(AT_FDCWD, path, &text, NULL), 0);
+    char *log = adit_buf_steal_str(&text);
+    ck_assert_ptr_nonnull(strstr(log, "\"message\":\"sandbox runs\""));
+    ck_assert_ptr_nonnull(strstr(log, "\"reason\":\"for a \\\"reason\\\"\"}"));
+    free(log);
+    close_world(&w);
+}
+END_TEST
+
 START_TEST(node_ends_what_expired_while_no_broker_ran)
 {
     struct world w;
@@ -823,17 +902,21 @@ START_TEST(node_ends_a_create_that_an_earlier_broker_did_not_finish)
 }
 END_TEST
 
-SUITE_MAIN("node", node_answers_a_create_when_all_is_in_place,
-           node_takes_all_metadata_and_variables_that_the_door_takes,
-           node_finds_a_sandbox_for_its_team_only,
-           node_kill_leaves_nothing_and_is_answered_when_it_is_done,
-           node_kill_works_without_the_scheduler, node_tries_again_until_a_sandbox_is_destroyed,
-           node_undoes_a_create_whose_driver_fails, node_undoes_a_create_whose_envd_refuses,
-           node_gives_up_on_an_envd_that_is_never_ready, node_refuses_more_than_fits,
-           node_refuses_an_id_twice, node_ends_a_sandbox_at_its_time,
-           node_moves_the_end_and_puts_it_on_record, node_knows_how_long_a_life_may_go_on,
-           node_cleans_up_after_a_sandbox_that_ended_by_itself,
-           node_takes_running_sandboxes_up_again, node_ends_what_expired_while_no_broker_ran,
-           node_ends_what_died_while_no_broker_ran, node_serves_on_what_it_cannot_watch,
-           node_removes_half_made_sandboxes_and_leaves_torn_records_alone,
-           node_ends_a_create_that_an_earlier_broker_did_not_finish)
+SUITE_MAIN_WITH(
+    "node",
+    TESTS(node_answers_a_create_when_all_is_in_place,
+          node_takes_all_metadata_and_variables_that_the_door_takes,
+          node_finds_a_sandbox_for_its_team_only,
+          node_kill_leaves_nothing_and_is_answered_when_it_is_done,
+          node_kill_works_without_the_scheduler, node_tries_again_until_a_sandbox_is_destroyed,
+          node_undoes_a_create_whose_driver_fails, node_undoes_a_create_whose_envd_refuses,
+          node_gives_up_on_an_envd_that_is_never_ready, node_refuses_more_than_fits,
+          node_refuses_an_id_twice, node_ends_a_sandbox_at_its_time,
+          node_moves_the_end_and_puts_it_on_record, node_knows_how_long_a_life_may_go_on,
+          node_cleans_up_after_a_sandbox_that_ended_by_itself,
+          node_takes_running_sandboxes_up_again, node_counts_by_the_wall_clock_after_a_boot,
+          node_keeps_a_log_that_outlives_its_sandbox, node_ends_what_expired_while_no_broker_ran,
+          node_ends_what_died_while_no_broker_ran, node_serves_on_what_it_cannot_watch,
+          node_removes_half_made_sandboxes_and_leaves_torn_records_alone,
+          node_ends_a_create_that_an_earlier_broker_did_not_finish),
+    LOOPS({node_counts_on_when_the_wall_clock_was_set, 3}))
