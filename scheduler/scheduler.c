@@ -26,6 +26,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "scheduler/figures.h"
 #include "scheduler/message.h"
 #include "scheduler/service.h"
 #include "scheduler/store/group_commit.h"
@@ -273,6 +274,8 @@ void scheduler_stop(struct scheduler *s)
     if (s->state != SCHEDULER_SERVING)
         return;
     s->state = SCHEDULER_STOPPING;
+    metrics_server_close(s->metrics);
+    s->metrics = NULL;
     if (s->listener)
         stop_listening(s);
     if (s->http)
@@ -310,6 +313,8 @@ int scheduler_new(uv_loop_t *uv, const struct scheduler_conf *conf, struct sched
     rc = open_store(s, uv, err);
     if (rc == 0)
         rc = start_server(s, err);
+    if (rc == 0)
+        rc = figures_open(s, err);
     if (rc) {
         scheduler_stop(s);
         (void)uv_run(uv, UV_RUN_DEFAULT); /* until all is closed */

@@ -5,6 +5,7 @@
 
 #include "net/http_server.h"
 #include "net/listener.h"
+#include "net/metrics_server.h"
 #include "scheduler/keys.h"
 #include "scheduler/placement.h"
 #include "scheduler/registry.h"
@@ -27,6 +28,7 @@
 enum scheduler_state { SCHEDULER_SERVING, SCHEDULER_STOPPING, SCHEDULER_ENDED };
 
 /*
+ * @metrics:      NULL unless it is asked for
  * @is_broken:    the working copy is of no use any more: end, and start anew
  */
 struct scheduler {
@@ -41,6 +43,7 @@ struct scheduler {
     struct placement_counters counters;
     struct http_server *http;
     struct listener *listener;
+    struct metrics_server *metrics;
     struct net_deadline sweep;
     bool is_broken;
 };

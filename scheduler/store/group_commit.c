@@ -29,6 +29,7 @@ struct write {
     store_done_fn on_done;
     void *user;
     size_t cnt, bytes;
+    uint64_t began_ns;
     struct adit_err err;
     struct store_change changes[];
 };
@@ -148,8 +149,25 @@ static void apply(struct group_commit *g, const struct write *w)
         g->owner.on_broken(g->owner.owner, &err);
 }
 
+const double store_bounds[STORE_BUCKET_CNT - 1] = {0.001, 0.003, 0.01, 0.03, 0.1, 0.5, 2};
+
+static void count(struct group_commit *g, const struct write *w)
+{
+    struct store_stats *s = &g->store.stats;
+    uint64_t ns = uv_hrtime() - w->began_ns;
+    size_t bucket = 0;
+    while (bucket < STORE_BUCKET_CNT - 1 && (double)ns > store_bounds[bucket] * 1e9)
+        bucket++;
+    s->buckets[bucket]++;
+    s->sum_ns += ns;
+    s->committed += !w->err.code;
+    s->failed += w->err.code != 0;
+    s->pending--;
+}
+
 static void finish(struct group_commit *g, struct write *w)
 {
+    count(g, w);
     g->write_cnt--;
     g->byte_cnt -= w->bytes;
     if (!w->err.code)
@@ -238,6 +256,8 @@ static int group_commit_write(struct store *s, const struct store_change *change
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     w->on_done = on_done;
     w->user = user;
+    w->began_ns = uv_hrtime();
+    g->store.stats.pending++;
     g->write_cnt++;
     g->byte_cnt += bytes;
     adit_list_push(&g->gathered, &w->node);

@@ -61,9 +61,20 @@ struct store_ops {
     void (*close)(struct store *s);
 };
 
+/* Upper bounds of the times that writes took, in seconds; the last bucket has none. */
+#define STORE_BUCKET_CNT 8
+extern const double store_bounds[STORE_BUCKET_CNT - 1];
+
+/* @pending: now; @buckets: not cumulative. */
+struct store_stats {
+    uint64_t committed, failed, pending;
+    uint64_t buckets[STORE_BUCKET_CNT], sum_ns;
+};
+
 /* Embedded as first member by what implements it. */
 struct store {
     const struct store_ops *ops;
+    struct store_stats stats;
 };
 
 /*

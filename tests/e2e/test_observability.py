@@ -3,13 +3,16 @@
 
 import asyncio
 import json
+import os
 import re
+import subprocess
 import time
 import urllib.request
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
-from conftest import free_port, wait_for
+from conftest import BIN, free_port, wait_for
 from e2b import AsyncSandbox, Sandbox
 from e2b.exceptions import SandboxNotFoundException
 
@@ -121,7 +124,6 @@ def test_the_reason_of_an_end_can_be_read_after_it(broker, end, reason):
     if end == "timeout":
         sandbox.set_timeout(0)
     else:
-        import os
         record = json.loads(
             (broker.state / f"state/sandboxes/{sandbox.sandbox_id}/record.json").read_text())
         os.kill(record["instance"]["pid"], 9)
@@ -378,3 +380,24 @@ def test_the_listener_for_figures_serves_nothing_else(own_broker):
     finally:
         broker.port = own_port
     assert http_request(broker, "GET", "/metrics").status == 404
+
+
+def test_the_scheduler_tells_its_figures(scratch, own_broker):
+    port, data = free_port(), scratch / "scheduler-figures"
+    address = f"unix:{data}.sock"
+    scheduler = subprocess.Popen([str(BIN / "scheduler"), "--listen", address, "--data-dir", str(data),
+                                  "--metrics-listen", f"127.0.0.1:{port}"])
+    try:
+        wait_for(lambda: Path(f"{data}.sock").exists(), 10, "the scheduler")
+        own_broker("--scheduler", address)
+        Sandbox.create(timeout=60).kill()
+        figures = scrape(port)
+        assert figures["adit_scheduler_nodes", 'state="ready"'] == 1
+        assert figures["adit_scheduler_placements_total", ""] == 1
+        assert figures["adit_scheduler_keys", ""] == 1
+        assert figures["adit_scheduler_templates", ""] >= 1
+        assert figures["adit_scheduler_store_writes_total", 'result="ok"'] >= 4
+        assert figures["adit_scheduler_store_writes_pending", ""] == 0
+    finally:
+        scheduler.terminate()
+        assert scheduler.wait(20) == 0

@@ -22,6 +22,7 @@
 
 static char dir[64], socket_address[80], data_dir[128], level[] = "info";
 static struct scheduler_conf conf;
+static char metrics_none[] = "";
 static uv_loop_t uv;
 static struct net_loop client_net;
 static struct http_pool *pool;
@@ -74,6 +75,7 @@ static void set_up(void)
     adit_log_init("scheduler", ADIT_LOG_ERROR, false);
     adit_clock_set(shifted_mono_ns, NULL);
     conf = (struct scheduler_conf){.listen = socket_address,
+                                   .metrics_listen = metrics_none,
                                    .data_dir = data_dir,
                                    .log_level = level,
                                    .heartbeat_ms = 2000,
