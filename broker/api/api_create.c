@@ -233,6 +233,8 @@ static void on_placed(void *user, const ProtobufCMessage *answer, const struct a
         return;
     else if (err->code == ADIT_ERR_NOT_FOUND)
         reply_no_template(c, err);
+    else if (adit_view_has_prefix(adit_view_str(err->msg), "no node is available"))
+        fail(c, "sandbox_capacity_unavailable", err);
     else if (err->code == ADIT_ERR_UNAUTHENTICATED)
         api_refuse_key(leave(c)); /* revoked since it was checked */
     else

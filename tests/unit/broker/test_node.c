@@ -39,10 +39,12 @@ struct vmm {
     int adopt_code;         /* what adopt says */
     unsigned destroy_fails; /* so many times */
     unsigned created, destroyed, adopted, inits;
+    char shown[TOKENS_CAP]; /* the token in the header of the last /init */
 };
 
 /*
- * @published, @withdrawn, @confirmed, @released: calls that came
+ * @published, @republished, @withdrawn, @confirmed, @released: calls that came
+ * @route: of the last of the first two
  * @is_scheduler_down: confirm and release fail
  */
 struct world {
@@ -52,8 +54,9 @@ struct world {
     struct node *node;
     struct tokens tokens;
     char dir[64];
-    unsigned published, withdrawn, confirmed, released;
+    unsigned published, republished, withdrawn, confirmed, released;
     bool is_scheduler_down;
+    struct edge_route route;
     uv_timer_t guard;
     /* results */
     unsigned created_cnt, failed_cnt, ended_cnt, saved_cnt;
@@ -66,6 +69,9 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
     struct vmm *v = http_server_owner(http_exchange_server(x));
     bool is_init = adit_view_eq_str(head->target, "/init");
     v->inits += is_init;
+    if (is_init)
+        (void)snprintf(v->shown, sizeof(v->shown), "%.*s",
+                       ADIT_VIEW_ARG(http_head_get(head, "x-access-token")));
     if (is_init && v->init_status != 204) {
         /* A refusal whose body never ends: only its head may be waited for. */
         static const struct http_exchange_ops ops = {0};
@@ -223,6 +229,18 @@ static int publish(void *owner, const struct edge_route *route, struct adit_err 
     (void)err;
     ck_assert_int_eq(route->target.kind, HTTP_TARGET_CHANNEL);
     w->published++;
+    w->route = *route;
+    return 0;
+}
+
+static int republish(void *owner, const struct edge_route *route, void (*done)(void *user),
+                     void *user, struct adit_err *err)
+{
+    struct world *w = owner;
+    (void)err;
+    w->republished++;
+    w->route = *route;
+    done(user);
     return 0;
 }
 
@@ -258,8 +276,11 @@ static int release(void *owner, const char *id, const char *reason, node_done_fn
     return 0;
 }
 
-static const struct node_ops ops = {
-    .publish = publish, .withdraw = withdraw, .confirm = confirm, .release = release};
+static const struct node_ops ops = {.publish = publish,
+                                    .republish = republish,
+                                    .withdraw = withdraw,
+                                    .confirm = confirm,
+                                    .release = release};
 
 /* ---- the world ---- */
 
@@ -902,6 +923,115 @@ START_TEST(node_ends_a_create_that_an_earlier_broker_did_not_finish)
 }
 END_TEST
 
+/* ---- rotation ---- */
+
+static void on_rotated(void *user, const struct adit_err *err)
+{
+    struct world *w = user;
+    w->saved_cnt++;
+    w->last.code = err ? err->code : 0;
+}
+
+static int rotate(struct world *w, struct adit_err *err)
+{
+    return node_rotate_tokens(node_find(w->node, "red", "ia"), on_rotated, w, err);
+}
+
+static void token(const struct world *w, uint32_t generation, char out[TOKENS_CAP])
+{
+    tokens_envd(&w->tokens, "ia", generation, out);
+}
+
+static uint32_t generation(const struct world *w)
+{
+    return record_generation(node_record(node_find(w->node, "red", "ia")));
+}
+
+START_TEST(node_rotates_tokens_in_order)
+{
+    struct world w;
+    struct adit_err err = ADIT_ERR_INIT;
+    char first[TOKENS_CAP], second[TOKENS_CAP];
+    open_world(&w);
+    create_running(&w, "ia");
+    token(&w, 0, first);
+    token(&w, 1, second);
+    ck_assert_str_eq(w.route.envd_token, first);
+    ck_assert_str_eq(w.vmm.shown, "");
+    ck_assert_int_eq(rotate(&w, &err), 0);
+    ck_assert_int_eq(rotate(&w, &err), ADIT_ERR_CONFLICT);
+    ck_assert_uint_eq(generation(&w), 0); /* until all know the new one */
+    run_until(&w, &w.saved_cnt, 1);
+    ck_assert_int_eq(w.last.code, 0);
+    ck_assert_uint_eq(generation(&w), 1);
+    ck_assert_uint_eq(w.republished, 1);
+    ck_assert_str_eq(w.vmm.shown, first);
+    ck_assert_str_eq(w.route.envd_token, second);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_keeps_the_tokens_of_an_envd_that_refuses_others)
+{
+    struct world w;
+    struct adit_err err = ADIT_ERR_INIT;
+    open_world(&w);
+    create_running(&w, "ia");
+    w.vmm.init_status = 401;
+    ck_assert_int_eq(rotate(&w, &err), 0);
+    run_until(&w, &w.saved_cnt, 1);
+    ck_assert_int_eq(w.last.code, ADIT_ERR_UNAVAILABLE);
+    ck_assert(generation(&w) == 0 && w.republished == 0);
+    ck_assert(!node_record(node_find(w.node, "red", "ia"))->is_rotating);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_completes_a_rotation_that_was_broken_off)
+{
+    struct world w;
+    struct adit_err err = ADIT_ERR_INIT;
+    char first[TOKENS_CAP], second[TOKENS_CAP];
+    open_world(&w);
+    create_running(&w, "ia");
+    token(&w, 0, first);
+    token(&w, 1, second);
+    w.vmm.init_status = 503; /* it does not say whether it took the token */
+    ck_assert_int_eq(rotate(&w, &err), 0);
+    run_until(&w, &w.saved_cnt, 1);
+    ck_assert_int_eq(w.last.code, ADIT_ERR_TIMEOUT);
+    ck_assert_uint_eq(generation(&w), 0);
+    forget_node(&w);
+    w.vmm.init_status = 204;
+    open_node(&w);
+    node_adopt(w.node);
+    ck_assert_str_eq(w.route.envd_token, first);
+    run_until(&w, &w.republished, 1);
+    ck_assert_str_eq(w.vmm.shown, first);
+    ck_assert_str_eq(w.route.envd_token, second);
+    ck_assert_uint_eq(generation(&w), 1);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_ends_a_sandbox_in_the_middle_of_a_rotation)
+{
+    struct world w;
+    struct adit_err err = ADIT_ERR_INIT;
+    open_world(&w);
+    create_running(&w, "ia");
+    w.vmm.init_status = 503;
+    unsigned inits = w.vmm.inits;
+    ck_assert_int_eq(rotate(&w, &err), 0);
+    run_until(&w, &w.vmm.inits, inits + 1);
+    node_kill(node_find(w.node, "red", "ia"), "test", on_ended, &w);
+    run_until(&w, &w.ended_cnt, 1);
+    ck_assert_uint_eq(w.saved_cnt, 1); /* who waited for the tokens was told */
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
 SUITE_MAIN_WITH(
     "node",
     TESTS(node_answers_a_create_when_all_is_in_place,
@@ -918,5 +1048,8 @@ SUITE_MAIN_WITH(
           node_keeps_a_log_that_outlives_its_sandbox, node_ends_what_expired_while_no_broker_ran,
           node_ends_what_died_while_no_broker_ran, node_serves_on_what_it_cannot_watch,
           node_removes_half_made_sandboxes_and_leaves_torn_records_alone,
-          node_ends_a_create_that_an_earlier_broker_did_not_finish),
+          node_ends_a_create_that_an_earlier_broker_did_not_finish, node_rotates_tokens_in_order,
+          node_keeps_the_tokens_of_an_envd_that_refuses_others,
+          node_completes_a_rotation_that_was_broken_off,
+          node_ends_a_sandbox_in_the_middle_of_a_rotation),
     LOOPS({node_counts_on_when_the_wall_clock_was_set, 3}))

@@ -106,6 +106,15 @@ static int decode_with(const char *key, const char *json)
     return rc;
 }
 
+/* Of the version before keys and rotations were on record. */
+START_TEST(record_reads_an_older_one)
+{
+    static const char *const newer[] = {"keyID", "tokenGeneration", "rotating"};
+    for (size_t i = 0; i < sizeof(newer) / sizeof(newer[0]); i++)
+        ck_assert_int_eq(decode_with(newer[i], NULL), 0);
+}
+END_TEST
+
 static const char *const required[] = {
     "version",  "sandboxID", "teamID",   "templateID", "alias",    "state",
     "reason",   "startedNs", "endNs",    "diskMB",     "cpuCount", "memoryMB",
@@ -126,6 +135,7 @@ static const struct {
     {"state", "null"},         {"startedNs", "-1"},        {"startedNs", "1.5"},
     {"cpuCount", "5000"},      {"memoryMB", "-5"},         {"secure", "1"},
     {"internet", "\"maybe\""}, {"metadata", "{\"a\": 1}"}, {"metadata", "[]"},
+    {"rotating", "true"},      {"tokenGeneration", "-1"},  {"keyID", "7"},
     {"network", "[]"},         {"instance", "{}"},         {"instance", "\"x\""},
 };
 
@@ -172,6 +182,7 @@ END_TEST
 
 SUITE_MAIN_WITH("record",
                 TESTS(record_survives_a_round_trip, record_refuses_every_torn_text,
-                      record_skips_what_a_later_version_added, jtext_bounds_depth_and_form),
+                      record_reads_an_older_one, record_skips_what_a_later_version_added,
+                      jtext_bounds_depth_and_form),
                 LOOPS({record_refuses_a_missing_member, sizeof(required) / sizeof(required[0])},
                       {record_refuses_an_odd_member, sizeof(bad) / sizeof(bad[0])}))
