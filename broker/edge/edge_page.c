@@ -38,11 +38,36 @@ static const struct {
     [EDGE_PAGE_RESERVED_PORT] = {404, "This port is reserved and is not reachable",
                                  "Reserved Port"},
     [EDGE_PAGE_INTERNAL] = {500, "Internal error", "Internal Error"},
+    [EDGE_PAGE_NOT_GRPC] = {501,
+                            "gRPC is bridged to port 49983 alone; other ports are reached with "
+                            "HTTP/1.1, as by gRPC-Web",
+                            "Not Bridged"},
 };
 
 unsigned edge_page_status(enum edge_page page)
 {
     return pages[page].status;
+}
+
+enum edge_grpc_code edge_page_grpc_code(enum edge_page page)
+{
+    switch (page) {
+    case EDGE_PAGE_TOKEN_MISSING:
+        return EDGE_GRPC_UNAUTHENTICATED;
+    case EDGE_PAGE_TOKEN_INVALID:
+        return EDGE_GRPC_DENIED;
+    case EDGE_PAGE_RESERVED_ROUTE:
+    case EDGE_PAGE_RESERVED_PORT:
+        return EDGE_GRPC_NOT_FOUND;
+    case EDGE_PAGE_TOO_MANY:
+        return EDGE_GRPC_EXHAUSTED;
+    case EDGE_PAGE_NOT_GRPC:
+        return EDGE_GRPC_UNIMPLEMENTED;
+    case EDGE_PAGE_INTERNAL:
+        return EDGE_GRPC_INTERNAL;
+    default:
+        return EDGE_GRPC_UNAVAILABLE;
+    }
 }
 
 const char *edge_page_content_type(enum edge_page_form form)
@@ -51,6 +76,7 @@ const char *edge_page_content_type(enum edge_page_form form)
         [EDGE_PAGE_JSON] = "application/json; charset=utf-8",
         [EDGE_PAGE_HTML] = "text/html; charset=utf-8",
         [EDGE_PAGE_TEXT] = "text/plain; charset=utf-8",
+        [EDGE_PAGE_GRPC] = "application/grpc",
     };
     return types[form];
 }
@@ -152,6 +178,7 @@ int edge_page_body(enum edge_page page, enum edge_page_form form, const struct e
     case EDGE_PAGE_HTML:
         return append_html(page, args, out);
     case EDGE_PAGE_TEXT:
+    case EDGE_PAGE_GRPC:
         return append_message(page, args, out);
     case EDGE_PAGE_JSON:
     default:
@@ -208,6 +235,8 @@ enum edge_page_form edge_page_form(const struct http_head *head)
 {
     struct adit_view agent = http_head_get(head, "user-agent");
 
+    if (edge_grpc_is(http_head_get(head, "content-type")))
+        return EDGE_PAGE_GRPC;
     if (adit_view_eq_str(agent, "connect-python"))
         return EDGE_PAGE_TEXT;
     return names_a_browser(agent) && !looks_scripted(head) ? EDGE_PAGE_HTML : EDGE_PAGE_JSON;

@@ -7,6 +7,7 @@
 #define BROKER_EDGE_EDGE_PAGE_H
 
 #include "broker/edge/edge.h"
+#include "broker/edge/edge_grpc.h"
 
 enum edge_page {
     EDGE_PAGE_NOT_FOUND,      /* 502: unknown, killed or ended */
@@ -19,10 +20,12 @@ enum edge_page {
     EDGE_PAGE_RESERVED_ROUTE, /* 404: envd's control routes */
     EDGE_PAGE_RESERVED_PORT,  /* 404 */
     EDGE_PAGE_INTERNAL,       /* 500 */
+    EDGE_PAGE_NOT_GRPC,       /* 501: gRPC for a port other than envd's */
     EDGE_PAGE_CNT,
 };
 
-enum edge_page_form { EDGE_PAGE_JSON, EDGE_PAGE_HTML, EDGE_PAGE_TEXT };
+/* EDGE_PAGE_GRPC: the message, for a status of gRPC's (edge_page_grpc_code). */
+enum edge_page_form { EDGE_PAGE_JSON, EDGE_PAGE_HTML, EDGE_PAGE_TEXT, EDGE_PAGE_GRPC };
 
 /* @sandbox_id, @path: client text, escaped here. @limit: for EDGE_PAGE_TOO_MANY. */
 struct edge_page_args {
@@ -32,6 +35,7 @@ struct edge_page_args {
 };
 
 unsigned edge_page_status(enum edge_page page);
+enum edge_grpc_code edge_page_grpc_code(enum edge_page page);
 /* Append the body. Errors: LIMIT, NO_MEMORY. */
 ADIT_MUST_CHECK int edge_page_body(enum edge_page page, enum edge_page_form form,
                                    const struct edge_page_args *args, struct adit_buf *out);

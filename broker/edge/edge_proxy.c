@@ -23,6 +23,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "broker/edge/edge_grpc.h"
 #include "broker/edge/edge_page.h"
 #include "broker/edge/edge_target.h"
 #include "net/channel.h"
@@ -50,6 +51,7 @@ struct pending {
     char sandbox_id[EDGE_ID_CAP];
     uint16_t port;
     enum edge_page_form form;
+    struct edge_grpc grpc; /* for EDGE_PAGE_GRPC */
 };
 
 static void count(struct edge_loop *l, const struct note *n, unsigned status)
@@ -64,6 +66,7 @@ static void pending_free(struct pending *p)
              LOG_U("us", (uv_hrtime() - p->note.began_ns) / 1000));
     atomic_fetch_sub(&p->usage->active, 1);
     edge_usage_unref(p->usage);
+    edge_grpc_fini(&p->grpc);
     free(p);
 }
 
@@ -76,8 +79,12 @@ static void send_page(struct edge_loop *l, struct http_exchange *x, const struct
     count(l, n, edge_page_status(page));
     edge_request_id_show(x, n->id);
     adit_buf_clear(body);
-    if (edge_page_body(page, form, args, body) != 0 ||
-        http_exchange_header_str(x, "Content-Type", edge_page_content_type(form)) != 0) {
+    int rc = edge_page_body(page, form, args, body);
+    if (rc == 0 && form == EDGE_PAGE_GRPC) {
+        edge_grpc_refuse(x, edge_page_grpc_code(page), adit_buf_view(body));
+        return;
+    }
+    if (rc != 0 || http_exchange_header_str(x, "Content-Type", edge_page_content_type(form)) != 0) {
         http_exchange_reset(x);
         return;
     }
@@ -154,6 +161,44 @@ static const struct relay_ops proxy_relay_ops = {
     .on_reply = on_reply,
     .on_bytes = on_bytes,
 };
+
+/* ---- gRPC ---- */
+
+static bool on_grpc_head(void *owner, struct http_exchange *x, const struct http_head *head)
+{
+    (void)owner;
+    return edge_grpc_head(x, head);
+}
+
+static bool on_grpc_body(void *owner, struct http_exchange *x, struct adit_view bytes)
+{
+    struct pending *p = owner;
+
+    return edge_grpc_body(&p->grpc, x, bytes);
+}
+
+static bool on_grpc_end(void *owner, struct http_exchange *x)
+{
+    struct pending *p = owner;
+
+    return edge_grpc_end(&p->grpc, x);
+}
+
+static const struct relay_ops grpc_relay_ops = {
+    .on_fail = on_relay_fail,
+    .on_done = on_relay_done,
+    .on_reply = on_reply,
+    .on_bytes = on_bytes,
+    .on_head = on_grpc_head,
+    .on_body = on_grpc_body,
+    .on_end = on_grpc_end,
+};
+
+/* gRPC itself, where it can be answered: it needs trailers. Over HTTP/1 envd refuses it. */
+static bool is_grpc(const struct http_exchange *x, const struct http_head *head)
+{
+    return http_exchange_has_trailers(x) && edge_grpc_is(http_head_get(head, "content-type"));
+}
 
 /* ---- authorization ---- */
 
@@ -263,6 +308,7 @@ static int write_head(struct edge_loop *l, struct http_exchange *x, const struct
 {
     struct adit_buf *b = &l->head_buf;
     struct adit_view host = url->authority.len > 0 ? url->authority : http_head_get(head, "host");
+    bool bridged = port == CHANNEL_PORT_ENVD && is_grpc(x, head);
     bool is_masked = route->mask_host[0] != '\0' && port != CHANNEL_PORT_ENVD;
 
     adit_buf_clear(b);
@@ -274,7 +320,11 @@ static int write_head(struct edge_loop *l, struct http_exchange *x, const struct
     for (size_t i = 0; i < head->header_cnt && rc == 0; i++) {
         struct adit_view name = head->headers[i].name;
 
-        if (!http_head_is_hop(head, name) && !is_written_anew(name))
+        if (http_head_is_hop(head, name) || is_written_anew(name))
+            continue;
+        if (bridged && adit_view_ieq_str(name, "content-type"))
+            rc = edge_grpc_write_type(b, head->headers[i].value);
+        else
             rc = http_write_header(b, name, head->headers[i].value);
     }
     if (rc == 0)
@@ -295,8 +345,11 @@ static void start(struct edge_loop *l, struct edge_entry *entry, struct http_exc
     struct http_pool *pool;
     int rc = edge_loop_pool(l, entry, p->port, &pool, &err);
 
+    bool bridged = is_grpc(x, head);
+
     if (rc == 0)
-        rc = relay_start(x, head, pool, adit_buf_view(&l->head_buf), &proxy_relay_ops, p, &err);
+        rc = relay_start(x, head, pool, adit_buf_view(&l->head_buf),
+                         bridged ? &grpc_relay_ops : &proxy_relay_ops, p, &err);
     if (rc != 0)
         on_relay_fail(p, x, &err);
 }
@@ -332,6 +385,7 @@ static struct pending *pending_new(struct edge_loop *l, struct edge_usage *usage
     p->sandbox_id[target->sandbox_id.len] = '\0';
     p->port = target->port;
     p->form = edge_page_form(head);
+    edge_grpc_init(&p->grpc);
     return p;
 }
 
@@ -358,6 +412,10 @@ void edge_proxy_request(struct edge_loop *l, struct http_exchange *x, const stru
     args.path = adit_buf_view(&l->path_buf);
     if (entry == NULL || !authorize(&entry->route, target->port, args.path, head, &refusal)) {
         send_page(l, x, &n, refusal, edge_page_form(head), &args);
+        return;
+    }
+    if (target->port != CHANNEL_PORT_ENVD && is_grpc(x, head)) {
+        send_page(l, x, &n, EDGE_PAGE_NOT_GRPC, EDGE_PAGE_GRPC, &args);
         return;
     }
     if (atomic_load(&entry->usage->active) >= l->edge->conf.channels_per_sandbox) {

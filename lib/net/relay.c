@@ -105,7 +105,7 @@ static const struct http_exchange_ops exchange_ops = {
 
 /* ---- from the guest ---- */
 
-static bool is_passed_on(const struct http_head *head, struct adit_view name)
+bool relay_is_passed_on(const struct http_head *head, struct adit_view name)
 {
     if (head->status == 101 && adit_view_ieq_str(name, "upgrade"))
         return true;
@@ -117,7 +117,7 @@ static int copy_headers(struct http_exchange *x, const struct http_head *head)
     int rc = ADIT_OK;
 
     for (size_t i = 0; i < head->header_cnt && rc == ADIT_OK; i++)
-        if (is_passed_on(head, head->headers[i].name))
+        if (relay_is_passed_on(head, head->headers[i].name))
             rc = http_exchange_header(x, head->headers[i].name, head->headers[i].value);
     return rc;
 }
@@ -131,10 +131,25 @@ static enum http_framing framing_of(const struct http_head *head, enum http_meth
     return http_head_has_body(head, method) ? HTTP_FRAMING_CHUNKED : HTTP_FRAMING_NONE;
 }
 
+/* The owner has ended the exchange. */
+static void owner_ended(struct relay *r)
+{
+    http_call_cancel(r->call);
+    relay_done(r);
+}
+
 static void on_reply_head(struct http_call *call, const struct http_head *head)
 {
     struct relay *r = http_call_user(call);
 
+    if (r->ops->on_head) {
+        r->has_replied = true;
+        if (r->ops->on_reply)
+            r->ops->on_reply(r->owner, head->status);
+        if (!r->ops->on_head(r->owner, r->x, head))
+            owner_ended(r);
+        return;
+    }
     if (copy_headers(r->x, head) != ADIT_OK) { /* no memory: nothing can be taken back */
         http_call_cancel(call);
         http_exchange_reset(r->x);
@@ -154,7 +169,14 @@ static void on_reply_body(struct http_call *call, struct adit_view bytes)
 
     if (r->ops->on_bytes)
         r->ops->on_bytes(r->owner, false, bytes.len);
-    (void)http_exchange_write(r->x, bytes); /* if the client is gone on_abort comes */
+    if (r->ops->on_body) {
+        if (!r->ops->on_body(r->owner, r->x, bytes)) {
+            owner_ended(r);
+            return;
+        }
+    } else {
+        (void)http_exchange_write(r->x, bytes); /* if the client is gone on_abort comes */
+    }
     if (http_exchange_is_congested(r->x))
         http_call_pause(call);
 }
@@ -164,7 +186,8 @@ static void on_reply_end(struct http_call *call)
     struct relay *r = http_call_user(call);
 
     if (!r->is_raw) {
-        http_exchange_end(r->x);
+        if (!r->ops->on_end || r->ops->on_end(r->owner, r->x))
+            http_exchange_end(r->x);
         relay_done(r);
         return;
     }

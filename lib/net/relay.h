@@ -27,7 +27,16 @@ struct relay_ops {
     /* The reply begins; body bytes pass, from (@is_up) or to the client. NULL is fine. */
     void (*on_reply)(void *owner, unsigned status);
     void (*on_bytes)(void *owner, bool is_up, size_t len);
+    /* All or none: the owner makes the answer of the reply itself. on_head begins it, on_body
+     * writes, before on_end returns true it writes its last; the relay ends it then. Each returns
+     * false when the owner has ended or reset the exchange: the relay is over. */
+    bool (*on_head)(void *owner, struct http_exchange *x, const struct http_head *head);
+    bool (*on_body)(void *owner, struct http_exchange *x, struct adit_view bytes);
+    bool (*on_end)(void *owner, struct http_exchange *x);
 };
+
+/* Does this field of a reply go to the client? */
+bool relay_is_passed_on(const struct http_head *reply, struct adit_view name);
 
 /*
  * Inside on_request. @request: the client's head (for method, body kind and upgrade); @head: the
