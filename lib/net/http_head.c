@@ -184,6 +184,8 @@ static int take_expect(struct http_head *h, struct adit_view value, struct adit_
     return ADIT_OK;
 }
 
+static const struct adit_view h2c = ADIT_VIEW("h2c");
+
 /* The length decides first: most fields of a request are none of these. */
 static int take_header(struct http_head *h, struct facts *f, const struct http_header *x,
                        struct adit_err *err)
@@ -195,7 +197,8 @@ static int take_header(struct http_head *h, struct facts *f, const struct http_h
     case 6:
         return NAME_IS(x->name, "expect") ? take_expect(h, x->value, err) : ADIT_OK;
     case 7:
-        f->has_upgrade |= NAME_IS(x->name, "upgrade");
+        /* RFC 9113 3.1: an upgrade to h2c is no longer one, and nobody behind us is to make it. */
+        f->has_upgrade |= NAME_IS(x->name, "upgrade") && !is_named_by(x->value, h2c);
         return ADIT_OK;
     case 10:
         return NAME_IS(x->name, "connection") ? take_connection(h, f, x->value, err) : ADIT_OK;

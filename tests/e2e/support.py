@@ -93,6 +93,15 @@ def host(sandbox, port, domain):
     return {"Host": f"{port}-{sandbox.sandbox_id}.{domain}"}
 
 
+def serve(sandbox, port, address="127.0.0.1"):
+    """Run guest_server.py in a sandbox; it listens when this returns."""
+    sandbox.files.write("/home/user/guest_server.py", GUEST_SERVER.read_bytes())
+    server = sandbox.commands.run(f"exec python3 guest_server.py {address} {port}",
+                                  background=True, timeout=0)
+    assert next(iter(server))[0] == "ready\n"
+    return server
+
+
 def routing(sandbox, port=49983):
     """The headers that lead to a port of a sandbox."""
     return {"E2b-Sandbox-Id": sandbox.sandbox_id, "E2b-Sandbox-Port": str(port)}

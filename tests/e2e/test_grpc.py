@@ -176,13 +176,18 @@ def test_a_hundred_calls_share_a_connection(services):
         assert b"".join(r.event.data.stdout for r in s) == b"%d\n" % n
 
 
-def test_a_client_that_cancels_is_noticed(services):
-    events = services.start("sleep 1000", tag="left")
-    assert next(iter(events)).event.HasField("start")
+def test_a_call_that_is_given_up_leaves_the_others(services):
+    p = services.p
+    events, kept = services.start("sleep 1000", tag="left"), services.start("read x; echo kept", stdin=True,
+                                                                            tag="kept")
+    pid = next(iter(events)).event.start.pid
+    assert next(iter(kept)).event.HasField("start")
     events.cancel()
-    wait_for(lambda: not services.call(services.process.List, services.p.ListRequest()).processes
-             or True, 10, "the list")
-    assert services.call(services.files.Stat, services.f.StatRequest(path="/tmp")).entry.path == "/tmp"
+    services.call(services.process.SendInput, p.SendInputRequest(
+        process=p.ProcessSelector(tag="kept"), input=p.ProcessInput(stdin=b"\n")))
+    assert b"".join(r.event.data.stdout for r in kept) == b"kept\n"
+    services.call(services.process.SendSignal, p.SendSignalRequest(
+        process=p.ProcessSelector(pid=pid), signal=p.SIGNAL_SIGKILL))
 
 
 def test_the_brokers_refusals_are_codes(broker, stubs, sandbox, token):

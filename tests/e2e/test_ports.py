@@ -14,19 +14,10 @@ from e2b import Sandbox
 from websockets.sync.client import connect
 
 from conftest import wait_for
-from support import GUEST_SERVER, NOBODY, host, http_request, raw_exchange, routing
+from support import NOBODY, host, http_request, raw_exchange, routing, serve
 
 BROWSER = {"User-Agent": "Mozilla/5.0", "Accept": "text/html,*/*"}
 PART = bytes(range(256)) * 256
-
-
-def serve(sandbox, port, address="127.0.0.1"):
-    """Run guest_server.py in a sandbox; it listens when this returns."""
-    sandbox.files.write("/home/user/guest_server.py", GUEST_SERVER.read_bytes())
-    server = sandbox.commands.run(f"exec python3 guest_server.py {address} {port}",
-                                  background=True, timeout=0)
-    assert next(iter(server))[0] == "ready\n"
-    return server
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,15 @@ static const struct http_vector http_request_more[] = {
     {"Upgrade with chunks",
      ADIT_VIEW(POST "Connection: upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n"), 0,
      0, 400},
+    {"Upgrade to h2c is ignored",
+     ADIT_VIEW(POST
+               "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk"
+               "\r\nContent-Length: 5\r\n\r\nhello"),
+     1, 5, 0},
+    {"Upgrade to h2c among others is ignored",
+     ADIT_VIEW(POST
+               "Connection: Upgrade\r\nUpgrade: websocket, H2C\r\nContent-Length: 5\r\n\r\nhello"),
+     1, 5, 0},
     {"Upgrade nobody points at is none",
      ADIT_VIEW(POST "Upgrade: h2c\r\nContent-Length: 5\r\n\r\nhello"), 1, 5, 0},
     {"trailers are dropped", ADIT_VIEW(CHUNKED "5\r\nhello\r\n0\r\nX: y\r\nZ:\r\n\r\n"), 1, 5, 0},
