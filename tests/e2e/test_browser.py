@@ -3,6 +3,7 @@
 
 import json
 import subprocess
+import sys
 
 import pytest
 
@@ -13,7 +14,6 @@ from support import GUEST_SERVER, NODE, NOBODY
 
 LAB = REPO / "tests/lab"
 PAGE = "<!doctype html><title>a page</title><script type=module src=page.js></script>"
-NEWEST_PYTHON = REPO / "build/venv/bin/python"
 SDK = json.loads((LAB / "js/node_modules/e2b/package.json").read_text())["version"]
 
 
@@ -25,7 +25,7 @@ def site(lab, tmp_path_factory):
                           capture_output=True, text=True, timeout=60)
     assert made.returncode == 0, made.stderr
     (directory / "page.html").write_text(PAGE)
-    server = lab.popen([NEWEST_PYTHON, LAB / "serve_page.py", "8010", GUEST_SERVER,
+    server = lab.popen([sys.executable, LAB / "serve_page.py", "8010", GUEST_SERVER,
                         directory / "page.js", directory / "page.html"], "domain",
                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     name = server.stdout.readline().strip()

@@ -6,6 +6,7 @@ of docs/compatibility.md.
 """
 
 import json
+import sys
 
 import pytest
 
@@ -14,7 +15,6 @@ from conftest import REPO
 from support import CLI, NODE
 
 LAB = REPO / "tests/lab"
-NEWEST_PYTHON = REPO / "build/venv/bin/python"
 
 PYTHON = [("1.1.0", ["domain"]), ("1.5.6", ["domain"]), ("2.0.2", ["domain"]),
           ("2.8.1", ["domain"]), ("2.63.0", ["domain", "url"])]
@@ -25,7 +25,7 @@ JAVASCRIPT = [("1.0.7", "e2b-1.0", ["domain"]), ("2.0.3", "e2b-2.0", ["domain"])
 def runs():
     for version, modes in PYTHON:
         own = REPO / f"build/lab/py-{version}/bin/python"
-        program = own if version != PYTHON[-1][0] else NEWEST_PYTHON
+        program = own if version != PYTHON[-1][0] else sys.executable
         for mode in modes:
             yield pytest.param("python", version, mode, [program, LAB / "python_client.py"],
                                id=f"python-{version}-{mode}")
@@ -34,7 +34,7 @@ def runs():
             yield pytest.param("javascript", version, mode, [NODE, LAB / "js/client.mjs", package],
                                id=f"javascript-{version}-{mode}")
     for mode in ("domain", "url"):
-        yield pytest.param("cli", "2.19.0", mode, [NEWEST_PYTHON, LAB / "cli_client.py", NODE, CLI],
+        yield pytest.param("cli", "2.19.0", mode, [sys.executable, LAB / "cli_client.py", NODE, CLI],
                            id=f"cli-2.19.0-{mode}")
 
 

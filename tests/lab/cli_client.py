@@ -2,14 +2,13 @@
 """One run of the CLI: cli_client.py NODE PROGRAM. A JSON line for each feature, as python_client.py."""
 
 import json
-import os
-import pty
 import re
-import select
 import subprocess
 import sys
-import time
-import traceback
+import tempfile
+
+from features import run_features
+from terminal import Terminal
 
 CLI = sys.argv[1:3]
 ID = re.compile(r"\bi[a-z0-9]{20}\b")
@@ -18,10 +17,6 @@ ID = re.compile(r"\bi[a-z0-9]{20}\b")
 def cli(*args, stdin=None):
     return subprocess.run([*CLI, *args], input=stdin, capture_output=True, text=True, timeout=60,
                           stdin=None if stdin else subprocess.DEVNULL)
-
-
-class Run:
-    sandbox = None
 
 
 def create(run):
@@ -37,8 +32,12 @@ def command(run):
 
 def stream(run):
     text = "".join(f"line {n}\n" for n in range(20000))
-    done = cli("sandbox", "exec", run.sandbox, "cat", stdin=text)
-    assert done.returncode == 0 and done.stdout == text, done.stderr
+    # A file: what waits in a full pipe is lost when the CLI exits.
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run([*CLI, "sandbox", "exec", run.sandbox, "cat"], input=text, text=True,
+                              stdout=output, stderr=subprocess.PIPE, timeout=60)
+        output.seek(0)
+        assert done.returncode == 0 and output.read() == text, done.stderr
 
 
 def background(run):
@@ -47,28 +46,13 @@ def background(run):
 
 
 def terminal(run):
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen([*CLI, "sandbox", "connect", run.sandbox], stdin=theirs,
-                               stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    output, deadline = b"", time.monotonic() + 30
-
-    def read_until(pattern):
-        nonlocal output
-        while not re.search(pattern, output):
-            assert time.monotonic() < deadline and select.select([ours], [], [], 20)[0], output
-            output += os.read(ours, 65536)
-
-    try:
-        read_until(rb"[$#] ")
-        os.write(ours, b"echo mark$((40 + 2))\n")
-        read_until(rb"mark42")
-        os.write(ours, b"exit\n")
-        read_until(rb"Closing terminal connection")
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
+    with Terminal([*CLI, "sandbox", "connect", run.sandbox]) as t:
+        t.read_until(rb"[$#] ")
+        t.write(b"echo mark$((40 + 2))\n")
+        t.read_until(rb"mark42")
+        t.write(b"exit\n")
+        t.read_until(rb"Closing terminal connection")
+        assert t.process.wait(20) == 0
 
 
 def listing(run):
@@ -98,21 +82,5 @@ FEATURES = [("create", create), ("run", command), ("stream", stream), ("backgrou
             ("kill", kill)]
 
 
-def main():
-    run, failed = Run(), False
-    for name, feature in FEATURES:
-        line, start = {"feature": name}, time.monotonic()
-        try:
-            assert run.sandbox or feature is create, "there is no sandbox"
-            feature(run)
-        except BaseException as e:
-            failed = True
-            line["failed"] = f"{type(e).__name__}: {e}"[:600]
-            traceback.print_exc()
-        line["seconds"] = round(time.monotonic() - start, 2)
-        print(json.dumps(line), flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_features(FEATURES))

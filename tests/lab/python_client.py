@@ -6,25 +6,21 @@ failed or is not there, if so. The features are the columns of docs/compatibilit
 """
 
 import asyncio
+import functools
 import importlib.metadata
-import json
 import os
 import sys
 import time
-import traceback
 import urllib.request
 
 from e2b import (AsyncSandbox, AuthenticationException, CommandExitException, NotFoundException,
                  Sandbox, SandboxException, TimeoutException)
+from features import Absent, run_features
 
 VERSION = tuple(int(n) for n in importlib.metadata.version("e2b").split(".")[:2])
 DEBUG = os.environ.get("E2B_DEBUG", "").lower() == "true"
 BY_NAME = "E2B_SANDBOX_URL" not in os.environ and not DEBUG
 FIRST_GENERATION = VERSION < (2, 0)
-
-
-class Absent(Exception):
-    """The feature is not there in this version or this mode."""
 
 
 def raises(kinds, call, *args, **kwargs):
@@ -250,6 +246,14 @@ def kill(run):
     raises(kinds, run.sandbox.commands.run, "true")
 
 
+def attempt(feature, run):
+    if DEBUG and feature in NOT_IN_DEBUG:
+        raise Absent("debug mode calls no API")
+    if feature is ports and not BY_NAME:
+        raise Absent("needs wildcard names")
+    feature(run)
+
+
 NOT_IN_DEBUG = (listing, info, timeout)
 FEATURES = [("create", create), ("run", command), ("stream", stream), ("background", background),
             ("terminal", terminal), ("files", files), ("watch", watch),
@@ -258,36 +262,5 @@ FEATURES = [("create", create), ("run", command), ("stream", stream), ("backgrou
             ("async", asynchronous), ("kill", kill)]
 
 
-class Run:
-    sandbox = None
-
-
-def attempt(name, feature, run):
-    if DEBUG and feature in NOT_IN_DEBUG:
-        raise Absent("debug mode calls no API")
-    if feature is ports and not BY_NAME:
-        raise Absent("needs wildcard names")
-    if run.sandbox is None and feature is not create:
-        raise AssertionError("there is no sandbox")
-    feature(run)
-
-
-def main():
-    run, failed = Run(), False
-    for name, feature in FEATURES:
-        line, start = {"feature": name}, time.monotonic()
-        try:
-            attempt(name, feature, run)
-        except Absent as e:
-            line["absent"] = str(e)
-        except BaseException as e:
-            failed = True
-            line["failed"] = f"{type(e).__name__}: {e}"[:600]
-            traceback.print_exc()
-        line["seconds"] = round(time.monotonic() - start, 2)
-        print(json.dumps(line), flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_features([(name, functools.partial(attempt, f)) for name, f in FEATURES]))
