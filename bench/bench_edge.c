@@ -8,12 +8,14 @@
  * (with the channel handshake for us, without it for the peers), the edge with one relay loop on a
  * loopback port, nginx with one worker if it is installed, and a plain read/write relay without
  * HTTP. wrk measures small requests; a client here measures one body of BODY_BYTES in each
- * direction; RSS is read from /proc.
+ * direction; RSS is read from /proc. With TLS, both with the same certificate: the small requests
+ * again, and full handshakes, by clients here that make one after the other.
  *
- * Figures: requests a second, CPU time of the relaying process a request (which a busy machine
- * distorts less), MiB/s and their ratio to the plain relay, bytes of RSS an idle connection.
+ * Figures: requests and handshakes a second, CPU time of the relaying process a request (which a
+ * busy machine distorts less), MiB/s and their ratio to the plain relay, bytes of RSS an idle
+ * connection.
  *
- * Usage: bench_edge [seconds of each wrk run, default 5]
+ * Usage: bench_edge [seconds of each wrk run, default 5 [tls]], "tls": only what is with TLS
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +36,9 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include <openssl/ssl.h>
+
+#include "broker/dev_cert.h"
 #include "broker/edge/edge.h"
 #include "net/listener.h"
 
@@ -45,6 +50,7 @@
 #define COPY_CAP (64u * 1024)
 
 #define BODY_RUNS 5
+#define HANDSHAKE_CLIENTS 2
 
 /* A process that is measured. */
 struct part {
@@ -301,9 +307,25 @@ static void on_api(void *owner, struct edge_api_request *r)
     edge_api_reply(r, 404, (struct adit_view){NULL, 0});
 }
 
+static bool edge_has_tls; /* of the next edge */
+
+static struct tls_context *load_certificate(void)
+{
+    char cert[128], key[128];
+    struct tls_context_conf files = {.cert_file = cert, .key_file = key};
+    struct tls_context *tls = NULL;
+    struct adit_err err = ADIT_ERR_INIT;
+
+    (void)snprintf(cert, sizeof(cert), "%s/" DEV_CERT_CERT, work_dir);
+    (void)snprintf(key, sizeof(key), "%s/" DEV_CERT_KEY, work_dir);
+    if (tls_context_load(&files, &tls, &err) != ADIT_OK)
+        die(err.msg);
+    return tls;
+}
+
 static void run_edge(int fd)
 {
-    char address[16];
+    char address[24];
     uv_loop_t control;
     struct edge *edge;
     struct edge_route route = {.sandbox_id = "ibench", .target = {.kind = HTTP_TARGET_CHANNEL}};
@@ -324,7 +346,9 @@ static void run_edge(int fd)
     };
     struct adit_err err = ADIT_ERR_INIT;
 
-    (void)snprintf(address, sizeof(address), "fd:%d", fd);
+    (void)snprintf(address, sizeof(address), "%sfd:%d", edge_has_tls ? "tls:" : "", fd);
+    if (edge_has_tls)
+        conf.tls = load_certificate();
     (void)snprintf(route.target.path, sizeof(route.target.path), "%s/channel", work_dir);
     if (uv_loop_init(&control) < 0 || edge_open(&conf, &edge, &err) != ADIT_OK ||
         edge_publish(edge, &route, &err) != ADIT_OK)
@@ -365,7 +389,7 @@ static void run_plain(int fd)
 
 /* ---- nginx ---- */
 
-static pid_t start_nginx(uint16_t port)
+static pid_t start_nginx(uint16_t port, uint16_t tls_port)
 {
     char path[128];
     FILE *f;
@@ -386,10 +410,13 @@ static pid_t start_nginx(uint16_t port)
                   "uwsgi_temp_path %s/u; scgi_temp_path %s/s;\n"
                   "upstream guest { server unix:%s/plain; keepalive 1024;\n"
                   "  keepalive_requests 100000000; }\n"
-                  "server { listen 127.0.0.1:%u; location / { proxy_pass http://guest;\n"
+                  "ssl_certificate %s/" DEV_CERT_CERT "; ssl_certificate_key %s/" DEV_CERT_KEY ";\n"
+                  "ssl_protocols TLSv1.2 TLSv1.3;\n"
+                  "server { listen 127.0.0.1:%u; listen 127.0.0.1:%u ssl;\n"
+                  "  location / { proxy_pass http://guest;\n"
                   "  proxy_http_version 1.1; proxy_set_header Connection \"\"; } } }\n",
                   work_dir, work_dir, work_dir, work_dir, work_dir, work_dir, work_dir, work_dir,
-                  port);
+                  work_dir, work_dir, port, tls_port);
     if (fclose(f) != 0)
         die(path);
     pid = fork();
@@ -448,10 +475,11 @@ static long rss_bytes(pid_t pid)
     return pages * sysconf(_SC_PAGESIZE);
 }
 
-/* wrk for @seconds: requests a second. */
-static void measure_requests(const char *name, pid_t pid, uint16_t port, int connections,
-                             int seconds)
+/* wrk for @seconds. Return: requests a second. */
+static double measure_requests(const char *name, const char *scheme, const struct part *part,
+                               int connections, int seconds)
 {
+    pid_t pid = part->pid;
     char command[256], line[256];
     double rate = 0, before = cpu_s(pid), cpu;
     unsigned long requests = 0;
@@ -459,8 +487,8 @@ static void measure_requests(const char *name, pid_t pid, uint16_t port, int con
     FILE *f;
 
     (void)snprintf(command, sizeof(command),
-                   "wrk -t1 -c%d -d%ds --latency -H '" HOST "' http://127.0.0.1:%u/", connections,
-                   seconds, port);
+                   "wrk -t1 -c%d -d%ds --latency -H '" HOST "' %s://127.0.0.1:%u/", connections,
+                   seconds, scheme, part->port);
     f = popen(command, "r");
     if (!f)
         die("wrk");
@@ -477,6 +505,71 @@ static void measure_requests(const char *name, pid_t pid, uint16_t port, int con
     printf("%-8s %4d connections  %8.0f req/s  p50 %-8s p99 %-8s %5.2f us CPU/request\n", name,
            connections, rate, p50, p99, requests ? cpu / (double)requests * 1e6 : 0);
     (void)fflush(stdout);
+    return rate;
+}
+
+/* Full handshakes one after the other until the time is over. Return: how many. */
+static unsigned long make_handshakes(uint16_t port, double until_s)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    unsigned long cnt = 0;
+
+    if (!ctx)
+        die("TLS client");
+    while (now_s() < until_s) {
+        int fd = tcp_connect(port);
+        SSL *ssl = SSL_new(ctx);
+        if (!ssl || SSL_set_fd(ssl, fd) != 1 || SSL_connect(ssl) != 1)
+            die("handshake");
+        SSL_free(ssl);
+        (void)close(fd);
+        cnt++;
+    }
+    SSL_CTX_free(ctx);
+    return cnt;
+}
+
+static double measure_handshakes(const char *name, const struct part *part, int seconds)
+{
+    double before = cpu_s(part->pid), begin = now_s(), rate;
+    unsigned long total = 0, cnt;
+    int results[2];
+
+    if (pipe(results) < 0)
+        die("pipe");
+    for (int i = 0; i < HANDSHAKE_CLIENTS; i++) {
+        if (fork() == 0) {
+            die_with_parent();
+            cnt = make_handshakes(part->port, begin + seconds);
+            _exit(write(results[1], &cnt, sizeof(cnt)) == sizeof(cnt) ? 0 : 1);
+        }
+    }
+    (void)close(results[1]);
+    while (read(results[0], &cnt, sizeof(cnt)) == sizeof(cnt))
+        total += cnt;
+    (void)close(results[0]);
+    rate = (double)total / (now_s() - begin);
+    printf("%-8s %8.0f full handshakes/s  %5.0f us CPU/handshake\n", name, rate,
+           total ? (cpu_s(part->pid) - before) / (double)total * 1e6 : 0);
+    (void)fflush(stdout);
+    return rate;
+}
+
+static void measure_tls(const struct part *edge, const struct part *nginx, int seconds)
+{
+    double ours = 0, theirs = 0, our_handshakes = 0, their_handshakes = 0;
+
+    for (int i = 0; i < 3; i++) { /* in turns */
+        if (nginx->pid > 0) {
+            theirs += measure_requests("nginx/TLS", "https", nginx, CONNECTIONS, seconds);
+            their_handshakes += measure_handshakes("nginx/TLS", nginx, seconds);
+        }
+        ours += measure_requests("adit/TLS", "https", edge, CONNECTIONS, seconds);
+        our_handshakes += measure_handshakes("adit/TLS", edge, seconds);
+    }
+    if (nginx->pid > 0)
+        printf("TLS beside nginx: %.2f of its requests, %.2f of its handshakes\n", ours / theirs,
+               our_handshakes / their_handshakes);
 }
 
 static bool read_some(int fd, uint64_t *left)
@@ -585,12 +678,12 @@ static void measure_all(const struct part *edge, const struct part *nginx, const
 {
     for (int i = 0; i < 3; i++) { /* in turns, too */
         if (nginx->pid > 0)
-            measure_requests("nginx", nginx->pid, nginx->port, CONNECTIONS, seconds);
-        measure_requests("adit", edge->pid, edge->port, CONNECTIONS, seconds);
+            (void)measure_requests("nginx", "http", nginx, CONNECTIONS, seconds); /* printed */
+        (void)measure_requests("adit", "http", edge, CONNECTIONS, seconds);
     }
     if (nginx->pid > 0)
-        measure_requests("nginx", nginx->pid, nginx->port, IDLE_CONNECTIONS, seconds);
-    measure_requests("adit", edge->pid, edge->port, IDLE_CONNECTIONS, seconds);
+        (void)measure_requests("nginx", "http", nginx, IDLE_CONNECTIONS, seconds);
+    (void)measure_requests("adit", "http", edge, IDLE_CONNECTIONS, seconds);
     measure_bodies("download", measure_download, plain, edge);
     measure_bodies("upload", measure_upload, plain, edge);
     printf("edge's RSS after that: %ld KiB\n", rss_bytes(edge->pid) / 1024);
@@ -608,7 +701,9 @@ int main(int argc, char **argv)
 {
     struct rlimit nofile = {8192, 8192};
     int seconds = argc > 1 ? atoi(argv[1]) : 5;
-    struct part edge, idle, nginx, plain;
+    bool is_tls_only = argc > 2 && strcmp(argv[2], "tls") == 0;
+    struct part edge, tls_edge, idle, nginx, tls_nginx, plain;
+    struct adit_err err = ADIT_ERR_INIT;
     pid_t stub;
     int fd, channel_fd;
     char command[128];
@@ -618,28 +713,40 @@ int main(int argc, char **argv)
     (void)snprintf(work_dir, sizeof(work_dir), "/tmp/bench-edge-%d", (int)getpid());
     if (mkdir(work_dir, 0700) < 0)
         die(work_dir);
+    if (dev_cert_make("adit.test", work_dir, &err) != 0)
+        die(err.msg);
     channel_fd = unix_listen("channel");
     plain_fd = unix_listen("plain");
     stub = start(run_stub, channel_fd);
     fd = tcp_listen(&edge.port);
     edge.pid = start(run_edge, fd);
+    edge_has_tls = true;
+    fd = tcp_listen(&tls_edge.port);
+    tls_edge.pid = start(run_edge, fd);
+    edge_has_tls = false;
     fd = tcp_listen(&idle.port);
     idle.pid = start(run_edge, fd);
     fd = tcp_listen(&plain.port);
     plain.pid = start(run_plain, fd);
     fd = tcp_listen(&nginx.port);
     (void)close(fd);
-    nginx.pid = start_nginx(nginx.port);
+    fd = tcp_listen(&tls_nginx.port);
+    (void)close(fd);
+    tls_nginx.pid = nginx.pid = start_nginx(nginx.port, tls_nginx.port);
     if (nginx.pid <= 0)
         printf("nginx is not installed: no comparison\n");
 
-    measure_all(&edge, &nginx, &plain, seconds);
-    measure_idle(idle.pid, idle.port);
+    if (!is_tls_only) {
+        measure_all(&edge, &nginx, &plain, seconds);
+        measure_idle(idle.pid, idle.port);
+    }
+    measure_tls(&tls_edge, &tls_nginx, seconds);
 
     stop(nginx.pid);
     stop(plain.pid);
     stop(idle.pid);
     stop(edge.pid);
+    stop(tls_edge.pid);
     stop(stub);
     (void)snprintf(command, sizeof(command), "rm -rf '%s'", work_dir);
     return system(command) == 0 ? 0 : 1;

@@ -365,12 +365,7 @@ static int another_socket(struct edge *e, size_t i, int first_fd, int *out_fd, s
 static int open_sockets(struct edge *e, int fds[][EDGE_LISTENERS_MAX], struct adit_err *err)
 {
     for (size_t i = 0; i < e->conf.listen_cnt; i++) {
-        int rc = 0;
-
-        if (edge_is_tls(e->conf.listen[i]) && !is_tcp(address_of(e, i)))
-            rc = adit_err_set(err, ADIT_ERR_BAD_INPUT, "TLS is for TCP addresses");
-        else
-            rc = listener_socket(address_of(e, i), &fds[0][i], err);
+        int rc = listener_socket(address_of(e, i), &fds[0][i], err);
 
         if (rc != 0)
             return adit_err_wrap(err, "listen on %s", e->conf.listen[i]);

@@ -48,7 +48,7 @@ struct edge_route {
 
 struct edge_conf {
     uv_loop_t *control;
-    /* listener_socket() addresses; "tls:" before one of TCP: with TLS */
+    /* listener_socket() addresses; with "tls:" before it: with TLS */
     const char *listen[EDGE_LISTENERS_MAX];
     /* 0, or: whatever is asked there is for that port of the debug sandbox */
     uint16_t debug_ports[EDGE_LISTENERS_MAX];
