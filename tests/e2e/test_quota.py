@@ -2,13 +2,16 @@
 """What teams and keys may have: sandboxes at once, creates a second, length of a life; and keys that
 are revoked."""
 
+import os
+import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from e2b import RateLimitException, Sandbox, SandboxException
 
-from conftest import BIN
+from conftest import BIN, wait_for
 from support import add_key, api
 
 BODY = {"templateID": "base", "timeout": 60}
@@ -129,3 +132,41 @@ def test_two_teams_do_not_see_each_other(broker, ended):
     with pytest.raises(SandboxException):
         Sandbox.connect(made, api_key=yours)
     assert api(broker, "GET", f"/sandboxes/{made}", key=mine).status == 200
+
+
+def test_without_the_scheduler_nobody_gets_in_who_would_not_have(own_broker):
+    broker = own_broker()
+    good, revoked, unused = (add_key(broker, n, "quota-s") for n in ("good", "revoked", "unused"))
+    for key in (good, revoked):
+        assert api(broker, "GET", "/sandboxes", key=key).status == 200
+    keys(broker, "revoke", id_of(broker, "revoked"))
+    assert api(broker, "GET", "/sandboxes", key=revoked).status == 401
+    assert api(broker, "GET", "/sandboxes", key=good).status == 200
+    scheduler = broker.child("scheduler")
+    os.kill(scheduler, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            seen = list(pool.map(lambda k: api(broker, "GET", "/sandboxes", key=k).status,
+                                 (good, revoked, unused)))
+        assert seen == [200, 503, 503]  # the one that was vouched for a moment ago goes on
+    finally:
+        os.kill(scheduler, signal.SIGCONT)
+    wait_for(lambda: api(broker, "GET", "/sandboxes", key=unused).status == 200, 10, "the scheduler")
+
+
+def test_absent_and_not_yours_take_the_same_time(broker, ended):
+    mine, yours = add_key(broker, "time-m", "time-m"), add_key(broker, "time-y", "time-y")
+    made = create(broker, ended, mine).json()["sandboxID"]
+
+    def difference():
+        times = {made: [], "i" + "0" * 20: []}
+        for _ in range(300):
+            for sandbox_id, list_ in times.items():
+                begun = time.perf_counter()
+                assert api(broker, "GET", f"/sandboxes/{sandbox_id}", key=yours).status == 404
+                list_.append(time.perf_counter() - begun)
+        one, other = (sorted(t)[len(t) // 4] for t in times.values())
+        print(f"\nnot yours {one * 1e6:.0f} us, absent {other * 1e6:.0f} us")
+        return abs(one - other) / max(one, other)
+
+    assert min(difference() for _ in range(3)) < 0.1  # the machine may have been busy once
