@@ -119,6 +119,8 @@ int check_running(const Scheduler__RunningSandbox *s, struct adit_err *err)
         rc = check_name("team_id", s->team_id, err);
     if (rc == 0)
         rc = check_id("template_id", s->template_id, err);
+    if (rc == 0 && s->key_id[0])
+        rc = check_name("key_id", s->key_id, err);
     return rc ? rc : check_resources("resources", s->resources, err);
 }
 

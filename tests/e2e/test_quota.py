@@ -12,7 +12,7 @@ import pytest
 from e2b import RateLimitException, Sandbox, SandboxException
 
 from conftest import BIN, wait_for
-from support import add_key, api
+from support import JS, NODE, add_key, api, client_env
 
 BODY = {"templateID": "base", "timeout": 60}
 OVER = "you have reached the maximum number of concurrent E2B sandboxes"
@@ -64,6 +64,27 @@ def test_a_team_has_its_maximum_and_no_more(broker, ended):
     assert create(broker, ended, two).status == 201
     keys(broker, "limit", "team:quota")
     assert create(broker, ended, two).status == 201
+
+
+def test_creates_that_come_together_do_not_pass_the_maximum(broker, ended):
+    key = keys(broker, "add", "quota-race", "quota-race", "sandboxes=2")
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(lambda _: create(broker, ended, key).status, range(8)))
+    assert sorted(seen) == [201] * 2 + [429] * 6
+
+
+def test_the_javascript_sdk_waits_and_tries_again(broker, tmp_path):
+    key = keys(broker, "add", "quota-js", "quota-js", "rate=1", "burst=1")
+    program = """
+        import { Sandbox } from 'e2b'
+        for (let i = 0; i < 3; i++)
+            await (await Sandbox.create({ timeoutMs: 60000 })).kill()
+        console.log('done')
+    """
+    run = subprocess.run([str(NODE), "--input-type=module", "-e", program], cwd=JS,
+                         env={**client_env(tmp_path), "E2B_API_KEY": key}, capture_output=True,
+                         text=True, timeout=60)
+    assert run.stdout == "done\n", run.stderr
 
 
 def test_a_key_has_its_own_maximum(broker, ended):

@@ -501,6 +501,11 @@ END_TEST
 static const struct {
     const char *method, *json, *error;
 } refusals[] = {
+    {"Place", "{\"sandboxId\":\"i1\",\"teamId\":\"t\",\"keyId\":\"a b\"}", "key_id: "},
+    {"UpdateKey", "{\"keyId\":\"\"}", "key_id: "},
+    {"UpdateKey", "{\"keyId\":\"a\",\"teamId\":\"a b\"}", "team_id: "},
+    {"UpdateTeam", "{\"teamId\":\"a b\"}", "team_id: "},
+    {"SetNodeState", "{\"nodeId\":\"\"}", "node_id: "},
     {"RegisterNode", "{}", "node: missing"},
     {"RegisterNode", "{\"node\":{}}", "node_id: not 1 to 64"},
     {"RegisterNode", "{\"node\":{\"nodeId\":\"../x\"}}", "node_id: not 1 to 64"},
