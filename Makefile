@@ -47,7 +47,7 @@ GEN_H := $(GEN_C:.c=.h)
 GEN_O := $(patsubst %.c,$(B)/%.o,$(GEN_C))
 LLHTTP_O := $(B)/third_party/llhttp/api.o $(B)/third_party/llhttp/http.o $(B)/third_party/llhttp/llhttp.o
 
-LIB_C := $(call room,lib/base) $(call room,lib/net) $(call room,lib/rpc)
+LIB_C := $(call room,lib/base) $(call room,lib/confine) $(call room,lib/net) $(call room,lib/rpc)
 # no_resolver.c overrides the C library in the program only, so it is in no archive.
 ENVD_C := $(filter-out envd/no_resolver.c,$(call room,envd)) $(call room,envd/process) $(call room,envd/filesystem)
 BROKER_C := $(call room,broker) $(foreach r,edge api node vmm launcher,$(call room,broker/$(r)))

@@ -351,7 +351,7 @@ static void run_edge(int fd)
         conf.tls = load_certificate();
     (void)snprintf(route.target.path, sizeof(route.target.path), "%s/channel", work_dir);
     if (uv_loop_init(&control) < 0 || edge_open(&conf, &edge, &err) != ADIT_OK ||
-        edge_publish(edge, &route, &err) != ADIT_OK)
+        edge_start(edge, &err) != ADIT_OK || edge_publish(edge, &route, &err) != ADIT_OK)
         die(err.msg);
     (void)uv_run(&control, UV_RUN_DEFAULT); /* until it is killed */
 }

@@ -30,6 +30,8 @@ static const struct adit_conf_row rows[] = {
     {"tls-key", ADIT_CONF_STRING, ROW(tls_key), "", 0, 4000, "PEM file of its private key"},
     {"domain", ADIT_CONF_STRING, ROW(domain), "localhost", 1, 200,
      "sandbox hosts are <port>-<id>.<domain>"},
+    {"user", ADIT_CONF_STRING, ROW(user), "", 0, 64,
+     "who to become once started: a name or a number (default: adit-broker, or 61180)"},
     {"state-dir", ADIT_CONF_STRING, ROW(state_dir), "/var/lib/adit", 1, 4000,
      "records, tokens' seed, the scheduler's data"},
     {"admin-token-file", ADIT_CONF_STRING, ROW(admin_token_file), "", 0, 4000,

@@ -7,7 +7,7 @@
 
 /* Times are milliseconds. Paths are made absolute, and empty ones get their places, by _load. */
 struct broker_conf {
-    char *listen, *domain, *state_dir, *templates_dir, *envd, *runtime, *scheduler,
+    char *listen, *domain, *user, *state_dir, *templates_dir, *envd, *runtime, *scheduler,
         *scheduler_program, *admin_token_file, *log_level, *metrics_listen, *tls_cert, *tls_key,
         *debug_envd, *debug_interpreter;
     uint64_t relay_loops, connections_max, channels_max, pids_max;

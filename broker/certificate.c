@@ -114,8 +114,10 @@ static void on_watch_closed(uv_handle_t *handle)
     free(c);
 }
 
-static int watch(struct certificate *c, struct adit_err *err)
+int certificate_watch(struct certificate *c, struct adit_err *err)
 {
+    if (!c)
+        return 0;
     const char *files[WATCH_CNT] = {c->conf.files.cert_file, c->conf.files.key_file};
 
     for (size_t i = 0; i < WATCH_CNT; i++) {
@@ -144,12 +146,8 @@ int certificate_open(const struct certificate_conf *conf, struct certificate **o
         free(c);
         return adit_err_wrap(err, "TLS (\"broker dev-cert\" makes a certificate for a try)");
     }
-    rc = watch(c, err);
-    if (rc)
-        certificate_close(c);
-    else
-        *out = c;
-    return rc;
+    *out = c;
+    return 0;
 }
 
 void certificate_close(struct certificate *c)

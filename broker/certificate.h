@@ -28,9 +28,12 @@ struct certificate_conf {
     void *owner;
 };
 
-/* Loads the pair and begins to watch it. Errors: as tls_context_load(), with what to do. */
+/* Loads the pair; before privileges are given up, and before @conf->loop runs. Errors: as
+ * tls_context_load(), with what to do. */
 ADIT_MUST_CHECK int certificate_open(const struct certificate_conf *conf, struct certificate **out,
                                      struct adit_err *err);
+/* Begin to watch the files, which needs the loop. NULL is fine. On failure the program must end. */
+ADIT_MUST_CHECK int certificate_watch(struct certificate *c, struct adit_err *err);
 /* The pair in use; lives until the next change. */
 struct tls_context *certificate_tls(const struct certificate *c);
 /* Read the files now. A failure is logged. */

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's side of a broker: directories, launcher, lock and driver.
+ * The host's side of a broker: directories, lock, helpers with privileges, driver.
  *
  * Theory of operation
  *
- * host_prepare() runs before there is a thread or a loop, because it forks the launcher, the one
- * process that keeps privileges. The state directory is locked after that fork, so that the lock
- * ends with this process and not with a launcher that lives a moment longer. host_open() puts the
- * driver on the loop.
+ * What takes root comes first, before there is a thread or a loop: host_prepare() makes and locks
+ * the directories and forks the launcher, host_start_scheduler() forks the scheduler's keeper, and
+ * after host_confine() this process has no privileges any more. Both helpers close what they
+ * inherit, the lock included, so that it ends with this process. host_open() puts the driver on the
+ * loop.
+ * State directory: root's, with the broker's group and the sticky bit: the broker makes and
+ * replaces its own files in it, but cannot put something else in the place of "templates" or
+ * "scheduler", which privileged processes open at the next start.
  */
 #include "broker/host.h"
 
@@ -18,15 +22,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "broker/admin_token.h"
+#include "broker/broker_profile.h"
 #include "broker/launcher/launcher.h"
 #include "broker/sandbox_id.h"
+#include "broker/scheduler_keeper.h"
 #include "broker/vmm/container.h"
+
+/* Root, the broker's group, others nothing; the sticky bit. */
+#define STATE_MODE 01770
 
 /* An OCI runtime given by name is looked for in PATH, because the launcher wants a path. */
 static int find_runtime(const char *name, char *out, size_t cap, struct adit_err *err)
@@ -46,7 +57,7 @@ static int find_runtime(const char *name, char *out, size_t cap, struct adit_err
 }
 
 /* Before anything else runs: it forks. */
-static int start_launcher(const struct broker_conf *c, int *fd, struct adit_err *err)
+static int start_launcher(struct host *h, const struct broker_conf *c, struct adit_err *err)
 {
     char runtime[PATH_MAX], sandboxes[PATH_MAX];
     pid_t pid; /* it ends with our descriptor; nobody waits for it */
@@ -58,33 +69,85 @@ static int start_launcher(const struct broker_conf *c, int *fd, struct adit_err 
         return adit_err_set(err, ADIT_ERR_BAD_INPUT,
                             "state-dir: %s is too long for the sockets in it, by %d characters",
                             c->state_dir, len + 2 + SANDBOX_ID_LEN - LAUNCH_SANDBOX_DIR_CAP);
-    if ((rc = adit_file_mkdirs(sandboxes, 0700, err)) ||
-        (rc = adit_file_mkdirs(c->templates_dir, 0755, err)))
-        return rc;
     struct launcher_conf conf = {
         .runtime = runtime,
         .envd = c->envd,
         .templates_dir = c->templates_dir,
         .sandboxes_dir = sandboxes,
         .cgroup_parent = "adit",
-        .uid = geteuid(),
-        .gid = getegid(),
+        .uid = h->user.uid,
+        .gid = h->user.gid,
     };
-    return launcher_start(&conf, fd, &pid, err);
+    return launcher_start(&conf, &h->launcher_fd, &pid, err);
 }
 
-/* One broker a state directory. The lock is let go by the kernel however this process ends; it is
- * taken after the launcher was forked, which may live a moment longer. */
-static int lock_state(const char *state_dir, struct adit_err *err)
+/* One broker a state directory. The lock is let go by the kernel however this process ends. */
+static int lock_state(int state_fd, const char *state_dir, struct adit_err *err)
 {
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof(path), "%s/lock", state_dir);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* stays open */
-    if (fd < 0)
-        return adit_err_sys(err, errno, "open %s", path);
+    int fd = openat(state_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) /* else it stays open */
+        return adit_err_sys(err, errno, "open %s/lock", state_dir);
     if (flock(fd, LOCK_EX | LOCK_NB))
         return adit_err_set(err, ADIT_ERR_EXISTS, "another broker uses %s", state_dir);
     return 0;
+}
+
+/* What root opens has to be root's, and what is a link to it, too. Links are resolved here, once.
+ */
+static int resolve_templates(struct broker_conf *c, struct adit_err *err)
+{
+    struct stat name, dir;
+    char *real = realpath(c->templates_dir, NULL);
+    if (!real || lstat(c->templates_dir, &name) || stat(real, &dir)) {
+        free(real);
+        return adit_err_sys(err, errno, "templates-dir: %s", c->templates_dir);
+    }
+    free(c->templates_dir);
+    c->templates_dir = real;
+    if (!S_ISDIR(dir.st_mode) || name.st_uid != 0 || dir.st_uid != 0 || (dir.st_mode & 022))
+        return adit_err_set(err, ADIT_ERR_PRECONDITION,
+                            "templates-dir: %s has to be a directory that only root can change",
+                            real);
+    return 0;
+}
+
+/* See "State directory" above. What other processes own in it is left alone. */
+static int give_state(int state_fd, const struct broker_conf *c, const struct confine_user *user,
+                      struct adit_err *err)
+{
+    const char *in_state = c->templates_dir;
+    const char *skip[] = {"scheduler",           "templates", ADMIN_TOKEN_FILE,
+                          LAUNCH_CONTAINER_NAME, NULL,        NULL};
+    char first[NAME_MAX + 1];
+    size_t len = strlen(c->state_dir);
+    if (strncmp(in_state, c->state_dir, len) == 0 && in_state[len] == '/') {
+        (void)snprintf(first, sizeof(first), "%.*s", (int)strcspn(in_state + len + 1, "/"),
+                       in_state + len + 1);
+        skip[4] = first;
+    }
+    int rc = confine_give_tree(state_fd, skip, user, err);
+    if (rc == 0 && (fchown(state_fd, 0, user->gid) || fchmod(state_fd, STATE_MODE)))
+        rc = adit_err_sys(err, errno, "give %s to group %u", c->state_dir, user->gid);
+    return rc;
+}
+
+static int prepare_state(struct broker_conf *c, const struct confine_user *user,
+                         struct adit_err *err)
+{
+    char sandboxes[PATH_MAX];
+    (void)snprintf(sandboxes, sizeof(sandboxes), "%s/sandboxes", c->state_dir);
+    int rc = adit_file_mkdirs(sandboxes, 0700, err);
+    if (rc == 0)
+        rc = adit_file_mkdirs(c->templates_dir, 0755, err);
+    if (rc == 0)
+        rc = resolve_templates(c, err);
+    if (rc)
+        return rc;
+    ADIT_CLEANUP_CLOSE int fd = open(c->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return adit_err_sys(err, errno, "open %s", c->state_dir);
+    rc = lock_state(fd, c->state_dir, err);
+    return rc ? rc : give_state(fd, c, user, err);
 }
 
 static void raise_limits(void)
@@ -94,15 +157,37 @@ static void raise_limits(void)
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit); /* the old limit serves fewer clients */
     }
-    (void)prctl(PR_SET_DUMPABLE, 0);             /* keys and tokens stay out of core files */
     (void)setenv("UV_THREADPOOL_SIZE", "16", 0); /* records wait for the disk side by side */
 }
 
-int host_prepare(struct host *h, const struct broker_conf *c, struct adit_err *err)
+int host_prepare(struct host *h, struct broker_conf *c, struct adit_err *err)
 {
+    if (geteuid() != 0)
+        return adit_err_set(err, ADIT_ERR_PRECONDITION,
+                            "has to be started as root: its launcher makes mounts, user ids and "
+                            "control groups, the rest becomes a user without privileges");
     raise_limits();
-    int rc = start_launcher(c, &h->launcher_fd, err);
-    return rc ? rc : lock_state(c->state_dir, err);
+    int rc = confine_user_find(c->user, BROKER_PROFILE_ACCOUNT, BROKER_PROFILE_UID, &h->user, err);
+    if (rc == 0)
+        rc = prepare_state(c, &h->user, err);
+    return rc ? rc : start_launcher(h, c, err);
+}
+
+int host_start_scheduler(struct host *h, const struct broker_conf *c, struct adit_err *err)
+{
+    const struct scheduler_keeper_conf conf = {
+        .program = c->scheduler_program,
+        .state_dir = c->state_dir,
+        .log_level = c->log_level,
+        .log_json = c->log_json,
+        .client = h->user,
+    };
+    return scheduler_keeper_start(&conf, &h->scheduler_fd, err);
+}
+
+int host_confine(const struct host *h, const struct broker_conf *c, struct adit_err *err)
+{
+    return broker_profile_enter(&h->user, c, err);
 }
 
 static void on_launcher_lost(void *owner)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a broker has of its host: directories, the launcher, the driver. */
+/* What a broker has of its host: directories, its helpers with privileges, the driver. */
 #ifndef BROKER_HOST_H
 #define BROKER_HOST_H
 
@@ -8,10 +8,12 @@
 #include "broker/broker_conf.h"
 #include "broker/launcher/launcher_client.h"
 #include "broker/vmm/vmm.h"
+#include "confine/confine.h"
 
 /* owned by: main() */
 struct host {
-    int launcher_fd;
+    int launcher_fd, scheduler_fd;
+    struct confine_user user;
     struct launcher_client *launcher;
     struct vmm *vmm;
     const struct vmm_driver *driver;
@@ -20,10 +22,18 @@ struct host {
 };
 
 /*
- * Make the directories, fork the launcher, lock the state directory. The caller has one thread and
- * no loop. Errors: as launcher_start(); EXISTS (another broker uses the directory), IO…
+ * What takes root: make the directories and lock the state directory, give it to the user that the
+ * broker becomes, fork the launcher. The caller has one thread and no loop. Errors: as
+ * launcher_start(); EXISTS (another broker uses the directory), PRECONDITION (templates that are
+ * not root's), IO… Links in c->templates_dir are resolved.
  */
-ADIT_MUST_CHECK int host_prepare(struct host *h, const struct broker_conf *c, struct adit_err *err);
+ADIT_MUST_CHECK int host_prepare(struct host *h, struct broker_conf *c, struct adit_err *err);
+/* Fork the keeper of the broker's own scheduler; h->scheduler_fd is its socket. As above. */
+ADIT_MUST_CHECK int host_start_scheduler(struct host *h, const struct broker_conf *c,
+                                         struct adit_err *err);
+/* Give up all privileges for good (broker_profile.h). Listening sockets are open by now. */
+ADIT_MUST_CHECK int host_confine(const struct host *h, const struct broker_conf *c,
+                                 struct adit_err *err);
 /*
  * Open the driver. @on_exited and @on_lost get @owner. @on_lost (may be NULL): the launcher is gone
  * for good, nothing can be created or ended any more. Errors: NO_MEMORY, IO.

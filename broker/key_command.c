@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "broker/scheduler_child.h"
+#include "broker/scheduler_keeper.h"
 #include "broker/scheduler_client.h"
 #include "rpc/status.h"
 
@@ -123,7 +123,7 @@ static int ask(const struct broker_conf *conf, enum scheduler_method method,
 {
     struct run r = {.print = print};
     char own[256];
-    int n = snprintf(own, sizeof(own), SCHEDULER_CHILD_ADDRESS, conf->state_dir);
+    int n = snprintf(own, sizeof(own), SCHEDULER_KEEPER_ADDRESS, conf->state_dir);
     if (n < 0 || (size_t)n >= sizeof(own))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "the state directory's path is too long");
     if (uv_loop_init(&r.uv))

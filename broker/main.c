@@ -4,14 +4,14 @@
  *
  * Theory of operation
  *
- * Start: configuration → directories → launcher (forked while there is one thread) → lock of the
- * state directory → control loop: driver, scheduler, node, edge → adoption of what an earlier
- * broker left. So the listeners open only when everything behind them can answer, and the routes of
- * running sandboxes are published before the loop takes its first request. Signals: SIGINT and
- * SIGTERM stop in order (a second one at once); SIGHUP reads templates and certificate again. Stop:
- * the edge
- * drains; then node, registration, driver and the own scheduler close; the loop ends by itself.
- * Sandboxes stay and are named.
+ * Start, as root and with one thread: configuration → directories, lock of the state directory →
+ * launcher and scheduler's keeper (forked) → secrets of the operator → listening sockets. Then
+ * privileges are given up; all that follows, and everything that reads bytes of strangers, runs
+ * without: control loop, driver, scheduler, node, relay loops → adoption of what an earlier broker
+ * left. The routes of running sandboxes are published before the loop takes its first request.
+ * Signals: SIGINT and SIGTERM stop in order (a second one at once); SIGHUP reads templates and
+ * certificate again. Stop: the edge drains; then node, registration, driver and the own scheduler
+ * close; the loop ends by itself. Sandboxes stay and are named.
  */
 #include "broker/broker.h"
 
@@ -33,8 +33,10 @@
 #include "broker/launcher/launcher.h"
 #include "broker/launcher/launch_msg.h"
 #include "broker/launcher/launcher_client.h"
+#include "broker/scheduler_keeper.h"
 #include "broker/vmm/container.h"
 #include "net/channel.h"
+#include "net/listener.h"
 #include "rpc/status.h"
 
 #define SIGNAL_CNT 3
@@ -48,7 +50,7 @@ struct program {
     struct debug_sandbox *debug_sandbox; /* NULL without debug mode */
     uv_signal_t signals[SIGNAL_CNT];
     struct client_env_address address;
-    bool is_stopping, has_lost_launcher;
+    bool is_stopping, has_lost_helper;
 };
 
 /* ---- stopping ---- */
@@ -104,12 +106,12 @@ static void on_signal(uv_signal_t *handle, int number)
     stop(p);
 }
 
-/* A broker that can neither create nor end anything makes room for a new one: the service manager
- * starts it, and the sandboxes are adopted. */
-static void on_launcher_lost(void *owner)
+/* A broker that can neither create nor end anything, or can never again have a scheduler, makes
+ * room for a new one: the service manager starts it, and the sandboxes are adopted. */
+static void on_helper_lost(void *owner)
 {
     struct program *p = ADIT_CONTAINER_OF(owner, struct program, broker);
-    p->has_lost_launcher = true;
+    p->has_lost_helper = true;
     if (!p->is_stopping)
         stop(p);
 }
@@ -171,10 +173,10 @@ static int open_scheduler(struct program *p, struct adit_err *err)
     struct broker *b = &p->broker;
     char own[PATH_MAX];
     int rc = 0;
-    (void)snprintf(own, sizeof(own), SCHEDULER_CHILD_ADDRESS, b->conf.state_dir);
+    (void)snprintf(own, sizeof(own), SCHEDULER_KEEPER_ADDRESS, b->conf.state_dir);
     if (!b->conf.scheduler[0])
-        rc = scheduler_child_new(&b->uv, b->conf.scheduler_program, b->conf.state_dir,
-                                 b->conf.log_level, b->conf.log_json, &b->scheduler_child, err);
+        rc = scheduler_child_new(&b->uv, p->host.scheduler_fd, on_helper_lost, b,
+                                 &b->scheduler_child, err);
     if (rc == 0)
         rc = scheduler_client_new(&b->net, b->conf.scheduler[0] ? b->conf.scheduler : own,
                                   &b->scheduler, err);
@@ -299,6 +301,8 @@ static int open_edge(struct program *p, struct adit_err *err)
         rc = open_certificate(b, &conf, err);
     if (rc == 0)
         rc = edge_open(&conf, &b->edge, err);
+    if (rc == 0 && b->conf.metrics_listen[0])
+        rc = listener_open_early(&b->conf.metrics_listen, err);
     if (rc)
         return rc;
     size_t shown = shown_listener(&conf);
@@ -318,12 +322,11 @@ static int open_all(struct program *p, struct adit_err *err)
     adit_limit_init(&b->refusal_log, 50, 10, adit_clock_mono_ns());
     if ((rc = net_loop_init(&b->net, &b->uv, err)) ||
         (rc = tokens_load(b->conf.state_dir, &b->tokens, err)) ||
-        (rc = admin_token_load(b->conf.state_dir, b->conf.admin_token_file, &b->admin, err)) ||
         (rc = registration_load_node_id(b->conf.state_dir, b->node_id, err)) ||
-        (rc = watch_signals(p, err)) ||
-        (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, on_launcher_lost, b, err)) ||
-        (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) || (rc = open_edge(p, err)) ||
-        (rc = open_registration(p, err)) ||
+        (rc = watch_signals(p, err)) || (rc = certificate_watch(b->certificate, err)) ||
+        (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, on_helper_lost, b, err)) ||
+        (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) ||
+        (rc = edge_start(b->edge, err)) || (rc = open_registration(p, err)) ||
         (rc = exposition_open(b, p->host.launcher, &p->exposition, err)))
         return rc;
     node_adopt(b->node);
@@ -345,16 +348,25 @@ static void free_all(struct program *p)
 
 static int serve(struct program *p, struct adit_err *err)
 {
-    int rc = host_prepare(&p->host, &p->broker.conf, err);
+    struct broker_conf *conf = &p->broker.conf;
+    int rc = host_prepare(&p->host, conf, err);
+    if (rc == 0 && !conf->scheduler[0])
+        rc = host_start_scheduler(&p->host, conf, err);
+    if (rc == 0)
+        rc = admin_token_load(conf->state_dir, conf->admin_token_file, &p->broker.admin, err);
+    if (rc == 0)
+        rc = open_edge(p, err);
+    if (rc == 0)
+        rc = host_confine(&p->host, conf, err);
     if (rc == 0)
         rc = open_all(p, err);
     if (rc)
         return rc; /* the process ends: what is open goes with it */
     (void)uv_run(&p->broker.uv, UV_RUN_DEFAULT);
     free_all(p);
-    return p->has_lost_launcher
+    return p->has_lost_helper
                ? adit_err_set(err, ADIT_ERR_UNAVAILABLE,
-                              "the process that makes containers was killed: start again")
+                              "a process that keeps privileges was killed: start again")
                : 0;
 }
 

@@ -113,10 +113,12 @@ static int end_all(struct purge *p, struct adit_err *err)
     return 0;
 }
 
-int purge_main(const struct broker_conf *conf, struct adit_err *err)
+int purge_main(struct broker_conf *conf, struct adit_err *err)
 {
     static struct purge p; /* large, and zeroed */
     int rc = host_prepare(&p.host, conf, err);
+    if (rc == 0)
+        rc = host_confine(&p.host, conf, err);
     if (rc)
         return rc;
     if (uv_loop_init(&p.uv))

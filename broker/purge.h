@@ -9,6 +9,6 @@
 #define PURGE_WAIT_MS 60000
 
 /* Errors: EXISTS (a broker runs), TIMEOUT, those of host_prepare(). */
-ADIT_MUST_CHECK int purge_main(const struct broker_conf *conf, struct adit_err *err);
+ADIT_MUST_CHECK int purge_main(struct broker_conf *conf, struct adit_err *err);
 
 #endif

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "rpc/status.h"
 #include "scheduler/scheduler.h"
+#include "scheduler/scheduler_profile.h"
 
 #define SIGNAL_CNT 2
 
@@ -95,7 +96,11 @@ static int watch_signals(struct program *p, struct adit_err *err)
 
 static int serve(struct program *p, struct adit_err *err)
 {
-    int rc = scheduler_new(&p->uv, &p->conf, &p->scheduler, err);
+    char address[128]; /* as it was given */
+    (void)snprintf(address, sizeof(address), "%s", p->conf.listen);
+    int rc = scheduler_profile_enter(&p->conf, err);
+    if (rc == 0)
+        rc = scheduler_new(&p->uv, &p->conf, &p->scheduler, err);
     if (rc)
         return rc;
     rc = watch_signals(p, err);
@@ -104,7 +109,7 @@ static int serve(struct program *p, struct adit_err *err)
     if (rc)
         scheduler_stop(p->scheduler);
     else
-        adit_log(ADIT_LOG_INFO, "listening", LOG_S("address", p->conf.listen),
+        adit_log(ADIT_LOG_INFO, "listening", LOG_S("address", address),
                  LOG_U("nodes", p->scheduler->registry.node_cnt),
                  LOG_U("sandboxes", p->scheduler->registry.sandbox_cnt));
     (void)uv_run(&p->uv, UV_RUN_DEFAULT); /* until all but signals is closed */

@@ -216,16 +216,17 @@ static int open_store(struct scheduler *s, uv_loop_t *uv, struct adit_err *err)
     return rc;
 }
 
-/* Calls carry no credential: a socket that only our user can open, or the loopback. */
-static int check_listen(const char *address, struct adit_err *err)
+/* Calls carry no credential: a socket that only one user can open, or the loopback. Who hands us a
+ * descriptor has seen to that. */
+int scheduler_check_listen(const char *address, struct adit_err *err)
 {
-    static const char *const allowed[] = {UNIX_PREFIX, "127.0.0.1:", "[::1]:", "localhost:"};
+    static const char *const allowed[] = {UNIX_PREFIX, "127.0.0.1:", "[::1]:", "localhost:", "fd:"};
     for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
         if (adit_view_has_prefix(adit_view_str(address), allowed[i]))
             return 0;
     }
     return adit_err_set(err, ADIT_ERR_BAD_INPUT,
-                        "listen: '%s' is neither unix:/path nor on the loopback", address);
+                        "listen: '%s' is neither unix:/path nor fd:n nor on the loopback", address);
 }
 
 static int start_server(struct scheduler *s, struct adit_err *err)
@@ -239,7 +240,7 @@ static int start_server(struct scheduler *s, struct adit_err *err)
         .on_request = service_on_request,
     };
     int fd = -1;
-    int rc = check_listen(s->conf->listen, err);
+    int rc = scheduler_check_listen(s->conf->listen, err);
     if (rc == 0)
         rc = http_server_new(&s->net, &conf, &s->http, err);
     if (rc == 0)

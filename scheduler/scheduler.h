@@ -48,6 +48,8 @@ struct scheduler {
     bool is_broken;
 };
 
+/* Where it may listen. Errors: BAD_INPUT. */
+ADIT_MUST_CHECK int scheduler_check_listen(const char *address, struct adit_err *err);
 /* Load the records, listen and serve on @uv. @conf stays. Reads the disk: before the loop runs.
  * Errors: those of group_commit_open() and listener_socket(). */
 ADIT_MUST_CHECK int scheduler_new(uv_loop_t *uv, const struct scheduler_conf *conf,

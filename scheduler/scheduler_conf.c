@@ -13,9 +13,11 @@
 
 static const struct adit_conf_row rows[] = {
     {"listen", ADIT_CONF_STRING, ROW(listen), "unix:/run/adit/scheduler.sock", 1, 1024,
-     "address to serve brokers on (unix:/path, or ip:port on the loopback)"},
+     "address to serve brokers on (unix:/path, ip:port on the loopback, or fd:n, inherited)"},
     {"data-dir", ADIT_CONF_STRING, ROW(data_dir), "/var/lib/adit/scheduler", 1, 4000,
      "where the records are kept"},
+    {"user", ADIT_CONF_STRING, ROW(user), "", 0, 64,
+     "who to become when started as root: a name or a number (default: adit-scheduler, or 61181)"},
     {"heartbeat", ADIT_CONF_DURATION, ROW(heartbeat_ms), "2s", 100, 60000,
      "how often a node reports; after three missed ones it gets no sandboxes"},
     {"claim-ttl", ADIT_CONF_DURATION, ROW(claim_ttl_ms), "30s", 1000, 600000,

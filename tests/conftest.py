@@ -165,6 +165,11 @@ class Broker:
                 return pid
         return None
 
+    def scheduler(self):
+        """Pid of the broker's own scheduler, a child of its keeper."""
+        keeper = self.child("adit-supervisor")
+        return keeper and self.child("scheduler", of=keeper)
+
     def kill(self, sig=signal.SIGKILL):
         self.process.send_signal(sig)
         self.process.wait(30)

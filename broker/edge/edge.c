@@ -8,9 +8,9 @@
  * message to every loop sharing a counter: each loop drops the entry and sends the counter back,
  * and when the last one arrives the sandbox is unreachable everywhere and on_done is called.
  *
- * Listening sockets are opened here, one per loop and address (SO_REUSEPORT), so that the broker
- * can drop privileges afterwards. Sockets that cannot be bound twice (Unix paths, inherited
- * descriptors) are shared by duplicates.
+ * Listening sockets are opened here, one per loop and address (SO_REUSEPORT), before there is a
+ * thread: between edge_open() and edge_start() the broker gives up its privileges. Sockets that
+ * cannot be bound twice (Unix paths, inherited descriptors) are shared by duplicates.
  */
 #include "broker/edge/edge_int.h"
 
@@ -362,16 +362,16 @@ static int another_socket(struct edge *e, size_t i, int first_fd, int *out_fd, s
     return listener_socket_shared(with_port, out_fd, err);
 }
 
-static int open_sockets(struct edge *e, int fds[][EDGE_LISTENERS_MAX], struct adit_err *err)
+static int open_sockets(struct edge *e, struct adit_err *err)
 {
     for (size_t i = 0; i < e->conf.listen_cnt; i++) {
-        int rc = listener_socket(address_of(e, i), &fds[0][i], err);
+        int rc = listener_socket(address_of(e, i), &e->fds[0][i], err);
 
         if (rc != 0)
             return adit_err_wrap(err, "listen on %s", e->conf.listen[i]);
-        e->ports[i] = listener_port(fds[0][i]);
+        e->ports[i] = listener_port(e->fds[0][i]);
         for (size_t l = 1; l < e->conf.loops && rc == 0; l++)
-            rc = another_socket(e, i, fds[0][i], &fds[l][i], err);
+            rc = another_socket(e, i, e->fds[0][i], &e->fds[l][i], err);
         if (rc != 0)
             return adit_err_wrap(err, "listen on %s", e->conf.listen[i]);
     }
@@ -385,12 +385,12 @@ static void share_tls(struct edge *e)
     e->conf.tls = NULL; /* it was only lent */
 }
 
-static int start_loops(struct edge *e, int fds[][EDGE_LISTENERS_MAX], struct adit_err *err)
+static int start_loops(struct edge *e, struct adit_err *err)
 {
     int rc = 0;
 
     for (size_t l = 0; l < e->conf.loops && rc == 0; l++)
-        rc = edge_loop_open(&e->loops[l], e, fds[l], err);
+        rc = edge_loop_open(&e->loops[l], e, e->fds[l], err);
     for (size_t l = 0; l < e->conf.loops && rc == 0; l++) {
         rc = edge_loop_start(&e->loops[l], err);
         if (rc == 0)
@@ -401,7 +401,6 @@ static int start_loops(struct edge *e, int fds[][EDGE_LISTENERS_MAX], struct adi
 
 int edge_open(const struct edge_conf *conf, struct edge **out, struct adit_err *err)
 {
-    int fds[EDGE_LOOPS_MAX][EDGE_LISTENERS_MAX];
     struct edge *e;
     int rc;
 
@@ -418,17 +417,20 @@ int edge_open(const struct edge_conf *conf, struct edge **out, struct adit_err *
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for the relay loops");
     }
     share_tls(e);
-    rc = open_sockets(e, fds, err);
-    if (rc == 0) {
-        int uv = edge_mailbox_init(&e->inbox, conf->control, e);
-        rc = uv == 0 ? 0 : adit_err_sys(err, -uv, "start the edge's mailbox");
-    }
-    if (rc == 0)
-        rc = start_loops(e, fds, err);
-    /* A failure here ends the program: the sockets and threads go with it. */
+    rc = open_sockets(e, err);
+    /* A failure here ends the program: the sockets go with it. */
     if (rc == 0)
         *out = e;
     return rc;
+}
+
+int edge_start(struct edge *e, struct adit_err *err)
+{
+    int uv = edge_mailbox_init(&e->inbox, e->conf.control, e);
+
+    if (uv != 0)
+        return adit_err_sys(err, -uv, "start the edge's mailbox");
+    return start_loops(e, err); /* a failure here ends the program: the threads go with it */
 }
 
 uint16_t edge_port(const struct edge *e, size_t i)

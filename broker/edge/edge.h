@@ -64,10 +64,12 @@ struct edge_conf {
     void *owner;
 };
 
-/* Opens the listening sockets (so that privileges can be dropped after it) and starts the threads.
- */
+/* Opens the listening sockets, so that privileges can be dropped after it. @conf->control need not
+ * be a loop yet. */
 ADIT_MUST_CHECK int edge_open(const struct edge_conf *conf, struct edge **out,
                               struct adit_err *err);
+/* Starts the threads. On failure the program must end. */
+ADIT_MUST_CHECK int edge_start(struct edge *e, struct adit_err *err);
 /* The bound TCP port of listener @i. */
 uint16_t edge_port(const struct edge *e, size_t i);
 

@@ -91,8 +91,9 @@ struct edge {
     struct edge_conf conf;
     struct edge_mailbox inbox;
     struct edge_loop *loops;
-    size_t running_cnt; /* loops whose thread has not ended */
-    size_t api_cnt;     /* API requests not answered yet */
+    size_t running_cnt;                          /* loops whose thread has not ended */
+    size_t api_cnt;                              /* API requests not answered yet */
+    int fds[EDGE_LOOPS_MAX][EDGE_LISTENERS_MAX]; /* until edge_start() */
     uint16_t ports[EDGE_LISTENERS_MAX];
     void (*on_closed)(void *user);
     void *on_closed_user;

@@ -251,7 +251,7 @@ static int read_file(const struct launch_cgroup_host *h, int hierarchy, const ch
 }
 
 /* Does the process with this number belong to the group? A line of its groups ends in "/<id>". */
-static bool is_member(uint64_t pid, const char *id)
+bool launch_cgroup_has(uint64_t pid, const char *id)
 {
     char path[32], end[PATH_CAP];
     struct adit_buf groups;
@@ -273,7 +273,7 @@ static bool is_member(uint64_t pid, const char *id)
 static int kill_member(uint64_t pid, const char *id)
 {
     ADIT_CLEANUP_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
-    if (pidfd < 0 || !is_member(pid, id))
+    if (pidfd < 0 || !launch_cgroup_has(pid, id))
         return -1;
     (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* fails only if it is gone */
     return adit_steal_fd(&pidfd);

@@ -50,6 +50,8 @@ ADIT_MUST_CHECK int launch_cgroup_join(const struct launch_cgroup_host *h, const
  * Missing is fine. Errors: TIMEOUT, IO. */
 ADIT_MUST_CHECK int launch_cgroup_remove(const struct launch_cgroup_host *h, const char *id,
                                          struct adit_err *err);
+/* Is the process with this number in a group of this name? */
+bool launch_cgroup_has(uint64_t pid, const char *id);
 /* Return: how many processes of the group were killed for want of memory; 0 if unknown. */
 uint64_t launch_cgroup_oom_kills(const struct launch_cgroup_host *h, const char *id);
 

@@ -34,6 +34,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -57,7 +58,6 @@
 /* Where the bundle is staged in the private namespace. It exists everywhere, and nobody but root
  * can put something else in its place. */
 #define STAGE_DIR "/tmp"
-#define CONTAINER_DIR "container"
 #define RUNTIME_MS 10000u
 #define NOFILE_MAX 65536u
 #define LOG_CAP (16u * 1024)
@@ -246,18 +246,19 @@ static int listen_channel(const struct launch_host *h, int sandbox_fd, int *out,
         return adit_err_sys(err, errno, "channel socket");
     (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", sandbox_fd,
                    LAUNCH_CHANNEL_NAME);
-    /* The directory is the broker's: it could put a link in place of the socket before a chmod. */
+    /* As the broker, whose directory it is: it is his from the first moment on, and there is no
+     * later step before which he could put something else in its place. None of this can fail. */
     mode_t was = umask(0177);
-    int rc = bind(fd, (struct sockaddr *)&address, sizeof(address))
-                 ? adit_err_sys(err, errno, "bind %s", LAUNCH_CHANNEL_NAME)
+    (void)setfsgid(h->conf->gid);
+    (void)setfsuid(h->conf->uid);
+    int rc = bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, SOMAXCONN)
+                 ? adit_err_sys(err, errno, "listen on %s", LAUNCH_CHANNEL_NAME)
                  : 0;
-    (void)umask(was); /* always valid */
+    (void)setfsuid(0);
+    (void)setfsgid(0);
+    (void)umask(was);
     if (rc)
         return rc;
-    if (fchownat(sandbox_fd, LAUNCH_CHANNEL_NAME, h->conf->uid, h->conf->gid,
-                 AT_SYMLINK_NOFOLLOW) ||
-        listen(fd, SOMAXCONN))
-        return adit_err_sys(err, errno, "listen on %s", LAUNCH_CHANNEL_NAME);
     *out = adit_steal_fd(&fd);
     return 0;
 }
@@ -620,12 +621,12 @@ static int make_container_dir(const struct launch_request *r, int sandbox_fd, in
     ADIT_CLEANUP_CLOSE int container = -1;
     ADIT_CLEANUP_CLOSE int upper = -1;
     ADIT_CLEANUP_CLOSE int work = -1;
-    int rc = make_dir(sandbox_fd, CONTAINER_DIR, 0700, 0, &container, err);
+    int rc = make_dir(sandbox_fd, LAUNCH_CONTAINER_NAME, 0700, 0, &container, err);
     if (!rc)
         rc = make_dir(container, "upper", MODE_DIR, uid_base(r), &upper, err);
     if (!rc)
         rc = make_dir(container, "work", 0700, 0, &work, err);
-    return rc ? rc : clone_mount(container, CONTAINER_DIR, tree, err);
+    return rc ? rc : clone_mount(container, LAUNCH_CONTAINER_NAME, tree, err);
 }
 
 static int start(const struct launch_host *h, const struct launch_request *r,
@@ -655,12 +656,27 @@ static int start(const struct launch_host *h, const struct launch_request *r,
     return rc ? rc : run_runtime(h, r, channel, console, err);
 }
 
+int launch_container_adopt(const struct launch_request *r, int *pidfd, struct adit_err *err)
+{
+    uint64_t start = 0;
+    ADIT_CLEANUP_CLOSE int fd = (int)syscall(SYS_pidfd_open, r->pid, 0);
+    int rc = fd < 0 ? adit_err_sys(err, errno, "open process %d", r->pid) : 0;
+    if (rc == 0) /* in this order: while the descriptor is held, the number cannot pass on */
+        rc = launch_container_pid_start(r->pid, &start, err);
+    if (rc == ADIT_ERR_LIMIT || rc == ADIT_ERR_NO_MEMORY)
+        return rc;
+    if (rc || start != r->pid_start || !launch_cgroup_has((uint64_t)r->pid, r->sandbox_id))
+        return adit_err_set(err, ADIT_ERR_NOT_FOUND, "sandbox %s does not run", r->sandbox_id);
+    *pidfd = adit_steal_fd(&fd);
+    return 0;
+}
+
 static int remove_all(const struct launch_host *h, const char *sandbox_id, int sandbox_fd,
                       struct adit_err *err)
 {
     int rc = launch_cgroup_remove(&h->cgroups, sandbox_id, err);
     if (!rc && sandbox_fd >= 0) {
-        rc = adit_file_remove_tree(sandbox_fd, CONTAINER_DIR, err);
+        rc = adit_file_remove_tree(sandbox_fd, LAUNCH_CONTAINER_NAME, err);
         if (!rc && unlinkat(sandbox_fd, LAUNCH_CHANNEL_NAME, 0) && errno != ENOENT)
             rc = adit_err_sys(err, errno, "remove %s", LAUNCH_CHANNEL_NAME);
         if (!rc && unlinkat(sandbox_fd, LAUNCH_CONSOLE_NAME, 0) && errno != ENOENT)
@@ -675,7 +691,7 @@ int launch_container_create(const struct launch_host *h, const struct launch_req
     struct inputs in = {-1, -1, -1};
     int rc = open_inputs(h, r, &in, err);
     /* One that is there already is somebody's: refuse before anything could be undone. */
-    if (!rc && faccessat(in.sandbox_fd, CONTAINER_DIR, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+    if (!rc && faccessat(in.sandbox_fd, LAUNCH_CONTAINER_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         rc = adit_err_set(err, ADIT_ERR_EXISTS, "sandbox %s exists", r->sandbox_id);
     if (!rc) {
         rc = start(h, r, &in, err);

@@ -42,6 +42,11 @@ ADIT_MUST_CHECK int launch_container_create(const struct launch_host *h,
 ADIT_MUST_CHECK int launch_container_destroy(const struct launch_host *h,
                                              const struct launch_request *r, struct adit_err *err);
 
+/* Hold the process that a record names. *pidfd belongs to the caller. Errors: NOT_FOUND when it is
+ * gone, or the number is another's now; what else fails says nothing about it. */
+ADIT_MUST_CHECK int launch_container_adopt(const struct launch_request *r, int *pidfd,
+                                           struct adit_err *err);
+
 /* Field 22 of /proc/<pid>/stat. Errors: NOT_FOUND. */
 ADIT_MUST_CHECK int launch_container_pid_start(pid_t pid, uint64_t *start, struct adit_err *err);
 

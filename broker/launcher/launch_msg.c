@@ -75,7 +75,7 @@ static int check_request(const struct launch_request *r, struct adit_err *err)
         return 0;
     if (!launch_msg_is_id(adit_view_str(r->sandbox_id)))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "malformed sandbox id");
-    if (r->kind == LAUNCH_EXPLAIN)
+    if (r->kind == LAUNCH_EXPLAIN || r->kind == LAUNCH_ADOPT)
         return r->pid > 1 ? 0 : adit_err_set(err, ADIT_ERR_BAD_INPUT, "malformed process id");
     if (!launch_msg_is_clean_path(adit_view_str(r->sandbox_dir)))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "malformed sandbox directory");
@@ -97,7 +97,7 @@ int launch_msg_parse_request(struct adit_view datagram, struct launch_request *o
         out->id = 0;
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "not a request");
     }
-    if (out->kind < LAUNCH_PING || out->kind > LAUNCH_EXPLAIN)
+    if (out->kind < LAUNCH_PING || out->kind > LAUNCH_ADOPT)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unknown request %u", out->kind);
     return check_request(out, err);
 }

@@ -10,7 +10,7 @@
 
 #include "base/view.h"
 
-#define LAUNCH_MAGIC 0x41444c31u /* "ADL1" */
+#define LAUNCH_MAGIC 0x41444c32u /* "ADL2" */
 #define LAUNCH_ID_CAP 64
 /* "<sandbox_dir>/channel.sock" fits into sun_path. */
 #define LAUNCH_SANDBOX_DIR_CAP 92
@@ -30,23 +30,26 @@
 #define LAUNCH_CHANNEL_NAME "channel.sock"
 /* A FIFO; the same as VMM_CONSOLE_NAME. */
 #define LAUNCH_CONSOLE_NAME "console"
+/* What is the sandbox's own in its directory; root's. */
+#define LAUNCH_CONTAINER_NAME "container"
 
 enum launch_kind {
     LAUNCH_PING = 1, /* is it there? */
     LAUNCH_CREATE,   /* start a container; the answer has pid, pid_start and a pidfd */
     LAUNCH_DESTROY,  /* end it and remove what is left of it */
     LAUNCH_EXPLAIN,  /* why did @pid of @sandbox_id end? the answer is in @text */
+    LAUNCH_ADOPT,    /* is @pid still the process of @sandbox_id? the answer has a pidfd */
 };
 
-/* What each kind needs: CREATE everything but pid; DESTROY sandbox_id, sandbox_dir; EXPLAIN
- * sandbox_id, pid; PING nothing. The rest is zero. */
+/* What each kind needs: CREATE everything but pid and pid_start; DESTROY sandbox_id, sandbox_dir;
+ * EXPLAIN sandbox_id, pid; ADOPT sandbox_id, pid, pid_start; PING nothing. The rest is zero. */
 struct launch_request {
     uint32_t magic;
     uint32_t kind;
     uint64_t id; /* chosen by the client, comes back in the answer; not 0 */
     uint32_t slot, cpu_count, pids_max;
     int32_t pid;
-    uint64_t memory_mb;
+    uint64_t memory_mb, pid_start;
     char sandbox_id[LAUNCH_ID_CAP];
     char sandbox_dir[LAUNCH_SANDBOX_DIR_CAP];
     char template_dir[LAUNCH_TEMPLATE_DIR_CAP];

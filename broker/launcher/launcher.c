@@ -308,6 +308,19 @@ static void explain(struct launcher *l, const struct launch_request *r)
     (void)answer(r->id, NULL, text); /* a broker that is gone asks no more */
 }
 
+static void adopt(const struct launch_request *r)
+{
+    struct launch_reply reply = {.id = r->id};
+    struct adit_err err;
+    int pidfd = -1;
+    if (launch_container_adopt(r, &pidfd, &err)) {
+        (void)answer(r->id, &err, ""); /* a broker that is gone asks no more */
+        return;
+    }
+    (void)send_reply(&reply, pidfd); /* as above */
+    (void)close(pidfd);              /* the broker has its own */
+}
+
 static struct job *free_job(struct launcher *l)
 {
     for (struct job *j = l->jobs; j < l->jobs + LAUNCHER_JOBS_MAX; j++)
@@ -329,6 +342,8 @@ static void on_request(struct launcher *l, struct job *job, struct adit_view dat
         (void)answer(job->request.id, NULL, ""); /* as above */
     } else if (job->request.kind == LAUNCH_EXPLAIN) {
         explain(l, &job->request);
+    } else if (job->request.kind == LAUNCH_ADOPT) {
+        adopt(&job->request);
     } else {
         job->state = JOB_WAITING;
     }

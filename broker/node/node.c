@@ -447,7 +447,7 @@ static void take_up_running(struct sandbox *s)
     adit_log(rc ? ADIT_LOG_WARN : ADIT_LOG_INFO, rc ? "sandbox_not_adopted" : "sandbox_adopted",
              LOG_S("sandbox", s->record.sandbox_id), LOG_ERR(&err));
     if (rc)
-        sandbox_end(s, SANDBOX_FAILED, "ended while no broker watched it");
+        sandbox_end(s, SANDBOX_FAILED, VMM_ENDED_UNWATCHED);
     else
         net_deadline_arm(&s->end, node_remaining_ms(s));
 }

@@ -12,12 +12,13 @@
  *               └────────────┴─────────────────┴──destroy──> DESTROYING ──> forgotten
  *
  * Watching: a pidfd needs no privilege and is no child relation, so broker and launcher may both
- * come and go. A number from a record is believed only with its start time. Ownership: a container
- * is owned by the map; its memory also waits for its poll handle and for the request that is on its
- * way (@holds). Slots:   given out in turn, so that a range is not used again soon after its
- * sandbox ended. A slot is free when its sandbox was destroyed. Failure: a create that ends without
- * an answer (launcher died) is undone with a DESTROY before it is reported, so that nothing is left
- * behind.
+ * come and go. A number from a record is believed only with its start time, which the launcher
+ * compares: the broker has no /proc. Until it has, an adopted container counts as running.
+ * Ownership: a container is owned by the map; its memory also waits for its poll handle and for the
+ * request that is on its way (@holds). Slots:   given out in turn, so that a range is not used
+ * again soon after its sandbox ended. A slot is free when its sandbox was destroyed. Failure: a
+ * create that ends without an answer (launcher died) is undone with a DESTROY before it is
+ * reported, so that nothing is left behind.
  */
 #include "broker/vmm/container.h"
 
@@ -25,12 +26,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
+#include "base/log.h"
 #include "base/map.h"
-#include "broker/launcher/launch_container.h"
 
 #define NO_SLOT UINT32_MAX
 
@@ -53,6 +52,7 @@ struct container {
     int pidfd;
     uint32_t slot;
     pid_t pid;
+    uint64_t pid_start; /* of an adopted one */
     uv_poll_t poll;
     vmm_created_fn created;
     void *user;
@@ -369,21 +369,49 @@ static int destroy(struct vmm *v, const char *sandbox_id, const char *sandbox_di
     return 0;
 }
 
-/* Open the process that a record names. Errors: NOT_FOUND when it is gone; LIMIT or NO_MEMORY when
- * that cannot be seen now. */
-static int open_process(const struct vmm_instance *instance, int *out, struct adit_err *err)
+static int ask_to_adopt(struct container *c, struct adit_err *err);
+
+static void not_watched(const struct container *c, const struct adit_err *err)
 {
-    uint64_t start = 0;
-    ADIT_CLEANUP_CLOSE int fd = (int)syscall(SYS_pidfd_open, instance->pid, 0);
-    int rc = fd < 0 ? adit_err_sys(err, errno, "open process %d", (int)instance->pid) : 0;
-    if (rc == 0) /* in this order: while the descriptor is held, the number cannot pass on */
-        rc = launch_container_pid_start(instance->pid, &start, err);
-    if (rc == ADIT_ERR_LIMIT || rc == ADIT_ERR_NO_MEMORY)
-        return rc;
-    if (rc || start != instance->pid_start)
-        return ADIT_ERR_NOT_FOUND;
-    *out = adit_steal_fd(&fd);
-    return 0;
+    adit_log(ADIT_LOG_ERROR, "sandbox_not_watched", LOG_S("sandbox", c->id), LOG_ERR(err));
+}
+
+/* The launcher has looked at the process. A broker without descriptors ends nobody's work, and a
+ * launcher that died is asked again when there is a new one. */
+static void on_adopted(void *user, const struct launch_reply *reply, int take_pidfd,
+                       const struct adit_err *err)
+{
+    struct container *c = user;
+    struct adit_err why = ADIT_ERR_INIT;
+    (void)reply; /* the descriptor is the answer */
+    if (c->state != CONTAINER_RUNNING || (err && err->code == ADIT_ERR_CANCELED)) {
+        if (take_pidfd >= 0)
+            (void)close(take_pidfd); /* nothing to lose */
+    } else if (err && err->code == ADIT_ERR_NOT_FOUND) {
+        c->state = CONTAINER_ENDED;
+        c->vmm->conf.on_exited(c->vmm->conf.owner, c->id, VMM_ENDED_UNWATCHED);
+    } else if (err) {
+        if (err->code != ADIT_ERR_UNAVAILABLE || ask_to_adopt(c, NULL))
+            not_watched(c, err);
+    } else if (take_pidfd < 0) {
+        (void)adit_err_set(&why, ADIT_ERR_LIMIT, "no descriptor arrived");
+        not_watched(c, &why);
+    } else if (watch(c, take_pidfd, &why)) {
+        not_watched(c, &why);
+    }
+    unhold(c);
+}
+
+static int ask_to_adopt(struct container *c, struct adit_err *err)
+{
+    struct launch_request request = {
+        .kind = LAUNCH_ADOPT, .pid = c->pid, .pid_start = c->pid_start};
+    memcpy(request.sandbox_id, c->id, sizeof(request.sandbox_id));
+    c->holds++;
+    int rc = launcher_client_send(c->vmm->conf.client, &request, on_adopted, c, err);
+    if (rc)
+        unhold(c);
+    return rc;
 }
 
 static int adopt(struct vmm *v, const char *sandbox_id, const struct vmm_instance *instance,
@@ -391,7 +419,6 @@ static int adopt(struct vmm *v, const char *sandbox_id, const struct vmm_instanc
 {
     struct container *c = NULL;
     char dir[sizeof(instance->target.path)];
-    int pidfd = -1;
 
     (void)snprintf(dir, sizeof(dir), "%s", instance->target.path);
     char *slash = strrchr(dir, '/');
@@ -399,21 +426,18 @@ static int adopt(struct vmm *v, const char *sandbox_id, const struct vmm_instanc
         return adit_err_set(err, ADIT_ERR_NOT_FOUND, "record of sandbox %s names no container",
                             sandbox_id);
     *slash = '\0';
-    int rc = open_process(instance, &pidfd, err);
-    if (rc == ADIT_ERR_NOT_FOUND)
-        return adit_err_set(err, rc, "sandbox %s does not run", sandbox_id);
-    if (rc == 0 && (rc = add(v, sandbox_id, dir, CONTAINER_RUNNING, &c, err)))
-        (void)close(pidfd); /* nothing to lose */
+    int rc = add(v, sandbox_id, dir, CONTAINER_RUNNING, &c, err);
     bool is_free = !v->slot_used[instance->slot];
     v->slot_used[instance->slot] = true; /* it may run, whatever else goes wrong */
     if (rc)
         return rc;
     c->pid = instance->pid;
-    rc = watch(c, pidfd, err);
+    c->pid_start = instance->pid_start;
+    if (is_free)
+        c->slot = instance->slot;
+    rc = ask_to_adopt(c, err);
     if (rc)
         forget(c);
-    else if (is_free)
-        c->slot = instance->slot;
     return rc;
 }
 

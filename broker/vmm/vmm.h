@@ -48,6 +48,9 @@ typedef void (*vmm_done_fn)(void *user, const struct adit_err *err);
 /* A sandbox ended by itself. @reason: "exit status 0", "signal: killed", "out of memory", … */
 typedef void (*vmm_exited_fn)(void *owner, const char *sandbox_id, const char *reason);
 
+/* The @reason of one that an earlier broker left and that does not run any more. */
+#define VMM_ENDED_UNWATCHED "ended while no broker watched it"
+
 struct vmm_driver {
     const char *name;      /* "container" */
     const char *isolation; /* what clients are told: "container", "gvisor", "vm" */
@@ -59,8 +62,9 @@ struct vmm_driver {
     int (*destroy)(struct vmm *v, const char *sandbox_id, const char *sandbox_dir,
                    const struct vmm_instance *instance, vmm_done_fn done, void *user,
                    struct adit_err *err);
-    /* Watch a sandbox that an earlier broker started. Errors: NOT_FOUND when it no longer runs; any
-     * other says nothing about it. */
+    /* Watch a sandbox that an earlier broker started. One that no longer runs is reported by
+     * vmm_exited_fn. Errors: NOT_FOUND when @instance names none; any other says nothing about it.
+     */
     int (*adopt)(struct vmm *v, const char *sandbox_id, const struct vmm_instance *instance,
                  struct adit_err *err);
 };

@@ -206,6 +206,23 @@ int listener_socket_shared(const char *address, int *out_fd, struct adit_err *er
     return tcp_socket(address, true, out_fd, err);
 }
 
+int listener_open_early(char **address, struct adit_err *err)
+{
+    char *text = NULL;
+    int fd = -1;
+    int rc = listener_socket(*address, &fd, err);
+
+    if (rc)
+        return rc;
+    if (asprintf(&text, "fd:%d", fd) < 0) {
+        (void)close(fd);
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "listener");
+    }
+    free(*address);
+    *address = text;
+    return ADIT_OK;
+}
+
 uint16_t listener_port(int fd)
 {
     union net_address a = {.any = {.sa_family = AF_UNSPEC}};

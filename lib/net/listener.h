@@ -30,6 +30,9 @@ ADIT_MUST_CHECK int listener_socket(const char *address, int *out_fd, struct adi
 ADIT_MUST_CHECK int listener_socket_shared(const char *address, int *out_fd, struct adit_err *err);
 /* Port of a bound TCP socket (for ":0"), 0 for others. */
 uint16_t listener_port(int fd);
+/* Open the socket of *@address (heap) now, for a process that later may not: the text becomes
+ * "fd:n", its number. Errors: as listener_socket(), NO_MEMORY. */
+ADIT_MUST_CHECK int listener_open_early(char **address, struct adit_err *err);
 
 ADIT_MUST_CHECK int listener_open(struct net_loop *l, int take_fd, listener_accept_fn on_accept,
                                   void *owner, struct listener **out, struct adit_err *err);

@@ -87,7 +87,7 @@ def test_nodes_are_listed_and_drained(broker, token):
         assert admin(broker, token, "GET", path).json()["status"] == "draining"
         refused = api(broker, "POST", "/v2/sandboxes", BODY)
         assert refused.status == 503 and "draining" in refused.json()["message"]
-        os.kill(broker.child("scheduler"), 9)  # it is on record
+        os.kill(broker.scheduler(), 9)  # it is on record
         wait_for(lambda: admin(broker, token, "GET", path).status == 200, 20, "scheduler restarted")
         assert admin(broker, token, "GET", path).json()["status"] == "draining"
     finally:

@@ -82,7 +82,7 @@ def test_both_broker_and_scheduler_killed(own_broker):
     broker = own_broker()
     sandbox = Sandbox.create(timeout=300)
     handle = sandbox.commands.run("sleep 1000", background=True)
-    scheduler = broker.child("scheduler")
+    scheduler = broker.scheduler()
     assert scheduler, "the broker has no scheduler of its own"
     os.kill(scheduler, signal.SIGKILL)
     broker.kill()
@@ -105,7 +105,7 @@ def test_a_half_made_sandbox_that_cannot_be_removed_stops_nobody(own_broker):
     try:
         broker.start()
         wait_for(lambda: broker.log().count("node_registered") > registered, 5, "registration")
-        assert "sandbox_not_destroyed sandbox=ihalf" in broker.log()
+        wait_for(lambda: "sandbox_not_destroyed sandbox=ihalf" in broker.log(), 5, "its line")
         assert Sandbox.create(timeout=60).kill()
     finally:
         broker.stop()  # its launcher has a view of the mounts of its own

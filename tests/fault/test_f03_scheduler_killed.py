@@ -19,7 +19,7 @@ from conftest import wait_for
 def test_running_sandboxes_do_not_notice(own_broker):
     broker = own_broker()
     sandbox = Sandbox.create(timeout=300)
-    os.kill(broker.child("scheduler"), signal.SIGKILL)
+    os.kill(broker.scheduler(), signal.SIGKILL)
     for _ in range(20):
         assert sandbox.commands.run("echo on").stdout == "on\n"
     created = wait_for(lambda: try_create(), 30, "a create after the scheduler was restarted")
@@ -70,7 +70,7 @@ def test_creates_and_kills_under_scheduler_deaths(own_broker):
     for t in threads:
         t.start()
     for _ in range(8):
-        pid = wait_for(lambda: broker.child("scheduler"), 10, "scheduler restarted")
+        pid = wait_for(lambda: broker.scheduler(), 10, "scheduler restarted")
         deadline = time.monotonic() + rng.uniform(0.2, 1.2)
         # The moment is random on purpose: it falls into any of the state writes.
         stop.wait(deadline - time.monotonic())
@@ -78,7 +78,7 @@ def test_creates_and_kills_under_scheduler_deaths(own_broker):
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    wait_for(lambda: broker.child("scheduler"), 10, "scheduler restarted")
+    wait_for(lambda: broker.scheduler(), 10, "scheduler restarted")
     stop.set()
     for t in threads:
         t.join(60)

@@ -83,7 +83,7 @@ def test_programs_survive_failing_calls(own_broker):
     for target, call, error, when in chosen:
         name = f"{target} {call}={error} when={when}"
         pid = {"broker": lambda: broker.process.pid,
-               "scheduler": lambda: wait_for(lambda: broker.child("scheduler"), 10, "scheduler"),
+               "scheduler": lambda: wait_for(broker.scheduler, 10, "scheduler"),
                "envd": lambda: envd_pid(broker, sandbox.sandbox_id)}[target]()
         strace = inject(pid, call, error, when)
         started = time.monotonic()

@@ -46,7 +46,7 @@ def test_a_sighup_storm_and_vanishing_readers_harm_nothing(own_broker):
 
     keeper = broker.child("adit-keeper")
     pids = [broker.process.pid, keeper, broker.child("adit-launcher", of=keeper),
-            broker.child("scheduler")]
+            broker.scheduler()]
     assert all(pids), pids
 
     def storm():
@@ -65,7 +65,7 @@ def test_a_sighup_storm_and_vanishing_readers_harm_nothing(own_broker):
         stop.set()
         thread.join()
     assert broker.process.poll() is None
-    assert keeper == broker.child("adit-keeper") and pids[3] == broker.child("scheduler")
+    assert keeper == broker.child("adit-keeper") and pids[3] == broker.scheduler()
     assert sandbox.kill()
 
 

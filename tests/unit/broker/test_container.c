@@ -18,6 +18,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "broker/launcher/launch_container.h"
 #include "broker/launcher/launcher.h"
 
 #define CGROUP_PARENT "adit-test"
@@ -431,9 +432,37 @@ START_TEST(container_destroyed_while_it_is_created_is_gone)
 }
 END_TEST
 
+/* As a new broker would, with what was watched forgotten. */
+static void reopen_driver(void)
+{
+    struct container_conf conf = {
+        .loop = &loop, .client = client, .isolation = "container", .on_exited = on_exited};
+    container_close(driver);
+    ck_assert(container_open(&conf, &driver, NULL) == 0);
+    ops = container_driver(driver);
+    ended_id[0] = '\0';
+}
+
+static void on_pong(void *user, const struct launch_reply *reply, int take_pidfd,
+                    const struct adit_err *err)
+{
+    (void)reply;
+    (void)take_pidfd;
+    (void)err;
+    *(bool *)user = true;
+}
+
+/* All that was asked for before has been answered. */
+static void drain_launcher(void)
+{
+    struct launch_request ping = {.kind = LAUNCH_PING};
+    bool is_answered = false;
+    ck_assert(launcher_client_send(client, &ping, on_pong, &is_answered, NULL) == 0);
+    wait_for(&is_answered);
+}
+
 START_TEST(container_outlives_launcher_and_driver)
 {
-    struct container_conf conf = {.loop = &loop, .isolation = "container", .on_exited = on_exited};
     struct vmm_instance i = must_create("e1", 64);
 
     ck_assert(kill(launcher_client_pid(client), SIGKILL) == 0);
@@ -442,19 +471,27 @@ START_TEST(container_outlives_launcher_and_driver)
     (void)must_create("e2", 64);
     destroy("e2");
 
-    container_close(driver);
-    conf.client = client;
-    ck_assert(container_open(&conf, &driver, NULL) == 0);
-    ops = container_driver(driver);
+    reopen_driver();
     struct vmm_instance stranger = i;
     stranger.pid_start++;
-    ck_assert_int_eq(ops->adopt(driver, "e1", &stranger, NULL), ADIT_ERR_NOT_FOUND);
+    ck_assert_int_eq(ops->adopt(driver, "e1", &stranger, NULL), 0);
+    ck_assert_str_eq(wait_end("e1"), VMM_ENDED_UNWATCHED);
+    reopen_driver();
+    stranger = i;
+    stranger.pid = getpid();
+    (void)launch_container_pid_start(getpid(), &stranger.pid_start, NULL);
+    ck_assert_int_eq(ops->adopt(driver, "e1", &stranger, NULL), 0); /* alive, but no container */
+    ck_assert_str_eq(wait_end("e1"), VMM_ENDED_UNWATCHED);
+    reopen_driver();
     struct rlimit was, none = {0, 0};
     ck_assert(getrlimit(RLIMIT_NOFILE, &was) == 0);
     none.rlim_max = was.rlim_max;
     ck_assert(setrlimit(RLIMIT_NOFILE, &none) == 0);
-    ck_assert_int_eq(ops->adopt(driver, "e1", &i, NULL), ADIT_ERR_LIMIT); /* not: it is gone */
+    ck_assert_int_eq(ops->adopt(driver, "e1", &i, NULL), 0);
+    drain_launcher();
+    ck_assert_str_eq(ended_id, ""); /* not: it is gone */
     ck_assert(setrlimit(RLIMIT_NOFILE, &was) == 0);
+    reopen_driver();
     ck_assert_int_eq(ops->adopt(driver, "e1", &i, NULL), 0);
     struct vmm_instance next = must_create("e3", 64);
     ck_assert_uint_ne(next.slot, i.slot);

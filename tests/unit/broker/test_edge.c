@@ -188,6 +188,7 @@ static void run_with(size_t connections_max, void (*script)(void))
     ck_assert_int_eq(uv_sem_init(&w.withdraw_done, 0), 0);
     open_guest();
     ck_assert_msg(edge_open(&conf, &w.edge, &err) == 0, "%s", err.msg);
+    ck_assert_msg(edge_start(w.edge, &err) == 0, "%s", err.msg);
     w.port = edge_port(w.edge, 0);
     publish("iabc", false);
     publish("iprivate", true);

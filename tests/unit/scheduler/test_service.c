@@ -610,8 +610,7 @@ END_TEST
 
 START_TEST(scheduler_serves_the_loopback_but_no_other_address)
 {
-    static const char *const refused[] = {":3001", "0.0.0.0:3001", "10.0.0.1:3001", "vsock:1",
-                                          "fd:3"};
+    static const char *const refused[] = {":3001", "0.0.0.0:3001", "10.0.0.1:3001", "vsock:1"};
     uv_loop_t other;
     struct scheduler *second = NULL;
     struct adit_err err = ADIT_ERR_INIT;

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a process gives up what it does not need.
+ *
+ * Everything here is for a process that is root, has one thread and has opened what only root may
+ * open. See confine.c for the order and what each step is worth.
+ */
+#ifndef ADIT_CONFINE_CONFINE_H
+#define ADIT_CONFINE_CONFINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct confine_user {
+    uid_t uid;
+    gid_t gid;
+};
+
+/*
+ * @path:        absolute, exists; a directory or a file, seen under the same path afterwards
+ * @is_writable: else read-only
+ */
+struct confine_mount {
+    const char *path;
+    bool is_writable;
+};
+
+/* What /proc says of the process itself, as a mount: its memory and descriptors for figures. */
+#define CONFINE_OWN_PROCESS "/proc/self"
+
+/*
+ * @user:   who the process becomes; without supplementary groups
+ * @mounts: all that is left of the file system; what lies below another one comes after it
+ */
+struct confine_profile {
+    struct confine_user user;
+    const struct confine_mount *mounts;
+    size_t mount_cnt;
+};
+
+/*
+ * Who a program runs as. @wanted: a name or a number; "": the account @account if there is one,
+ * else the number @fallback. Errors: NOT_FOUND, BAD_INPUT (root is nobody to become).
+ */
+ADIT_MUST_CHECK int confine_user_find(const char *wanted, const char *account, uid_t fallback,
+                                      struct confine_user *out, struct adit_err *err);
+
+/*
+ * Enter the profile for good. On failure the process is in a state between: it must end.
+ * Errors: what failed, as IO, NOT_FOUND or DENIED.
+ */
+ADIT_MUST_CHECK int confine_enter(const struct confine_profile *p, struct adit_err *err);
+
+/*
+ * For processes that stay root: keep only the capabilities of @mask (bits by number) and never get
+ * another one, also by exec. Those the process does not have are left out.
+ */
+ADIT_MUST_CHECK int confine_keep_caps(uint64_t mask, struct adit_err *err);
+
+/* No core file, and nobody without privileges may look into the process's memory. */
+ADIT_MUST_CHECK int confine_hide_memory(struct adit_err *err);
+
+/* ---- parts of the above, one file each ---- */
+
+/* An empty read-only root with nothing but @mounts in it (confine_root.c). */
+ADIT_MUST_CHECK int confine_root(const struct confine_mount *mounts, size_t cnt,
+                                 struct adit_err *err);
+
+/* How deep confine_give_tree() goes; what lies deeper keeps its owner. */
+#define CONFINE_GIVE_DEPTH 4
+/*
+ * Files of earlier versions or of another user become @user's: everything below the directory
+ * @dir_fd, but no entry with a name of @skip (NULL-terminated), no symlink, nothing on another file
+ * system, no file with more than one name. The directory itself keeps its owner. Errors: IO.
+ */
+ADIT_MUST_CHECK int confine_give_tree(int dir_fd, const char *const *skip,
+                                      const struct confine_user *user, struct adit_err *err);
+
+#endif

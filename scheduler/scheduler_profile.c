@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the scheduler may do once it serves.
+ *
+ * Theory of operation
+ *
+ * What: started as root (by a broker's keeper, or by hand), it opens its socket, makes its records'
+ * directory its user's and becomes that user, with nothing of the file system but that directory.
+ * Started as somebody else (a unit with a user of its own) it stays that. Trust: the directory may
+ * lie in one that belongs to the broker's user, so its last component is not followed as a link.
+ */
+#include "scheduler/scheduler_profile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "confine/confine.h"
+#include "net/listener.h"
+#include "scheduler/scheduler.h"
+
+static int open_data_dir(struct scheduler_conf *c, int *fd, struct adit_err *err)
+{
+    int rc = adit_file_mkdirs(c->data_dir, 0700, err);
+    if (rc)
+        return rc;
+    *fd = open(c->data_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    char *absolute = *fd < 0 ? NULL : realpath(c->data_dir, NULL);
+    if (!absolute)
+        return adit_err_sys(err, errno, "data-dir: %s", c->data_dir);
+    free(c->data_dir);
+    c->data_dir = absolute;
+    return 0;
+}
+
+static int give_data_dir(struct scheduler_conf *c, const struct confine_user *user,
+                         struct adit_err *err)
+{
+    static const char *const skip[] = {NULL};
+    ADIT_CLEANUP_CLOSE int fd = -1;
+    int rc = open_data_dir(c, &fd, err);
+    if (rc == 0)
+        rc = confine_give_tree(fd, skip, user, err);
+    if (rc == 0 && (fchown(fd, user->uid, user->gid) || fchmod(fd, 0700)))
+        rc = adit_err_sys(err, errno, "give %s to user %u", c->data_dir, user->uid);
+    return rc;
+}
+
+static int open_sockets(struct scheduler_conf *c, struct adit_err *err)
+{
+    int rc = scheduler_check_listen(c->listen, err);
+    if (rc == 0)
+        rc = listener_open_early(&c->listen, err);
+    if (rc == 0 && c->metrics_listen[0])
+        rc = listener_open_early(&c->metrics_listen, err);
+    return rc;
+}
+
+int scheduler_profile_enter(struct scheduler_conf *conf, struct adit_err *err)
+{
+    struct confine_user user;
+    if (geteuid() != 0)
+        return confine_hide_memory(err);
+    int rc =
+        confine_user_find(conf->user, SCHEDULER_PROFILE_ACCOUNT, SCHEDULER_PROFILE_UID, &user, err);
+    if (rc == 0)
+        rc = give_data_dir(conf, &user, err);
+    if (rc == 0)
+        rc = open_sockets(conf, err);
+    if (rc)
+        return rc;
+    const struct confine_mount mounts[] = {{conf->data_dir, true}, {CONFINE_OWN_PROCESS, false}};
+    const struct confine_profile profile = {.user = user, .mounts = mounts, .mount_cnt = 2};
+    return confine_enter(&profile, err);
+}
