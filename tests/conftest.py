@@ -165,6 +165,12 @@ class Broker:
                 return pid
         return None
 
+    def ids(self):
+        """User and group that the broker runs as."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return tuple(int(re.search(rf"^{name}:\s+(\d+)", status, re.M)[1])
+                     for name in ("Uid", "Gid"))
+
     def scheduler(self):
         """Pid of the broker's own scheduler, a child of its keeper."""
         keeper = self.child("adit-supervisor")

@@ -351,8 +351,10 @@ def test_a_head_that_stalls_inside_tls_is_answered(tls):
 
 
 def publish(tls, made):
-    """Replace the pair as certificate tools do: one file after the other."""
+    """Replace the pair as certificate tools do: one file after the other. The broker is to read it."""
+    os.chown(tls.certs, *tls.ids())
     for name in ("tls.crt", "tls.key"):
+        os.chown(made / name, *tls.ids())
         os.replace(made / name, tls.certs / name)
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """F13: the broker is out of descriptors: it accepts and drops, does not spin, and recovers at once."""
 
-import re
 import resource
 import socket
 import subprocess
@@ -17,11 +16,6 @@ LIMIT = 256
 def cpu_seconds(pid):
     fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / 100
-
-
-def ids_of(pid):
-    status = open(f"/proc/{pid}/status").read()
-    return (int(re.search(rf"^{name}:\s+(\d+)", status, re.M)[1]) for name in ("Uid", "Gid"))
 
 
 def health(broker):
@@ -40,7 +34,7 @@ def test_accepts_and_drops_without_spinning(own_broker):
     sandbox = Sandbox.create(timeout=300)
     running = sandbox.commands.run("while :; do echo x; sleep 0.2; done", background=True)
     # As its own user: root itself needs a capability for it that not every host gives.
-    uid, gid = ids_of(broker.process.pid)
+    uid, gid = broker.ids()
     subprocess.run(
         ["prlimit", "--pid", str(broker.process.pid), f"--nofile={LIMIT}:{LIMIT}"],
         user=uid, group=gid, extra_groups=[], check=True,
