@@ -4,10 +4,6 @@
  * comes of that request is its own affair: an error, or a broken connection. envd answers the next
  * one, and in the end it holds as many blocks of memory as before.
  *
- * Left out are the two routes that read their body with jansson, /init and /files/compose: jansson
- * 2.14 itself ends the program when memory fails inside its lexer (load.c, lex_scan_string). The
- * first is the host's alone.
- *
  * Between requests SIGUSR1 sets which allocation fails, and says how many blocks there are.
  */
 #include <sys/mman.h>
@@ -92,6 +88,10 @@ static const struct scenario {
     {"GET", "/files?path=%s/file", "Accept-Encoding: gzip;q=1, identity;q=0\r\n", "", 200, false},
     {"GET", "/files?path=%s/file", "Range: bytes=1-2\r\n", "", 206, false},
     {"GET", "/files?path=%s/none", "", "", 404, false},
+    {"POST", "/files/compose", JSON,
+     "{\"source_paths\":[\"%s/removed\"],\"destination\":\"%s/made/joined\"}", 200, false},
+    {"POST", "/init", JSON, "{\"envVars\":{\"NAME\":\"value\"},\"defaultUser\":\"root\"}", 204,
+     false},
     {"POST", "/process.Process/List", JSON, "{}", 200, false},
     {"POST", "/process.Process/SendInput", JSON "Authorization: Basic cm9vdDo=\r\n",
      "{\"process\":{\"tag\":\"none\"},\"input\":{\"stdin\":\"aGk=\"}}", 404, false},
@@ -141,7 +141,8 @@ static void build(const struct scenario *s, char *out, size_t cap, size_t *len)
 static void prepare(void)
 {
     scratch_write("removed", "contents", 8);
-    (void)rmdir(scratch("made/deep")); /* it may not be there, as the next */
+    (void)unlink(scratch("made/joined")); /* it may not be there, as the next */
+    (void)rmdir(scratch("made/deep"));
     (void)rmdir(scratch("made"));
 }
 
