@@ -97,5 +97,19 @@ START_TEST(api_routes_let_nobody_past_but_to_health)
 }
 END_TEST
 
-SUITE_MAIN_WITH("api_routes", TESTS(api_routes_let_nobody_past_but_to_health),
+START_TEST(api_routes_name_the_segments_of_a_path)
+{
+    const struct api_route *route = NULL;
+    struct adit_view sandbox, path = ADIT_VIEW("/admin/teams/a%2Fb/api-keys/k1");
+    char allow[API_ROUTES_ALLOW_CAP];
+    ck_assert_int_eq(api_routes_find(HTTP_DELETE, path, &route, &sandbox, allow), API_ROUTES_FOUND);
+    ck_assert(adit_view_eq_str(api_routes_param(route, path, "{id}"), "a%2Fb"));
+    ck_assert(adit_view_eq_str(api_routes_param(route, path, "{keyID}"), "k1"));
+    ck_assert_ptr_null(api_routes_param(route, path, "{other}").ptr);
+}
+END_TEST
+
+SUITE_MAIN_WITH("api_routes",
+                TESTS(api_routes_let_nobody_past_but_to_health,
+                      api_routes_name_the_segments_of_a_path),
                 LOOPS({api_routes_finds, sizeof(rows) / sizeof(rows[0])}))

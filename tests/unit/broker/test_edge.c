@@ -31,7 +31,7 @@ static struct world {
     pthread_t client;
     void (*script)(void);
     struct edge_api_request *held; /* an API request that is answered late */
-    bool withdrawn;
+    bool withdrawn, is_republish;
     uv_async_t ask_withdraw;
     uv_sem_t withdraw_done;
 } w;
@@ -96,10 +96,27 @@ static void on_withdrawn(void *user)
     uv_sem_post(&w.withdraw_done);
 }
 
+static void fill_route(const char *id, bool is_private, const char *token, struct edge_route *out)
+{
+    *out = (struct edge_route){.target = {.kind = HTTP_TARGET_UNIX}, .is_private = is_private};
+    snprintf(out->sandbox_id, sizeof(out->sandbox_id), "%s", id);
+    snprintf(out->target.path, sizeof(out->target.path), "%s", w.guest_path);
+    snprintf(out->traffic_token, sizeof(out->traffic_token), "%s", token);
+}
+
+/* Withdraw it, or give it another token. */
 static void on_ask_withdraw(uv_async_t *a)
 {
+    struct edge_route route;
+    struct adit_err err = ADIT_ERR_INIT;
+
     (void)a;
-    edge_withdraw(w.edge, "iabc", on_withdrawn, NULL);
+    if (!w.is_republish) {
+        edge_withdraw(w.edge, "iabc", on_withdrawn, NULL);
+        return;
+    }
+    fill_route("iabc", true, "other", &route);
+    ck_assert_int_eq(edge_republish(w.edge, &route, on_withdrawn, NULL, &err), 0);
 }
 
 static void on_edge_closed(void *user)
@@ -151,12 +168,10 @@ static void open_guest(void)
 
 static void publish(const char *id, bool is_private)
 {
-    struct edge_route route = {.target = {.kind = HTTP_TARGET_UNIX}, .is_private = is_private};
+    struct edge_route route;
     struct adit_err err = ADIT_ERR_INIT;
 
-    snprintf(route.sandbox_id, sizeof(route.sandbox_id), "%s", id);
-    snprintf(route.target.path, sizeof(route.target.path), "%s", w.guest_path);
-    snprintf(route.traffic_token, sizeof(route.traffic_token), "secret");
+    fill_route(id, is_private, "secret", &route);
     ck_assert_int_eq(edge_publish(w.edge, &route, &err), 0);
 }
 
@@ -445,7 +460,8 @@ START_TEST(edge_refuses_reserved_routes_in_every_spelling)
 }
 END_TEST
 
-static void withdraw_script(void)
+/* A stream runs; then the sandbox is withdrawn, or its route changed. */
+static void break_stream(void)
 {
     char first[4096];
     size_t len = 0;
@@ -463,10 +479,34 @@ static void withdraw_script(void)
     ck_assert_int_eq(recv(fd, first, sizeof(first), 0), -1);
     ck_assert_int_eq(errno, ECONNRESET);
     close(fd);
+}
+
+static void withdraw_script(void)
+{
+    break_stream();
     for (int i = 0; i < 8; i++) /* connections spread over both loops */
         ASSERT_HAS(ask("GET / HTTP/1.1\r\nHost: 49983-iabc.adit.test\r\n"),
                    "The sandbox was not found");
 }
+
+static void republish_script(void)
+{
+    w.is_republish = true;
+    break_stream();
+    for (int i = 0; i < 8; i++) { /* once it is done, on both loops */
+        ASSERT_HAS(ask("GET / HTTP/1.1\r\nHost: 49983-iabc.adit.test\r\n"), "HTTP/1.1 200");
+        ASSERT_HAS(ask("GET / HTTP/1.1\r\nHost: 8000-iabc.adit.test\r\n"
+                       "e2b-traffic-access-token: secret\r\n"),
+                   "is invalid");
+    }
+}
+
+START_TEST(edge_new_route_resets_streams_and_is_everywhere_when_it_is_done)
+{
+    run(republish_script);
+    ck_assert(w.withdrawn);
+}
+END_TEST
 
 START_TEST(edge_withdrawal_resets_streams_before_it_is_done)
 {
@@ -526,5 +566,6 @@ SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
            edge_refuses_an_api_body_over_the_limit, edge_bounds_what_all_api_bodies_hold_together,
            edge_relays_with_a_head_written_anew, edge_refuses_reserved_routes_in_every_spelling,
            edge_withdrawal_resets_streams_before_it_is_done,
+           edge_new_route_resets_streams_and_is_everywhere_when_it_is_done,
            edge_bounds_the_requests_of_a_sandbox_over_all_loops,
            edge_closes_with_an_api_request_unanswered_and_its_client_gone)
