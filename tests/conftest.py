@@ -211,6 +211,18 @@ class LabBroker(Broker):
     def network(self):
         return self.lab.network()
 
+    def serves_debug(self):
+        """Does debug mode's sandbox answer?"""
+        with self.network(), contextlib.suppress(OSError):
+            c = http.client.HTTPConnection("127.0.0.1", 49983, timeout=5)
+            c.request("GET", "/health")
+            return c.getresponse().status == 204
+
+    def purge(self):
+        """End the sandboxes that outlive the broker, as debug mode's does."""
+        subprocess.run([BIN / "broker", "purge", "--state-dir", self.state / "state"], check=True,
+                       capture_output=True, timeout=60)
+
 
 def leftovers(broker):
     """What of this broker's sandboxes still exists on the machine."""
@@ -310,11 +322,17 @@ def end(b, left):
 def lab(scratch, broker):
     """Own namespaces with own names (tests/lab/lab.py), and the broker that they lead to."""
     lab = Lab(scratch / "names")
-    b = LabBroker(scratch / "lab", lab).start()
+    b = LabBroker(scratch / "lab", lab)
+    b.extra.append("--debug")
+    b.start()
     lab.key = b.env()["E2B_API_KEY"]
     lab.broker = b
+    wait_for(b.serves_debug, 30, "the debug sandbox")
     yield lab
-    end(b, kill_everything(b))
+    left = kill_everything(b)
+    b.stop()
+    b.purge()
+    end(b, left)
     lab.stop()
 
 

@@ -17,9 +17,9 @@ from support import CLI, NODE
 LAB = REPO / "tests/lab"
 
 PYTHON = [("1.1.0", ["domain"]), ("1.5.6", ["domain"]), ("2.0.2", ["domain"]),
-          ("2.8.1", ["domain"]), ("2.63.0", ["domain", "url"])]
+          ("2.8.1", ["domain"]), ("2.63.0", ["domain", "url", "debug"])]
 JAVASCRIPT = [("1.0.7", "e2b-1.0", ["domain"]), ("2.0.3", "e2b-2.0", ["domain"]),
-              ("2.8.4", "e2b-2.8", ["domain"]), ("2.51.0", "e2b", ["domain", "url"])]
+              ("2.8.4", "e2b-2.8", ["domain"]), ("2.51.0", "e2b", ["domain", "url", "debug"])]
 
 
 def runs():
@@ -33,7 +33,7 @@ def runs():
         for mode in modes:
             yield pytest.param("javascript", version, mode, [NODE, LAB / "js/client.mjs", package],
                                id=f"javascript-{version}-{mode}")
-    for mode in ("domain", "url"):
+    for mode in ("domain", "url", "debug"):
         yield pytest.param("cli", "2.19.0", mode, [sys.executable, LAB / "cli_client.py", NODE, CLI],
                            id=f"cli-2.19.0-{mode}")
 

@@ -159,6 +159,16 @@ def info(run):
     assert 0 < (found.end_at - found.started_at).total_seconds() < 130
 
 
+def metrics(run):
+    if VERSION < (2, 0):
+        raise Absent("not in this version")
+    deadline = time.monotonic() + 10
+    while not (samples := run.sandbox.get_metrics()):
+        assert time.monotonic() < deadline, "no sample within 10 s"
+        time.sleep(0.1)
+    assert samples[0].cpu_count > 0 and samples[0].mem_total > 0
+
+
 def connect(run):
     run.sandbox.files.write("/tmp/mark", "here")
     other = Sandbox.connect(run.sandbox.sandbox_id)
@@ -248,18 +258,17 @@ def kill(run):
 
 def attempt(feature, run):
     if DEBUG and feature in NOT_IN_DEBUG:
-        raise Absent("debug mode calls no API")
+        raise Absent("debug mode knows one sandbox and asks no API for it")
     if feature is ports and not BY_NAME:
         raise Absent("needs wildcard names")
     feature(run)
 
 
-NOT_IN_DEBUG = (listing, info, timeout)
+NOT_IN_DEBUG = (listing, info, metrics, timeout)
 FEATURES = [("create", create), ("run", command), ("stream", stream), ("background", background),
-            ("terminal", terminal), ("files", files), ("watch", watch),
-            ("list", listing), ("info", info),
-            ("connect", connect), ("timeout", timeout), ("ports", ports), ("errors", errors),
-            ("async", asynchronous), ("kill", kill)]
+            ("terminal", terminal), ("files", files), ("watch", watch), ("list", listing),
+            ("info", info), ("metrics", metrics), ("connect", connect), ("timeout", timeout), ("ports", ports),
+            ("errors", errors), ("async", asynchronous), ("kill", kill)]
 
 
 if __name__ == "__main__":

@@ -165,6 +165,13 @@ const features = {
     assert.ok(seconds > 115 && seconds < 130, `${seconds} s`)
   },
 
+  async metrics() {
+    if (!since(2, 0)) throw new Absent('not in this version')
+    let samples = []
+    await until(async () => (samples = await sandbox.getMetrics()).length, 'a sample')
+    assert.ok(samples[0].cpuCount > 0 && samples[0].memTotal > 0)
+  },
+
   async connect() {
     await sandbox.files.write('/tmp/mark', 'here')
     const other = await Sandbox.connect(sandbox.sandboxId)
@@ -223,13 +230,13 @@ const features = {
   },
 }
 
-const notInDebug = ['list', 'info', 'timeout']
+const notInDebug = ['list', 'info', 'metrics', 'timeout']
 let failed = false
 for (const [feature, body] of Object.entries(features)) {
   const line = { feature }
   const start = Date.now()
   try {
-    if (debug && notInDebug.includes(feature)) throw new Absent('debug mode calls no API')
+    if (debug && notInDebug.includes(feature)) throw new Absent('debug mode knows one sandbox and asks no API for it')
     if (!sandbox && feature !== 'create') throw new Error('there is no sandbox')
     await body()
   } catch (e) {
