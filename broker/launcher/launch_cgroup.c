@@ -366,19 +366,62 @@ int launch_cgroup_remove(const struct launch_cgroup_host *h, const char *id, str
     return rc;
 }
 
-uint64_t launch_cgroup_oom_kills(const struct launch_cgroup_host *h, const char *id)
+/* The number behind @key at the start of a line, or 0. */
+static uint64_t number_of(const struct launch_cgroup_host *h, int hierarchy, const char *id,
+                          const char *file, const char *key)
 {
     struct adit_buf text;
-    uint64_t kills = 0;
-    adit_buf_init(&text, 4096);
-    if (!read_file(h, 0, id, h->is_v2 ? "memory.events" : "memory.oom_control", &text, NULL)) {
-        struct adit_view line, rest = adit_buf_view(&text), key, value;
-        for (bool more = true; more;) {
-            more = adit_view_split(rest, '\n', &line, &rest);
-            if (adit_view_split(line, ' ', &key, &value) && adit_view_eq_str(key, "oom_kill"))
-                (void)adit_view_u64(value, UINT64_MAX, &kills); /* malformed: stays 0 */
-        }
+    struct adit_view line, rest, name, value;
+    uint64_t number = 0;
+    adit_buf_init(&text, 16384);
+    int rc = read_file(h, hierarchy, id, file, &text, NULL);
+    rest = adit_buf_view(&text);
+    for (bool more = rc == 0; more;) {
+        more = adit_view_split(rest, '\n', &line, &rest);
+        if (adit_view_split(line, ' ', &name, &value) && adit_view_eq_str(name, key))
+            (void)adit_view_u64(value, UINT64_MAX, &number); /* malformed: stays 0 */
     }
     adit_buf_fini(&text);
-    return kills;
+    return number;
+}
+
+/* A file of one number; "max" and none are 0. */
+static int read_number(const struct launch_cgroup_host *h, int hierarchy, const char *id,
+                       const char *file, uint64_t *out, struct adit_err *err)
+{
+    struct adit_buf text;
+    *out = 0;
+    adit_buf_init(&text, 256);
+    int rc = read_file(h, hierarchy, id, file, &text, err);
+    struct adit_view line = {NULL, 0}, rest;
+    if (rc == 0)
+        (void)adit_view_split(adit_buf_view(&text), '\n', &line, &rest); /* one line */
+    if (adit_view_u64(line, UINT64_MAX, out))
+        *out = 0;
+    adit_buf_fini(&text);
+    return rc;
+}
+
+int launch_cgroup_measure(const struct launch_cgroup_host *h, const char *id,
+                          struct launch_usage *out, struct adit_err *err)
+{
+    int rc = read_number(h, 0, id, h->is_v2 ? "memory.current" : "memory.usage_in_bytes",
+                         &out->memory, err);
+    if (rc)
+        return rc;
+    out->cache = number_of(h, 0, id, "memory.stat", h->is_v2 ? "file" : "total_cache");
+    (void)read_number(h, 0, id, h->is_v2 ? "memory.max" : "memory.limit_in_bytes", &out->memory_max,
+                      NULL); /* 0: none is known */
+    /* v1 hosts keep the account with the limits (cpu,cpuacct), or in a hierarchy that is not ours
+     */
+    if (h->is_v2)
+        out->cpu_ns = number_of(h, 0, id, "cpu.stat", "usage_usec") * 1000;
+    else
+        (void)read_number(h, 1, id, "cpuacct.usage", &out->cpu_ns, NULL); /* 0: as above */
+    return 0;
+}
+
+uint64_t launch_cgroup_oom_kills(const struct launch_cgroup_host *h, const char *id)
+{
+    return number_of(h, 0, id, h->is_v2 ? "memory.events" : "memory.oom_control", "oom_kill");
 }

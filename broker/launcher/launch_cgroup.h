@@ -11,7 +11,7 @@
 
 #include <sys/types.h>
 
-#include "base/view.h"
+#include "broker/launcher/launch_msg.h"
 
 #define LAUNCH_CGROUP_HIERARCHIES_MAX 3
 /* How long killed processes may take to be gone. */
@@ -52,6 +52,9 @@ ADIT_MUST_CHECK int launch_cgroup_remove(const struct launch_cgroup_host *h, con
                                          struct adit_err *err);
 /* Is the process with this number in a group of this name? */
 bool launch_cgroup_has(uint64_t pid, const char *id);
+/* What the group uses now. Errors: NOT_FOUND, IO. */
+ADIT_MUST_CHECK int launch_cgroup_measure(const struct launch_cgroup_host *h, const char *id,
+                                          struct launch_usage *out, struct adit_err *err);
 /* Return: how many processes of the group were killed for want of memory; 0 if unknown. */
 uint64_t launch_cgroup_oom_kills(const struct launch_cgroup_host *h, const char *id);
 

@@ -77,6 +77,8 @@ static int check_request(const struct launch_request *r, struct adit_err *err)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "malformed sandbox id");
     if (r->kind == LAUNCH_EXPLAIN || r->kind == LAUNCH_ADOPT)
         return r->pid > 1 ? 0 : adit_err_set(err, ADIT_ERR_BAD_INPUT, "malformed process id");
+    if (r->kind == LAUNCH_MEASURE)
+        return 0;
     if (!launch_msg_is_clean_path(adit_view_str(r->sandbox_dir)))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "malformed sandbox directory");
     if (r->kind == LAUNCH_DESTROY)
@@ -97,7 +99,7 @@ int launch_msg_parse_request(struct adit_view datagram, struct launch_request *o
         out->id = 0;
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "not a request");
     }
-    if (out->kind < LAUNCH_PING || out->kind > LAUNCH_ADOPT)
+    if (out->kind < LAUNCH_PING || out->kind > LAUNCH_MEASURE)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unknown request %u", out->kind);
     return check_request(out, err);
 }

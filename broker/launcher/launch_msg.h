@@ -39,10 +39,12 @@ enum launch_kind {
     LAUNCH_DESTROY,  /* end it and remove what is left of it */
     LAUNCH_EXPLAIN,  /* why did @pid of @sandbox_id end? the answer is in @text */
     LAUNCH_ADOPT,    /* is @pid still the process of @sandbox_id? the answer has a pidfd */
+    LAUNCH_MEASURE,  /* what does @sandbox_id use? the answer is in @usage */
 };
 
 /* What each kind needs: CREATE everything but pid and pid_start; DESTROY sandbox_id, sandbox_dir;
- * EXPLAIN sandbox_id, pid; ADOPT sandbox_id, pid, pid_start; PING nothing. The rest is zero. */
+ * EXPLAIN sandbox_id, pid; ADOPT sandbox_id, pid, pid_start; MEASURE sandbox_id; PING nothing. The
+ * rest is zero. */
 struct launch_request {
     uint32_t magic;
     uint32_t kind;
@@ -56,6 +58,12 @@ struct launch_request {
     uint32_t reserved;
 };
 
+/* What a sandbox uses, by its control group. */
+struct launch_usage {
+    uint64_t memory, cache, memory_max; /* bytes; @memory counts @cache */
+    uint64_t cpu_ns;                    /* since its start; 0: the host does not say */
+};
+
 /*
  * @id:   of the request; 0: a launcher has started (its pid in @pid), and requests that were not
  *        answered by an earlier one may not be answered any more
@@ -66,6 +74,7 @@ struct launch_reply {
     uint32_t magic;
     int32_t code, sys_errno, pid;
     uint64_t id, pid_start;
+    struct launch_usage usage;
     char text[ADIT_ERR_MSG_CAP];
 };
 

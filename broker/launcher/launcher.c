@@ -321,6 +321,16 @@ static void adopt(const struct launch_request *r)
     (void)close(pidfd);              /* the broker has its own */
 }
 
+static void measure(struct launcher *l, const struct launch_request *r)
+{
+    struct launch_reply reply = {.magic = LAUNCH_MAGIC, .id = r->id};
+    struct adit_err err;
+    if (launch_cgroup_measure(&l->host.cgroups, r->sandbox_id, &reply.usage, &err))
+        (void)answer(r->id, &err, ""); /* a broker that is gone asks no more */
+    else
+        (void)send_reply(&reply, -1); /* as above */
+}
+
 static struct job *free_job(struct launcher *l)
 {
     for (struct job *j = l->jobs; j < l->jobs + LAUNCHER_JOBS_MAX; j++)
@@ -344,6 +354,8 @@ static void on_request(struct launcher *l, struct job *job, struct adit_view dat
         explain(l, &job->request);
     } else if (job->request.kind == LAUNCH_ADOPT) {
         adopt(&job->request);
+    } else if (job->request.kind == LAUNCH_MEASURE) {
+        measure(l, &job->request);
     } else {
         job->state = JOB_WAITING;
     }

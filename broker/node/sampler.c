@@ -4,13 +4,13 @@
  *
  * Theory of operation
  *
- * States: waiting ── due ──> asking ── answer, failure or SAMPLER_CALL_MS ──> waiting. Each sandbox
- * is asked at its own times, which its start spreads over the interval; when SAMPLER_CALLS_MAX are
- * asked at once, the others wait. The connection is not kept: a sandbox costs no descriptor between
- * two samples.
- * Trust: the answer is the guest's; status, length and every figure are checked, and the time of a
- * sample is ours. A guest that does not answer has a gap in its samples, nothing else.
- * Failure: a sample that cannot be written is counted and lost; the newest is in memory anyway.
+ * States: waiting ── due ──> measuring (the host) ──> asking ── answer, failure or SAMPLER_CALL_MS
+ * ──> waiting. Each sandbox is asked at its own times, which its start spreads over the interval;
+ * when SAMPLER_CALLS_MAX are asked at once, the others wait. The connection is not kept: a sandbox
+ * costs no descriptor between two samples. Trust: the answer is the guest's; status, length and
+ * every figure are checked, and the time of a sample is ours. A guest that does not answer has a
+ * gap in its samples, nothing else. Failure: a sample that cannot be written is counted and lost;
+ * the newest is in memory anyway.
  */
 #include "broker/node/sampler.h"
 
@@ -50,8 +50,40 @@ static void on_appended(void *user, const struct adit_err *err)
     stats->not_written += err != NULL;
 }
 
+/* Of all processors that it was given, since the usage before. */
+static void correct_cpu(struct sampler *m, struct sample *s)
+{
+    uint64_t now = adit_clock_mono_ns(), before = m->cpu_at_ns;
+    uint64_t used = m->usage.cpu_ns > m->cpu_ns ? m->usage.cpu_ns - m->cpu_ns : 0;
+    m->cpu_ns = m->usage.cpu_ns;
+    m->cpu_at_ns = now;
+    if (!m->usage.cpu_ns)
+        return;
+    double share = before && now > before
+                       ? (double)used / ((double)(now - before) * (double)m->host.cpu_cnt)
+                       : 0;
+    s->cpu_centi_pct = (uint32_t)(share < 1 ? share * 10000 + 0.5 : 10000);
+}
+
+/* In place of what a container sees: the host's memory and processors. */
+static void correct(struct sampler *m, struct sample *s)
+{
+    const struct vmm_usage *u = &m->usage;
+    if (!m->has_usage)
+        return;
+    s->cpu_cnt = m->host.cpu_cnt < s->cpu_cnt ? m->host.cpu_cnt : s->cpu_cnt;
+    if (u->memory_max && u->memory_max < s->mem_total)
+        s->mem_total = u->memory_max;
+    s->mem_cache = u->cache;
+    s->mem_used = u->memory > u->cache ? u->memory - u->cache : 0;
+    if (s->mem_used > s->mem_total)
+        s->mem_used = s->mem_total;
+    correct_cpu(m, s);
+}
+
 static void keep(struct sampler *m, struct sample *s)
 {
+    correct(m, s);
     s->at_ms = adit_clock_wall_ns() / NS_PER_MS;
     m->last = *s;
     m->has_last = true;
@@ -104,6 +136,7 @@ static const struct http_call_ops call_ops = {
 
 static void ask(struct sampler *m)
 {
+    m->is_measuring = false;
     m->stats->calls++;
     if (http_call_start(m->pool, HTTP_GET, false, adit_buf_view(&m->head), HTTP_BODY_NONE,
                         &call_ops, m, &m->call, NULL)) {
@@ -112,6 +145,18 @@ static void ask(struct sampler *m)
         return;
     }
     net_deadline_arm(&m->due, SAMPLER_CALL_MS);
+}
+
+/* First the host, then the guest; a host that does not answer in time is left out. */
+static void begin(struct sampler *m)
+{
+    bool is_asked = !m->is_measuring && m->host.ask && m->host.ask(m->host.owner);
+    m->has_usage = false;
+    m->is_measuring = is_asked;
+    if (is_asked)
+        net_deadline_arm(&m->due, SAMPLER_CALL_MS);
+    else
+        ask(m);
 }
 
 static void on_due(struct net_deadline *d)
@@ -124,8 +169,18 @@ static void on_due(struct net_deadline *d)
     } else if (m->stats->calls >= SAMPLER_CALLS_MAX) {
         net_deadline_arm(&m->due, SAMPLER_CROWD_MS);
     } else {
-        ask(m);
+        begin(m);
     }
+}
+
+void sampler_on_usage(struct sampler *m, const struct vmm_usage *usage)
+{
+    if (!m->is_measuring)
+        return; /* too late, or stopped */
+    m->has_usage = usage != NULL;
+    if (usage)
+        m->usage = *usage;
+    ask(m);
 }
 
 static int write_head(struct adit_buf *b, const char *token)
@@ -163,6 +218,7 @@ int sampler_set_token(struct sampler *m, const char *token)
 void sampler_stop(struct sampler *m)
 {
     net_deadline_cancel(&m->due);
+    m->is_measuring = false;
     if (m->call) {
         http_call_cancel(m->call);
         m->stats->calls--;

@@ -210,12 +210,29 @@ static void envd_token(const struct sandbox *s, char out[TOKENS_CAP])
         tokens_envd(s->node->conf.tokens, s->record.sandbox_id, record_generation(&s->record), out);
 }
 
+static void on_measured(void *owner, const char *sandbox_id, const struct vmm_usage *usage)
+{
+    const struct node *n = owner;
+    struct sandbox *s = adit_map_get(&n->sandboxes, adit_view_str(sandbox_id));
+    if (s)
+        sampler_on_usage(&s->sampler, usage);
+}
+
+static bool ask_host(void *owner)
+{
+    const struct sandbox *s = owner;
+    const struct node_conf *conf = &s->node->conf;
+    return conf->driver->measure &&
+           conf->driver->measure(conf->vmm, s->record.sandbox_id, on_measured, s->node, NULL) == 0;
+}
+
 /* Without samples a sandbox is as good as with them. */
 static void start_sampling(struct sandbox *s, uint64_t first_ms)
 {
     char token[TOKENS_CAP];
     struct adit_err err = ADIT_ERR_INIT;
     envd_token(s, token);
+    s->sampler.host = (struct sampler_host){ask_host, s, s->record.cpu_count};
     if (sampler_start(&s->sampler, &s->record.instance.target, token, first_ms, &err))
         adit_log(ADIT_LOG_WARN, "sandbox_not_sampled", LOG_S("sandbox", s->record.sandbox_id),
                  LOG_ERR(&err));

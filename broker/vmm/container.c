@@ -441,6 +441,45 @@ static int adopt(struct vmm *v, const char *sandbox_id, const struct vmm_instanc
     return rc;
 }
 
+/* ---- usage -------------------------------------------------------------------------------------
+ */
+
+struct measurement {
+    vmm_measured_fn done;
+    void *owner;
+    char id[VMM_ID_CAP];
+};
+
+static void on_measured(void *user, const struct launch_reply *reply, int take_pidfd,
+                        const struct adit_err *err)
+{
+    struct measurement m = *(struct measurement *)user;
+    struct vmm_usage usage = {0};
+    (void)take_pidfd; /* a MEASURE has none */
+    free(user);
+    if (!err)
+        usage = (struct vmm_usage){reply->usage.memory, reply->usage.cache, reply->usage.memory_max,
+                                   reply->usage.cpu_ns};
+    m.done(m.owner, m.id, err ? NULL : &usage);
+}
+
+static int measure(struct vmm *v, const char *sandbox_id, vmm_measured_fn done, void *owner,
+                   struct adit_err *err)
+{
+    struct launch_request request = {.kind = LAUNCH_MEASURE};
+    struct measurement *m = calloc(1, sizeof(*m));
+    if (!m)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to measure %s", sandbox_id);
+    m->done = done;
+    m->owner = owner;
+    (void)snprintf(m->id, sizeof(m->id), "%s", sandbox_id);
+    (void)snprintf(request.sandbox_id, sizeof(request.sandbox_id), "%s", sandbox_id);
+    int rc = launcher_client_send(v->conf.client, &request, on_measured, m, err);
+    if (rc)
+        free(m);
+    return rc;
+}
+
 /* ---- the driver --------------------------------------------------------------------------------
  */
 
@@ -454,7 +493,8 @@ int container_open(const struct container_conf *conf, struct vmm **out, struct a
                                     .isolation = conf->isolation,
                                     .create = create,
                                     .destroy = destroy,
-                                    .adopt = adopt};
+                                    .adopt = adopt,
+                                    .measure = measure};
     adit_map_init(&v->containers);
     *out = v;
     return 0;

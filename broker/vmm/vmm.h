@@ -51,6 +51,14 @@ typedef void (*vmm_exited_fn)(void *owner, const char *sandbox_id, const char *r
 /* The @reason of one that an earlier broker left and that does not run any more. */
 #define VMM_ENDED_UNWATCHED "ended while no broker watched it"
 
+/* What a sandbox uses, as the host sees it. @cpu_ns: since its start; 0: the host does not say. */
+struct vmm_usage {
+    uint64_t memory, cache, memory_max; /* bytes; @memory counts @cache */
+    uint64_t cpu_ns;
+};
+/* @usage: NULL when it could not be found out. */
+typedef void (*vmm_measured_fn)(void *owner, const char *sandbox_id, const struct vmm_usage *usage);
+
 struct vmm_driver {
     const char *name;      /* "container" */
     const char *isolation; /* what clients are told: "container", "gvisor", "vm" */
@@ -67,6 +75,9 @@ struct vmm_driver {
      */
     int (*adopt)(struct vmm *v, const char *sandbox_id, const struct vmm_instance *instance,
                  struct adit_err *err);
+    /* Ask for its usage; @owner must outlive the answer. NULL where the guest knows it best. */
+    int (*measure)(struct vmm *v, const char *sandbox_id, vmm_measured_fn done, void *owner,
+                   struct adit_err *err);
 };
 
 #endif

@@ -37,6 +37,8 @@ def test_metrics_come_soon_and_go_on(sandbox):
     began = time.monotonic()
     first = wait_for(sandbox.get_metrics, 10, "a first sample")[0]
     assert time.monotonic() - began < 4
+    given = sandbox.get_info()
+    assert first.mem_total == given.memory_mb << 20 and first.cpu_count <= given.cpu_count
     assert first.cpu_count > 0 and 0 <= first.cpu_used_pct <= 100
     assert 0 < first.mem_used <= first.mem_total and first.mem_cache >= 0
     assert 0 < first.disk_used <= first.disk_total

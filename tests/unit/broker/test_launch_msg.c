@@ -11,6 +11,8 @@ static struct launch_request good(uint32_t kind)
     if (kind == LAUNCH_PING)
         return r;
     (void)snprintf(r.sandbox_id, sizeof(r.sandbox_id), "i0abc");
+    if (kind == LAUNCH_MEASURE)
+        return r;
     if (kind == LAUNCH_EXPLAIN || kind == LAUNCH_ADOPT) {
         r.pid = 42;
         return r;
@@ -34,7 +36,7 @@ static int parse(const struct launch_request *r)
 
 START_TEST(launch_msg_takes_each_kind)
 {
-    for (uint32_t kind = LAUNCH_PING; kind <= LAUNCH_ADOPT; kind++) {
+    for (uint32_t kind = LAUNCH_PING; kind <= LAUNCH_MEASURE; kind++) {
         struct launch_request r = good(kind), out;
         ck_assert_int_eq(launch_msg_parse_request(adit_view_mem(&r, sizeof(r)), &out, NULL), 0);
         ck_assert_mem_eq(&r, &out, sizeof(r));
@@ -61,7 +63,7 @@ START_TEST(launch_msg_refuses_other_sizes_and_magics)
     ck_assert_int_eq(parse(&r), ADIT_ERR_BAD_INPUT);
     r = good(0);
     ck_assert_int_eq(parse(&r), ADIT_ERR_BAD_INPUT);
-    r = good(LAUNCH_ADOPT + 1);
+    r = good(LAUNCH_MEASURE + 1);
     ck_assert_int_eq(parse(&r), ADIT_ERR_BAD_INPUT);
 }
 END_TEST

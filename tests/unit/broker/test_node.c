@@ -38,7 +38,9 @@ struct vmm {
     bool is_drained;
     int adopt_code;         /* what adopt says */
     unsigned destroy_fails; /* so many times */
-    unsigned created, destroyed, adopted, inits;
+    unsigned created, destroyed, adopted, inits, measured;
+    const char *metrics; /* what the guest says it uses */
+    bool is_host_silent; /* measuring finds nothing out */
     char shown[TOKENS_CAP]; /* the token in the header of the last /init */
 };
 
@@ -80,7 +82,10 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
         http_exchange_flush(x);
         return;
     }
-    http_exchange_reply(x, 204, (struct adit_view){NULL, 0});
+    if (adit_view_eq_str(head->target, "/metrics"))
+        http_exchange_reply(x, 200, adit_view_str(v->metrics));
+    else
+        http_exchange_reply(x, 204, (struct adit_view){NULL, 0});
 }
 
 static void on_guest_read(struct net_stream *s, struct adit_view bytes)
@@ -125,6 +130,8 @@ static void open_guest(struct world *w)
     int fd;
     w->vmm.world = w;
     w->vmm.init_status = 204;
+    w->vmm.metrics = "{\"cpu_count\":8,\"cpu_used_pct\":25.5,\"mem_total\":1000,\"mem_used\":"
+                     "900,\"mem_cache\":800,\"disk_used\":7,\"disk_total\":9}";
     (void)snprintf(w->vmm.socket_path, sizeof(w->vmm.socket_path), "%s/guest", w->dir);
     (void)snprintf(address, sizeof(address), "unix:%s", w->vmm.socket_path);
     ck_assert_int_eq(http_server_new(&w->net, &conf, &w->vmm.http, NULL), 0);
@@ -218,8 +225,40 @@ static int fake_adopt(struct vmm *v, const char *id, const struct vmm_instance *
     return v->adopt_code ? adit_err_set(err, v->adopt_code, "as the test wants it") : 0;
 }
 
-static const struct vmm_driver driver = {"fake", "container", fake_create, fake_destroy,
-                                         fake_adopt};
+struct measuring {
+    uv_timer_t timer;
+    vmm_measured_fn done;
+    void *owner;
+    bool is_silent;
+    char id[VMM_ID_CAP];
+};
+
+static void on_measure(uv_timer_t *t)
+{
+    struct measuring *m = t->data;
+    const struct vmm_usage usage = {.memory = 90, .cache = 50, .memory_max = 100};
+    m->done(m->owner, m->id, m->is_silent ? NULL : &usage);
+    uv_close((uv_handle_t *)t, free_later);
+}
+
+static int fake_measure(struct vmm *v, const char *id, vmm_measured_fn done, void *owner,
+                        struct adit_err *err)
+{
+    struct measuring *m = calloc(1, sizeof(*m));
+    (void)err;
+    v->measured++;
+    m->done = done;
+    m->owner = owner;
+    m->is_silent = v->is_host_silent;
+    strcpy(m->id, id);
+    uv_timer_init(&v->world->uv, &m->timer);
+    m->timer.data = m;
+    uv_timer_start(&m->timer, on_measure, 0, 0);
+    return 0;
+}
+
+static const struct vmm_driver driver = {"fake",       "container", fake_create,
+                                         fake_destroy, fake_adopt,  fake_measure};
 
 /* ---- the rest of the broker, counted ---- */
 
@@ -744,6 +783,56 @@ START_TEST(node_takes_running_sandboxes_up_again)
 }
 END_TEST
 
+/* Run until @cnt samples were taken, or refused or failed. */
+static void run_until_asked(struct world *w, uint64_t cnt)
+{
+    const struct sampler_stats *s = node_sampling(w->node);
+    uv_timer_init(&w->uv, &w->guard);
+    uv_timer_start(&w->guard, on_guard, 20000, 0);
+    while (s->taken + s->refused + s->failed < cnt)
+        (void)uv_run(&w->uv, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&w->guard, NULL);
+    (void)uv_run(&w->uv, UV_RUN_NOWAIT);
+}
+
+START_TEST(node_samples_a_sandbox_and_believes_the_host_first)
+{
+    struct world w;
+    open_world(&w);
+    w.vmm.is_host_silent = _i == 1;
+    create_running(&w, "ia");
+    struct sandbox *s = node_find(w.node, "red", "ia");
+    ck_assert_ptr_null(node_last_sample(s));
+    run_until_asked(&w, 1);
+    const struct sample *newest = node_last_sample(s);
+    ck_assert_ptr_nonnull(newest);
+    ck_assert_uint_eq(w.vmm.measured, 1);
+    ck_assert_uint_eq(newest->cpu_centi_pct, 2550); /* the host did not tell */
+    ck_assert_uint_eq(newest->disk_used, 7);
+    ck_assert_uint_eq(newest->cpu_cnt, _i ? 8 : 1);
+    ck_assert_uint_eq(newest->mem_total, _i ? 1000 : 100);
+    ck_assert_uint_eq(newest->mem_used, _i ? 900 : 40);
+    ck_assert_uint_eq(newest->mem_cache, _i ? 800 : 50);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_lives_with_a_guest_that_claims_nonsense)
+{
+    static char endless[SAMPLE_TEXT_CAP + 2];
+    struct world w;
+    open_world(&w);
+    memset(endless, ' ', sizeof(endless) - 1);
+    w.vmm.metrics = _i ? endless : "{\"cpu_count\":-1}";
+    create_running(&w, "ia");
+    run_until_asked(&w, 1);
+    ck_assert_uint_eq(node_sampling(w.node)->refused, 1);
+    ck_assert_uint_eq(node_sampling(w.node)->calls, 0);
+    ck_assert_ptr_null(node_last_sample(node_find(w.node, "red", "ia")));
+    close_world(&w);
+}
+END_TEST
+
 START_TEST(node_counts_on_when_the_wall_clock_was_set)
 {
     static const int64_t hours[] = {1, -1, 10000};
@@ -1052,4 +1141,6 @@ SUITE_MAIN_WITH(
           node_keeps_the_tokens_of_an_envd_that_refuses_others,
           node_completes_a_rotation_that_was_broken_off,
           node_ends_a_sandbox_in_the_middle_of_a_rotation),
-    LOOPS({node_counts_on_when_the_wall_clock_was_set, 3}))
+    LOOPS({node_counts_on_when_the_wall_clock_was_set, 3},
+          {node_samples_a_sandbox_and_believes_the_host_first, 2},
+          {node_lives_with_a_guest_that_claims_nonsense, 2}))
