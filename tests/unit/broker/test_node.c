@@ -39,8 +39,8 @@ struct vmm {
     int adopt_code;         /* what adopt says */
     unsigned destroy_fails; /* so many times */
     unsigned created, destroyed, adopted, inits, measured;
-    const char *metrics; /* what the guest says it uses */
-    bool is_host_silent; /* measuring finds nothing out */
+    const char *metrics;    /* what the guest says it uses */
+    bool is_host_silent;    /* measuring finds nothing out */
     char shown[TOKENS_CAP]; /* the token in the header of the last /init */
 };
 
