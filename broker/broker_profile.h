@@ -6,10 +6,6 @@
 #include "broker/broker_conf.h"
 #include "confine/confine.h"
 
-#define BROKER_PROFILE_ACCOUNT "adit-broker"
-/* Where there is no such account. Numbers of this range belong to nobody by convention. */
-#define BROKER_PROFILE_UID 61180
-
 /* Enter the profile for good: see confine_enter(). */
 ADIT_MUST_CHECK int broker_profile_enter(const struct confine_user *user,
                                          const struct broker_conf *conf, struct adit_err *err);

@@ -167,7 +167,7 @@ int host_prepare(struct host *h, struct broker_conf *c, struct adit_err *err)
                             "has to be started as root: its launcher makes mounts, user ids and "
                             "control groups, the rest becomes a user without privileges");
     raise_limits();
-    int rc = confine_user_find(c->user, BROKER_PROFILE_ACCOUNT, BROKER_PROFILE_UID, &h->user, err);
+    int rc = confine_user_find(c->user, CONFINE_BROKER_ACCOUNT, CONFINE_BROKER_UID, &h->user, err);
     if (rc == 0)
         rc = prepare_state(c, &h->user, err);
     return rc ? rc : start_launcher(h, c, err);

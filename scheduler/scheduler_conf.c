@@ -18,6 +18,8 @@ static const struct adit_conf_row rows[] = {
      "where the records are kept"},
     {"user", ADIT_CONF_STRING, ROW(user), "", 0, 64,
      "who to become when started as root: a name or a number (default: adit-scheduler, or 61181)"},
+    {"client", ADIT_CONF_STRING, ROW(client), "", 0, 64,
+     "who may connect to a unix:/path when started as root (default: adit-broker, or 61180)"},
     {"heartbeat", ADIT_CONF_DURATION, ROW(heartbeat_ms), "2s", 100, 60000,
      "how often a node reports; after three missed ones it gets no sandboxes"},
     {"claim-ttl", ADIT_CONF_DURATION, ROW(claim_ttl_ms), "30s", 1000, 600000,

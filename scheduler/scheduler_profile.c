@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,11 +51,26 @@ static int give_data_dir(struct scheduler_conf *c, const struct confine_user *us
     return rc;
 }
 
+/* The folder is the operator's; a socket that was handed to us has its owner. */
+static int give_socket(const struct scheduler_conf *c, const char *path, struct adit_err *err)
+{
+    struct confine_user client;
+    int rc = confine_user_find(c->client, CONFINE_BROKER_ACCOUNT, CONFINE_BROKER_UID, &client, err);
+    if (rc == 0 && lchown(path, client.uid, client.gid))
+        rc = adit_err_sys(err, errno, "give %s to user %u", path, client.uid);
+    return rc;
+}
+
 static int open_sockets(struct scheduler_conf *c, struct adit_err *err)
 {
+    ADIT_CLEANUP_FREE char *address = strdup(c->listen);
+    if (!address)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     int rc = scheduler_check_listen(c->listen, err);
     if (rc == 0)
         rc = listener_open_early(&c->listen, err);
+    if (rc == 0 && strncmp(address, "unix:", 5) == 0)
+        rc = give_socket(c, address + 5, err);
     if (rc == 0 && c->metrics_listen[0])
         rc = listener_open_early(&c->metrics_listen, err);
     return rc;
@@ -66,7 +82,7 @@ int scheduler_profile_enter(struct scheduler_conf *conf, struct adit_err *err)
     if (geteuid() != 0)
         return confine_hide_memory(err);
     int rc =
-        confine_user_find(conf->user, SCHEDULER_PROFILE_ACCOUNT, SCHEDULER_PROFILE_UID, &user, err);
+        confine_user_find(conf->user, CONFINE_SCHEDULER_ACCOUNT, CONFINE_SCHEDULER_UID, &user, err);
     if (rc == 0)
         rc = give_data_dir(conf, &user, err);
     if (rc == 0)

@@ -5,10 +5,6 @@
 
 #include "scheduler/scheduler_conf.h"
 
-#define SCHEDULER_PROFILE_ACCOUNT "adit-scheduler"
-/* Where there is no such account. Numbers of this range belong to nobody by convention. */
-#define SCHEDULER_PROFILE_UID 61181
-
 /*
  * Open what needs privileges, then give them up. Before there is a thread. Afterwards @conf->listen
  * is "fd:n" and @conf->data_dir absolute. Started without privileges, nothing changes but that no

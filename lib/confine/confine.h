@@ -14,6 +14,13 @@
 
 #include "base/err.h"
 
+/* Who the programs become where nothing else is configured: the account if there is one, else the
+ * number. Numbers of this range belong to nobody by convention. */
+#define CONFINE_BROKER_ACCOUNT "adit-broker"
+#define CONFINE_BROKER_UID 61180
+#define CONFINE_SCHEDULER_ACCOUNT "adit-scheduler"
+#define CONFINE_SCHEDULER_UID 61181
+
 struct confine_user {
     uid_t uid;
     gid_t gid;

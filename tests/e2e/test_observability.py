@@ -386,11 +386,13 @@ def test_the_listener_for_figures_serves_nothing_else(own_broker):
 
 def test_the_scheduler_tells_its_figures(scratch, own_broker):
     port, data = free_port(), scratch / "scheduler-figures"
-    address = f"unix:{data}.sock"
+    folder = scratch / "scheduler-socket"  # the broker is to come into it
+    folder.mkdir(mode=0o755)
+    address = f"unix:{folder}/s.sock"
     scheduler = subprocess.Popen([str(BIN / "scheduler"), "--listen", address, "--data-dir", str(data),
                                   "--metrics-listen", f"127.0.0.1:{port}"])
     try:
-        wait_for(lambda: Path(f"{data}.sock").exists(), 10, "the scheduler")
+        wait_for(lambda: (folder / "s.sock").exists(), 10, "the scheduler")
         own_broker("--scheduler", address)
         Sandbox.create(timeout=60).kill()
         figures = scrape(port)
