@@ -28,6 +28,7 @@ const features = {
     equal([seen.method, seen.path, seen.length], ['PUT', '/some?q=1', 5])
     const text = await (await fetch('/chunks?n=16')).arrayBuffer()
     equal(text.byteLength, 16 * 65536)
+    equal(performance.getEntriesByType('resource').at(-1).nextHopProtocol, 'h2')
   },
 
   websocket() {
