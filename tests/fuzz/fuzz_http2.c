@@ -29,7 +29,7 @@ static struct {
     struct http_server *server;
     struct adit_buf text; /* what the handler saw */
     size_t request_cnt, last;
-    bool is_over; /* a request was refused: from here on the cut may matter */
+    bool is_over; /* a request was refused, or a tunnel: from here on nothing is compared */
 } F;
 
 /* The request's number is the exchange's user data. */
@@ -85,6 +85,7 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
 {
     F.request_cnt++;
     F.last = 0;
+    F.is_over |= head->upgrade; /* a tunnel's key is random */
     check_head(head);
     http_exchange_set_ops(x, &ops, (void *)(uintptr_t)F.request_cnt);
 }
