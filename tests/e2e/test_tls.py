@@ -126,6 +126,30 @@ assert next(iter(h))[0] == "ready\\n"
 # ---- what works over it ------------------------------------------------------------------------
 
 
+def test_http2_is_chosen_by_clients_that_speak_it(tls, box):
+    name = f"8010-{box}.{DOMAIN}"
+    out = subprocess.run(["curl", "-sS", "--http2", "--cacert", tls.ca, "-w", "\n%{http_version}",
+                          "--resolve", f"{name}:{tls.tls_port}:127.0.0.1",
+                          f"https://{name}:{tls.tls_port}/echo"],
+                         capture_output=True, text=True, timeout=30)
+    body, version = out.stdout.rsplit("\n", 1)
+    assert (out.returncode, version) == (0, "2"), out.stderr
+    assert ["X-Forwarded-Proto", "https"] in json.loads(body)["headers"]
+
+
+def test_grpc_over_tls(tls, box):
+    import grpc
+
+    name = f"49983-{box}.{DOMAIN}"
+    trust = grpc.ssl_channel_credentials(tls.ca.read_bytes())
+    with grpc.secure_channel(f"127.0.0.1:{tls.tls_port}", trust,
+                             [("grpc.ssl_target_name_override", name),
+                              ("grpc.default_authority", name)]) as channel:
+        answer = channel.unary_unary("/process.Process/List")(
+            b"", timeout=20, metadata=[("authorization", "Basic dXNlcjo=")])
+    assert b"guest_server.py" in answer
+
+
 def test_the_python_sdk(tls):
     done = subprocess.run([sys.executable, "-c", SDK], env=tls.clients(), timeout=120,
                           capture_output=True, text=True)
