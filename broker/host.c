@@ -160,6 +160,17 @@ static void raise_limits(void)
     (void)setenv("UV_THREADPOOL_SIZE", "16", 0); /* records wait for the disk side by side */
 }
 
+/* Read while /proc can be seen. Without it records count by the wall clock. */
+static void read_boot_id(char out[RECORD_BOOT_ID_CAP])
+{
+    struct adit_buf text;
+    adit_buf_init(&text, 256);
+    if (adit_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &text, NULL) == 0 &&
+        text.len >= RECORD_BOOT_ID_CAP - 1)
+        memcpy(out, adit_buf_view(&text).ptr, RECORD_BOOT_ID_CAP - 1); /* zeroed: it has an end */
+    adit_buf_fini(&text);
+}
+
 int host_prepare(struct host *h, struct broker_conf *c, struct adit_err *err)
 {
     if (geteuid() != 0)
@@ -167,6 +178,7 @@ int host_prepare(struct host *h, struct broker_conf *c, struct adit_err *err)
                             "has to be started as root: its launcher makes mounts, user ids and "
                             "control groups, the rest becomes a user without privileges");
     raise_limits();
+    read_boot_id(h->boot_id);
     int rc = confine_user_find(c->user, CONFINE_BROKER_ACCOUNT, CONFINE_BROKER_UID, &h->user, err);
     if (rc == 0)
         rc = prepare_state(c, &h->user, err);

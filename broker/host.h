@@ -7,11 +7,13 @@
 
 #include "broker/broker_conf.h"
 #include "broker/launcher/launcher_client.h"
+#include "broker/node/record.h"
 #include "broker/vmm/vmm.h"
 #include "confine/confine.h"
 
 /* owned by: main() */
 struct host {
+    char boot_id[RECORD_BOOT_ID_CAP]; /* of this host, or empty */
     int launcher_fd, scheduler_fd;
     struct confine_user user;
     struct launcher_client *launcher;

@@ -143,6 +143,7 @@ static int open_node(struct program *p, struct adit_err *err)
     struct node_conf conf = {
         .loop = &b->net,
         .state_dir = b->conf.state_dir,
+        .boot_id = p->host.boot_id,
         .driver = p->host.driver,
         .vmm = p->host.vmm,
         .tokens = &b->tokens,

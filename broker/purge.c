@@ -85,6 +85,9 @@ static int open_node(struct purge *p, const struct broker_conf *c, struct adit_e
 {
     struct node_conf conf = {
         .loop = &p->net,
+        .boot_id = p->host.boot_id,
+        .log_retention_ms = c->sandbox_log_retention_ms,
+        .log_bytes_max = c->sandbox_log_bytes,
         .state_dir = c->state_dir,
         .driver = p->host.driver,
         .vmm = p->host.vmm,

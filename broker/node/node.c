@@ -28,7 +28,6 @@
 #include "broker/node/sandbox.h"
 
 #define NS_PER_MS UINT64_C(1000000)
-#define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
 /* Clocks that differ by less were not set, but drift. */
 #define NOT_SET_NS INT64_C(1000000000)
 
@@ -39,17 +38,6 @@ static int open_journal(struct node *n, struct adit_err *err)
                                 .retention_ms = n->conf.log_retention_ms,
                                 .bytes_max = n->conf.log_bytes_max};
     return journal_open(&conf, &n->journal, err);
-}
-
-/* Without it a record counts by the wall clock. */
-static void read_boot_id(char out[RECORD_BOOT_ID_CAP])
-{
-    struct adit_buf text;
-    adit_buf_init(&text, 256);
-    if (adit_file_read(AT_FDCWD, BOOT_ID_PATH, &text, NULL) == 0 &&
-        text.len >= RECORD_BOOT_ID_CAP - 1)
-        memcpy(out, adit_buf_view(&text).ptr, RECORD_BOOT_ID_CAP - 1); /* zeroed: it has an end */
-    adit_buf_fini(&text);
 }
 
 int node_new(const struct node_conf *conf, struct node **out, struct adit_err *err)
@@ -65,7 +53,7 @@ int node_new(const struct node_conf *conf, struct node **out, struct adit_err *e
     if (!node)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     node->conf = *conf;
-    read_boot_id(node->boot_id);
+    (void)snprintf(node->boot_id, sizeof(node->boot_id), "%s", conf->boot_id);
     node->sandboxes_dir = strdup(dir);
     node->sandboxes_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     adit_map_init(&node->sandboxes);

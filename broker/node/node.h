@@ -49,6 +49,7 @@ struct node_stats {
 struct node_conf {
     struct net_loop *loop;
     const char *state_dir; /* absolute; "sandboxes" is made below it */
+    const char *boot_id;   /* of the host, or "": then records count by the wall clock */
     const struct vmm_driver *driver;
     struct vmm *vmm;
     const struct tokens *tokens;

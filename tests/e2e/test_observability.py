@@ -9,7 +9,6 @@ import subprocess
 import time
 import urllib.request
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from conftest import BIN, free_port, wait_for
@@ -18,6 +17,9 @@ from e2b.exceptions import SandboxNotFoundException
 
 from support import add_key, api, http_request, routing
 from test_cli import cli  # noqa: F401 (a fixture)
+
+# In a sanitizer build envd's lines are in the broker's log, not in the sandbox's.
+HAS_ENVD_LINES = "asan" not in str(BIN)
 
 
 def lines(broker, sandbox_id, query=""):
@@ -117,7 +119,8 @@ def test_a_log_tells_the_life_of_its_sandbox(broker):
     assert [t["message"] for t in told if t["logger"] == "sandbox"] == [
         "sandbox is being created", "sandbox runs", "sandbox ended"]
     assert told[-1]["reason"] == "deleted by its owner" and told[-1]["level"] == "info"
-    assert any(t["logger"] == "envd" and t["message"] == "listening" for t in told)
+    if HAS_ENVD_LINES:
+        assert any(t["logger"] == "envd" and t["message"] == "listening" for t in told)
 
 
 @pytest.mark.parametrize("end, reason", [("timeout", "timeout"), ("envd", "signal: killed")])
@@ -179,7 +182,7 @@ def test_cli_logs(cli, sandbox):  # noqa: F811
     errors = cli("sandbox", "logs", sandbox.sandbox_id, "--level", "ERROR")
     assert errors.returncode == 0 and "sandbox runs" not in errors.stdout
     only = cli("sandbox", "logs", sandbox.sandbox_id, "--loggers", "envd")
-    assert "listening" in only.stdout and "sandbox runs" not in only.stdout
+    assert ("listening" in only.stdout) == HAS_ENVD_LINES and "sandbox runs" not in only.stdout
 
 
 def test_cli_follows_a_log_to_its_end(cli):  # noqa: F811
@@ -219,10 +222,11 @@ def test_one_id_goes_through_all_logs(own_broker):
                       "the access line")
     assert f"method=GET path=/sandboxes/{sandbox.sandbox_id} status=200 us=" in access[0]
     assert "team=" in access[0] and "key=" in access[0]
-    told = wait_for(lambda: [line for _, line in lines(broker, sandbox.sandbox_id)
-                             if line.get("request_id") == mine], 5, "the line of envd")
-    assert [(t["logger"], t["message"], t["path"], t["status"]) for t in told] == [
-        ("envd", "request", "/files", "200")]
+    if HAS_ENVD_LINES:
+        told = wait_for(lambda: [line for _, line in lines(broker, sandbox.sandbox_id)
+                                 if line.get("request_id") == mine], 5, "the line of envd")
+        assert [(t["logger"], t["message"], t["path"], t["status"]) for t in told] == [
+            ("envd", "request", "/files", "200")]
     sandbox.kill()
 
 
@@ -273,7 +277,7 @@ def test_every_log_line_is_json_when_asked_for(own_broker):
     own = [text for text in broker.log().splitlines() if text.startswith("{")]
     seen = [json.loads(text) for text in own]
     assert all({"timestamp", "level", "logger", "message"} <= set(line) for line in seen)
-    assert {line["logger"] for line in seen} == {"broker", "scheduler"}
+    assert {line["logger"] for line in seen} - {"envd"} == {"broker", "scheduler"}
     assert any(line["message"] == "api_request" and line["request_id"] for line in seen)
     # what is no JSON is the greeting of a broker that was started by hand, and nothing else
     rest = [text for text in broker.log().splitlines() if text and not text.startswith("{")]

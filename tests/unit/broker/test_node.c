@@ -324,7 +324,8 @@ static const struct node_ops ops = {.publish = publish,
 /* ---- the world ---- */
 
 static uint64_t skipped_ns; /* how far the tests' clocks are ahead */
-static int64_t set_ns;      /* and by how much the wall clock was set forward */
+static const char *boot_id = "first boot";
+static int64_t set_ns; /* and by how much the wall clock was set forward */
 
 static uint64_t mono(void)
 {
@@ -340,6 +341,7 @@ static void open_node(struct world *w)
 {
     struct node_conf conf = {.loop = &w->net,
                              .state_dir = w->dir,
+                             .boot_id = boot_id,
                              .driver = &driver,
                              .vmm = &w->vmm,
                              .tokens = &w->tokens,
@@ -862,20 +864,10 @@ END_TEST
 START_TEST(node_counts_by_the_wall_clock_after_a_boot)
 {
     struct world w;
-    char path[128];
-    struct adit_buf text;
     open_world(&w);
     create_running(&w, "ia");
     forget_node(&w);
-    (void)snprintf(path, sizeof(path), "%s/sandboxes/ia/record.json", w.dir);
-    adit_buf_init(&text, RECORD_CAP);
-    ck_assert_int_eq(adit_file_read(AT_FDCWD, path, &text, NULL), 0);
-    char *json = adit_buf_steal_str(&text);
-    char *id = strstr(json, "\"bootID\":\"");
-    ck_assert_ptr_nonnull(id);
-    id[strlen("\"bootID\":\"")] = 'x'; /* of another boot; its monotonic clock says nothing */
-    ck_assert_int_eq(adit_file_replace(AT_FDCWD, path, adit_view_str(json), 0600, NULL), 0);
-    free(json);
+    boot_id = "second boot"; /* of which the old monotonic clock says nothing */
     set_ns = INT64_C(50000000000);
     open_node(&w);
     node_adopt(w.node);
