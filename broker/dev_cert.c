@@ -26,6 +26,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/stat.h>
+
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -168,12 +170,19 @@ static int make_leaf(const struct pair *ca, const char *domain, struct pair *out
 
 /* ---- files ---- */
 
+/* A file that is replaced keeps its owner: a broker that runs reads the new one as its own user. */
 static int write_pem(int dir, const char *file, BIO *pem, mode_t mode, struct adit_err *err)
 {
     char *bytes = NULL;
     long len = BIO_get_mem_data(pem, &bytes);
+    struct stat before;
+    bool is_kept = geteuid() == 0 && fstatat(dir, file, &before, AT_SYMLINK_NOFOLLOW) == 0;
+    int rc = adit_file_replace(dir, file, adit_view_mem(bytes, (size_t)len), mode, err);
 
-    return adit_file_replace(dir, file, adit_view_mem(bytes, (size_t)len), mode, err);
+    if (rc == 0 && is_kept &&
+        fchownat(dir, file, before.st_uid, before.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+        rc = adit_err_sys(err, errno, "give %s to its owner", file);
+    return rc;
 }
 
 static int save(int dir, const struct pair *p, const char *cert_file, const char *key_file,

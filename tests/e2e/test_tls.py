@@ -468,7 +468,9 @@ def test_dev_cert_keeps_its_authority(tmp_path):
     said = dev_cert(tmp_path, "one.test")
     ca, first = (tmp_path / "ca.crt").read_bytes(), (tmp_path / "tls.crt").read_bytes()
     assert str(tmp_path / "tls.crt") in said and "SSL_CERT_FILE" in said
+    os.chown(tmp_path / "tls.key", 12345, 12346)
     dev_cert(tmp_path, "two.test")
+    assert ((s := (tmp_path / "tls.key").stat()).st_uid, s.st_gid) == (12345, 12346)
     assert (tmp_path / "ca.crt").read_bytes() == ca
     assert (tmp_path / "tls.crt").read_bytes() != first
     for name in ("ca.key", "tls.key"):

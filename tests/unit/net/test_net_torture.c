@@ -7,43 +7,13 @@
  * The allocator is replaced here, which a sanitizer's own does not allow: those builds run the
  * scenario once, whole. libuv gets an allocator that never fails: it aborts without memory.
  */
-#include "tests/unit/failing_malloc.h"
-#include "tests/unit/suite.h"
-
-#include <stdbool.h>
-
-#include <uv.h>
-
-#define UNUSED __attribute__((unused))
-
-/* Only what runs in the loop may be refused memory, not the test itself. */
-static int run_loop(uv_loop_t *loop, uv_run_mode mode)
-{
-    failing_malloc.is_off = false;
-    int rc = uv_run(loop, mode);
-    failing_malloc.is_off = true;
-    return rc;
-}
-
-#define uv_run run_loop
+#include "failing_loop.h"
 #include "net_fixture.h"
 
 #include "net/http_write.h"
 #include "net/relay.h"
 
 #define BODY_LEN (700u * 1024)
-
-#if FAILING_MALLOC
-static void spare_libuv(void)
-{
-    ck_assert_int_eq(
-        uv_replace_allocator(__libc_malloc, __libc_realloc, __libc_calloc, __libc_free), 0);
-}
-#else
-static void spare_libuv(void)
-{
-}
-#endif
 
 static struct {
     struct http_server *server;
@@ -58,7 +28,7 @@ static void on_fail(void *owner, struct http_exchange *x, const struct adit_err 
     http_exchange_reply(x, 502, adit_view_str("bad gateway"));
 }
 
-static const struct relay_ops ops = {on_fail, NULL};
+static const struct relay_ops ops = {.on_fail = on_fail};
 
 static int write_head(struct adit_buf *b, const struct http_head *h)
 {

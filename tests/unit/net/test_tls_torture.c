@@ -8,25 +8,7 @@
  * As in test_net_torture.c a sanitizer's build runs the scenario once, whole, and libuv gets an
  * allocator that never fails.
  */
-#include "tests/unit/failing_malloc.h"
-#include "tests/unit/suite.h"
-
-#include <stdbool.h>
-
-#include <uv.h>
-
-#define UNUSED __attribute__((unused))
-
-/* Only what runs in the loop may be refused memory, not the test itself. */
-static int run_loop(uv_loop_t *loop, uv_run_mode mode)
-{
-    failing_malloc.is_off = false;
-    int rc = uv_run(loop, mode);
-    failing_malloc.is_off = true;
-    return rc;
-}
-
-#define uv_run run_loop
+#include "failing_loop.h"
 #include "tls_fixture.h"
 
 #include "net/http_server.h"
@@ -119,10 +101,7 @@ START_TEST(tls_survives_each_allocation_that_fails)
     struct tls_context *context;
     long before, n;
 
-#if FAILING_MALLOC
-    ck_assert_int_eq(
-        uv_replace_allocator(__libc_malloc, __libc_realloc, __libc_calloc, __libc_free), 0);
-#endif
+    spare_libuv();
     failing_malloc.is_off = true;
     fixture_init();
     struct tls_context_conf conf = make_pair("torture.test");
