@@ -42,7 +42,7 @@ struct edge_route {
     struct http_target target;          /* port is filled in per request */
     bool is_private;                    /* user ports need the traffic token */
     char traffic_token[EDGE_TOKEN_CAP]; /* if is_private */
-    char envd_token[EDGE_TOKEN_CAP];    /* if secured: only to find it by signatures */
+    char envd_token[EDGE_TOKEN_CAP];    /* if secured: only to find it by */
     char mask_host[256];                /* network.maskRequestHost, or empty */
 };
 

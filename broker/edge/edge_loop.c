@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "broker/edge/edge_target.h"
+#include "broker/edge/edge_token.h"
 #include "net/channel.h"
 #include "net/http2_server.h"
 
@@ -70,12 +71,29 @@ static void refuse_signed(struct http_exchange *x, const struct http_head *head,
         http_exchange_reply(x, is_limited ? 429 : 401, is_limited ? limited : unknown);
 }
 
-/* Not for a sandbox, by host and headers: is it by its signature? Else it is the control API's. */
+/* A request with an access token that names no sandbox: its own, or one that is not found. */
+static void by_token(struct edge_loop *l, struct http_exchange *x, const struct http_head *head,
+                     struct adit_view token)
+{
+    struct edge_target target = {.kind = EDGE_TARGET_SANDBOX, .port = CHANNEL_PORT_ENVD};
+
+    edge_mailbox_read(&l->inbox); /* a sandbox may have been published a moment ago */
+    target.sandbox_id = edge_token_find(&l->table, token);
+    edge_proxy_request(l, x, head, &target);
+}
+
+/* Not for a sandbox, by host and headers: is it by its token or its signature? Else it is the
+ * control API's. */
 static void on_unaddressed(struct edge_loop *l, struct http_exchange *x,
                            const struct http_head *head)
 {
+    struct adit_view token = routing_header(head, "x-access-token");
     struct edge_target target;
 
+    if (edge_token_is_one(token, head->target)) {
+        by_token(l, x, head, token);
+        return;
+    }
     if (!edge_signed_is_one(head->method, head->target)) {
         edge_api_request(l, x, head);
         return;

@@ -173,6 +173,21 @@ def test_envd_by_headers_and_by_host(broker, box, token, domain):
     assert {"ts", "cpu_count", "mem_total", "disk_total"} <= set(metrics.json())
 
 
+def test_envd_by_the_token_alone(broker, box, token):
+    """As some Python clients ask after connect; a token of nobody is of a sandbox that is not there."""
+    way = {"X-Access-Token": token}
+    assert http_request(broker, "GET", "/health", way).status == 204
+    http_request(broker, "POST", "/files?path=/tmp/by-token", {
+        **way, "Content-Type": "application/octet-stream"}, b"words")
+    assert http_request(broker, "GET", "/files?path=/tmp/by-token", way).body == b"words"
+    wrong = {"X-Access-Token": token[:-1] + ("0" if token[-1] != "0" else "1")}
+    for path in ("/health", "/files?path=/tmp/by-token", "/process.Process/List"):
+        answer = http_request(broker, "GET", path, wrong)
+        assert answer.status == 502 and answer.json()["message"] == "The sandbox was not found"
+    assert http_request(broker, "POST", "/init", way).json()["message"] == "unknown endpoint"
+    assert http_request(broker, "GET", "/files?path=/tmp/by-token").status in (401, 404)
+
+
 def test_envd_asks_for_the_token(broker, box, token):
     for path in ("/envs", "/metrics", "/files?path=/etc/hostname"):
         for wrong in ({}, {"X-Access-Token": "x"}, {"X-Access-Token": token[:-1]}):

@@ -17,9 +17,9 @@ from support import CLI, NODE
 LAB = REPO / "tests/lab"
 
 PYTHON = [("1.1.0", ["domain"]), ("1.5.6", ["domain"]), ("2.0.2", ["domain"]),
-          ("2.8.1", ["domain"]), ("2.63.0", ["domain", "url", "debug"])]
+          ("2.8.1", ["domain", "url"]), ("2.63.0", ["domain", "url", "debug"])]
 JAVASCRIPT = [("1.0.7", "e2b-1.0", ["domain"]), ("2.0.3", "e2b-2.0", ["domain"]),
-              ("2.8.4", "e2b-2.8", ["domain"]), ("2.51.0", "e2b", ["domain", "url", "debug"])]
+              ("2.8.4", "e2b-2.8", ["domain", "url"]), ("2.51.0", "e2b", ["domain", "url", "debug"])]
 
 
 def runs():
