@@ -431,6 +431,11 @@ def test_a_broken_certificate_does_not_replace_a_good_one(tls, scratch):
     tls.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "No such file" in tls.log()[seen:], 20, "the refusal")
     assert tls.serial() == serial
+    (tls.certs / "new.key").write_bytes(key)
+    (tls.certs / "new.key").chmod(0o600)  # root's alone
+    os.replace(tls.certs / "new.key", tls.certs / "tls.key")
+    wait_for(lambda: "Permission denied" in tls.log()[seen:], 20, "the refusal")
+    (tls.certs / "tls.key").unlink()
     (tls.certs / "tls.key").write_bytes(key)
     wait_for(lambda: "certificate_loaded" in tls.log()[seen:], 20, "the old pair again")
     assert tls.serial() == serial
