@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.request
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from conftest import BIN, free_port, wait_for
@@ -98,6 +99,10 @@ def test_samples_survive_the_broker(own_broker):
     broker = own_broker()
     sandbox = Sandbox.create(timeout=120)
     before = wait_for(sandbox.get_metrics, 10, "a first sample")
+    # its end counts by the clock of this boot, whatever happens to the wall clock
+    record = broker.state / f"state/sandboxes/{sandbox.sandbox_id}/record.json"
+    assert json.loads(record.read_text())["clock"]["bootID"] == Path(
+        "/proc/sys/kernel/random/boot_id").read_text().strip()
     broker.kill()
     broker.start()
     wait_for(lambda: len(sandbox.get_metrics()) > len(before), 15, "a sample of the new broker")
