@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What http2_server.c (connections), http2_stream.c (exchanges) and http2_answer.c (what leaves)
- * share.
+ * What http2_server.c (connections), http2_session.c (frames), http2_stream.c (exchanges) and
+ * http2_answer.c (what leaves) share.
  */
 #ifndef ADIT_NET_HTTP2_SERVER_INT_H
 #define ADIT_NET_HTTP2_SERVER_INT_H
@@ -100,10 +100,18 @@ static inline struct http2_stream *http2_stream_of(const struct http_exchange *x
 /* Around everything that may end a stream or the connection. Leaving last sends and frees. */
 void http2_server_enter(struct http2_conn *c);
 void http2_server_leave(struct http2_conn *c);
+/* Say GOAWAY with that code; the connection ends when it is said. */
+void http2_server_end(struct http2_conn *c, uint32_t code);
 /* Told at the next turn. */
 void http2_server_break(struct http2_conn *c);
 /* Give frames to the socket, as long as it takes them. */
 void http2_server_pump(struct http2_conn *c);
+
+/* ---- http2_session.c ---- */
+
+/* Make @fields and @session, and say the server's settings. Errors: NO_MEMORY; what was made stays.
+ */
+ADIT_MUST_CHECK int http2_session_open(struct http2_conn *c);
 
 /* ---- http2_stream.c ---- */
 
