@@ -7,9 +7,9 @@
  * What: every part is a process of its own, forked from here: a stub guest on two Unix sockets
  * (with the channel handshake for us, without it for the peers), the edge with one relay loop on a
  * loopback port, nginx with one worker if it is installed, and a plain read/write relay without
- * HTTP. wrk measures small requests; a client here measures one body of BODY_BYTES in each
- * direction; RSS is read from /proc. With TLS, both with the same certificate: the small requests
- * again, and full handshakes, by clients here that make one after the other.
+ * HTTP. wrk measures small requests, h2load those over HTTP/2; a client here measures one body of
+ * BODY_BYTES in each direction; RSS is read from /proc. With TLS, both with the same certificate:
+ * the small requests again, and full handshakes, by clients here that make one after the other.
  *
  * Figures: requests and handshakes a second, CPU time of the relaying process a request (which a
  * busy machine distorts less), MiB/s and their ratio to the plain relay, bytes of RSS an idle
@@ -389,7 +389,7 @@ static void run_plain(int fd)
 
 /* ---- nginx ---- */
 
-static pid_t start_nginx(uint16_t port, uint16_t tls_port)
+static pid_t start_nginx(uint16_t port, uint16_t tls_port, uint16_t http2_port)
 {
     char path[128];
     FILE *f;
@@ -413,10 +413,11 @@ static pid_t start_nginx(uint16_t port, uint16_t tls_port)
                   "ssl_certificate %s/" DEV_CERT_CERT "; ssl_certificate_key %s/" DEV_CERT_KEY ";\n"
                   "ssl_protocols TLSv1.2 TLSv1.3;\n"
                   "server { listen 127.0.0.1:%u; listen 127.0.0.1:%u ssl;\n"
+                  "  listen 127.0.0.1:%u http2;\n"
                   "  location / { proxy_pass http://guest;\n"
                   "  proxy_http_version 1.1; proxy_set_header Connection \"\"; } } }\n",
                   work_dir, work_dir, work_dir, work_dir, work_dir, work_dir, work_dir, work_dir,
-                  work_dir, work_dir, port, tls_port);
+                  work_dir, work_dir, port, tls_port, http2_port);
     if (fclose(f) != 0)
         die(path);
     pid = fork();
@@ -506,6 +507,46 @@ static double measure_requests(const char *name, const char *scheme, const struc
            connections, rate, p50, p99, requests ? cpu / (double)requests * 1e6 : 0);
     (void)fflush(stdout);
     return rate;
+}
+
+/* The same requests over HTTP/2, by h2load: 64 at once on 8 connections. */
+static double measure_http2(const char *name, const struct part *part, int seconds)
+{
+    char command[256], line[256];
+    double rate = 0, before = cpu_s(part->pid);
+    unsigned long done = 0, failed = 0;
+    FILE *f;
+
+    (void)snprintf(command, sizeof(command),
+                   "h2load -t1 -c8 -m8 -D %d -H ':authority: 49983-ibench.adit.test' "
+                   "http://127.0.0.1:%u/ 2>&1",
+                   seconds, part->port);
+    f = popen(command, "r");
+    if (!f)
+        die("h2load");
+    while (fgets(line, sizeof(line), f)) {
+        (void)sscanf(line, "finished in %*[^,], %lf req/s", &rate);
+        (void)sscanf(line, "requests: %*u total, %*u started, %*u done, %lu succeeded, %lu failed",
+                     &done, &failed);
+    }
+    (void)pclose(f);
+    printf("%-8s HTTP/2: %8.0f req/s  %5.2f us CPU/request, %lu failed\n", name, rate,
+           done ? (cpu_s(part->pid) - before) / (double)done * 1e6 : 0, failed);
+    (void)fflush(stdout);
+    return rate;
+}
+
+static void measure_http2_beside(const struct part *edge, const struct part *nginx, int seconds)
+{
+    double ours = 0, theirs = 0;
+
+    for (int i = 0; i < 3; i++) { /* in turns */
+        if (nginx->pid > 0)
+            theirs += measure_http2("nginx", nginx, seconds);
+        ours += measure_http2("adit", edge, seconds);
+    }
+    if (nginx->pid > 0)
+        printf("HTTP/2 beside nginx: %.2f of its requests\n", ours / theirs);
 }
 
 /* Full handshakes one after the other until the time is over. Return: how many. */
@@ -702,7 +743,7 @@ int main(int argc, char **argv)
     struct rlimit nofile = {8192, 8192};
     int seconds = argc > 1 ? atoi(argv[1]) : 5;
     bool is_tls_only = argc > 2 && strcmp(argv[2], "tls") == 0;
-    struct part edge, tls_edge, idle, nginx, tls_nginx, plain;
+    struct part edge, tls_edge, idle, nginx, tls_nginx, http2_nginx, plain;
     struct adit_err err = ADIT_ERR_INIT;
     pid_t stub;
     int fd, channel_fd;
@@ -732,12 +773,16 @@ int main(int argc, char **argv)
     (void)close(fd);
     fd = tcp_listen(&tls_nginx.port);
     (void)close(fd);
-    tls_nginx.pid = nginx.pid = start_nginx(nginx.port, tls_nginx.port);
+    fd = tcp_listen(&http2_nginx.port);
+    (void)close(fd);
+    nginx.pid = start_nginx(nginx.port, tls_nginx.port, http2_nginx.port);
+    tls_nginx.pid = http2_nginx.pid = nginx.pid;
     if (nginx.pid <= 0)
         printf("nginx is not installed: no comparison\n");
 
     if (!is_tls_only) {
         measure_all(&edge, &nginx, &plain, seconds);
+        measure_http2_beside(&edge, &http2_nginx, seconds);
         measure_idle(idle.pid, idle.port);
     }
     measure_tls(&tls_edge, &tls_nginx, seconds);
