@@ -8,7 +8,7 @@
 
 #include <nghttp2/nghttp2.h>
 
-#include "net_fixture.h"
+#include "tests/unit/net/net_fixture.h"
 
 #define H2_STREAMS_MAX 1024 /* by stream id / 2 */
 #define H2_BODY_CAP 4096

@@ -206,6 +206,24 @@ START_TEST(http_server_answers_and_keeps_the_connection)
 }
 END_TEST
 
+START_TEST(http_server_has_no_trailers)
+{
+    struct peer *p = start();
+    struct http_exchange *x;
+
+    peer_send(p, "GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+    run_until(T.request_cnt == 1);
+    take(&x);
+    http_exchange_begin(x, 200, HTTP_FRAMING_CHUNKED, 0);
+    ck_assert(!http_exchange_has_trailers(x));
+    ck_assert_int_eq(http_exchange_trailer(x, str("a"), str("b")), ADIT_ERR_UNIMPLEMENTED);
+    http_exchange_end(x);
+    run_until(peer_has(p, "0\r\n\r\n"));
+    ck_assert(!peer_has(p, "a: b"));
+    finish();
+}
+END_TEST
+
 START_TEST(http_server_takes_a_head_byte_by_byte)
 {
     static const char request[] =
@@ -1324,7 +1342,7 @@ START_TEST(http_server_tells_once_how_each_exchange_ended)
 END_TEST
 
 SUITE_MAIN(
-    "http_server", http_server_answers_and_keeps_the_connection,
+    "http_server", http_server_answers_and_keeps_the_connection, http_server_has_no_trailers,
     http_server_takes_a_head_byte_by_byte, http_server_serves_pipelined_requests_in_order,
     http_server_serves_many_pipelined_requests_in_several_turns,
     http_server_takes_no_request_while_its_answers_are_not_read,
