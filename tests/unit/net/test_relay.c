@@ -33,7 +33,7 @@ static void on_done(void *owner)
     T.done_cnt++;
 }
 
-static const struct relay_ops ops = {on_fail, on_done};
+static const struct relay_ops ops = {.on_fail = on_fail, .on_done = on_done};
 
 static bool is_kept(const struct http_head *h, struct adit_view name)
 {
