@@ -269,7 +269,7 @@ $(LAB_MODULES)/ok: tests/lab/js/package-lock.json
 	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test compatibility e2e e2e-asan fault fault-asan bench test
+.PHONY: setup-test compatibility matrix e2e e2e-asan fault fault-asan bench test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
 	@$(MAKE) --no-print-directory $(VENV)/ok $(NODE_MODULES)/ok $(LAB_VENVS) $(LAB_MODULES)/ok
@@ -286,6 +286,9 @@ e2e: setup-test template ## end-to-end tests with the official clients; T=tests/
 e2e-asan: setup-test template ## the same against the sanitizer build
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan build
 	ADIT_BIN=build/asan/bin $(PYTEST) -m 'not heavy and not footprint' $(if $(T),$(T),tests/e2e)
+
+matrix: setup-test template ## authorization: every route, everybody, every spelling (tests/matrix)
+	$(PYTEST) -s tests/matrix
 
 fault: setup-test template ## faults: each a test, nothing left behind
 	$(PYTEST) $(if $(T),$(T),tests/fault)
@@ -306,6 +309,7 @@ test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) unit
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit
 	@$(MAKE) --no-print-directory fuzz-smoke
+	@$(MAKE) --no-print-directory matrix
 	@$(MAKE) --no-print-directory fault
 	@$(MAKE) --no-print-directory e2e-asan
 	@$(MAKE) --no-print-directory e2e

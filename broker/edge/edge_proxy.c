@@ -361,8 +361,6 @@ static bool read_target(struct edge_loop *l, const struct http_head *head, uint1
 {
     if (url_split_target(head->target, url, NULL) != 0)
         return false;
-    if (url->authority.len > 0 && !adit_view_eq(url->authority, http_head_get(head, "host")))
-        return false;
     adit_buf_clear(&l->path_buf);
     return port != CHANNEL_PORT_ENVD || url_clean_path(url->path, &l->path_buf) == 0;
 }

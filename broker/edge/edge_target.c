@@ -119,6 +119,16 @@ static void parse_headers(struct adit_view id, struct adit_view port, struct edg
     }
 }
 
+/* In absolute form the target names a host too: RFC 9112 lets it win over Host, others read Host.
+ */
+static bool has_two_hosts(const struct edge_target_input *in)
+{
+    struct url_target t;
+
+    return url_split_target(in->path, &t, NULL) == 0 && t.authority.len > 0 &&
+           !adit_view_eq(t.authority, in->host);
+}
+
 void edge_target_parse(const struct edge_target_input *in, struct adit_view domain,
                        struct edge_target *out)
 {
@@ -127,6 +137,10 @@ void edge_target_parse(const struct edge_target_input *in, struct adit_view doma
     uint16_t listener_port;
 
     memset(out, 0, sizeof(*out));
+    if (has_two_hosts(in)) {
+        refuse(out, "Host and the request target name different hosts");
+        return;
+    }
     if (in->host.len > 0 && url_split_host(in->host, &name, &listener_port) != 0) {
         refuse(out, "Invalid host");
         return;

@@ -5,7 +5,8 @@
  * Order (house rules, routing.md 3.1): Host "api.<domain>" is the control API's whatever the
  * headers say; Host "<port>-<sandbox>.<domain>"; the headers E2b-Sandbox-Id and E2b-Sandbox-Port on
  * any other host; everything else is for the control API. Both kinds present and different:
- * refused. Ports are canonical decimals and are compared and forwarded as numbers.
+ * refused, and so is a target in absolute form that names another host than Host. Ports are
+ * canonical decimals and are compared and forwarded as numbers.
  */
 #ifndef BROKER_EDGE_EDGE_TARGET_H
 #define BROKER_EDGE_EDGE_TARGET_H

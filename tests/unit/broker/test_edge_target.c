@@ -175,8 +175,36 @@ START_TEST(edge_target_knows_envds_control_routes)
 }
 END_TEST
 
+START_TEST(edge_target_in_absolute_form_names_one_host)
+{
+    static const struct {
+        const char *host, *path;
+        bool is_refused;
+    } targets[] = {
+        {"api.adit.test", "http://api.adit.test/v2/sandboxes", false},
+        {"49983-iabc.adit.test", "http://49983-iabc.adit.test/init", false},
+        {"api.adit.test", "http://49983-iabc.adit.test/init", true},
+        {"49983-iabc.adit.test", "http://api.adit.test/init", true},
+        {"localhost", "http://x@localhost/", true},
+        {"", "http://localhost/", true},
+        {"localhost", "/http://other/", false},
+    };
+
+    for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+        struct edge_target_input in = {.host = adit_view_str(targets[i].host),
+                                       .path = adit_view_str(targets[i].path)};
+        struct edge_target t;
+
+        edge_target_parse(&in, domain, &t);
+        ck_assert_msg((t.kind == EDGE_TARGET_REFUSED) == targets[i].is_refused, "%s at %s",
+                      targets[i].path, targets[i].host);
+    }
+}
+END_TEST
+
 SUITE_MAIN_WITH("edge_target",
-                TESTS(edge_target_leaves_the_control_api_its_paths,
+                TESTS(edge_target_in_absolute_form_names_one_host,
+                      edge_target_leaves_the_control_api_its_paths,
                       edge_target_refuses_an_id_longer_than_the_table_holds,
                       edge_target_knows_a_domain_in_any_case,
                       edge_target_keeps_the_channel_ports_to_the_host,
