@@ -7,6 +7,7 @@ broker that is killed is started again by `Broker.start()` on the same state dir
 """
 
 import contextlib
+import glob
 import http.client
 import json
 import os
@@ -232,7 +233,8 @@ def leftovers(broker):
     for line in Path(broker.mounts).read_text().splitlines():
         if state in line:
             found.append("mount " + line.split(" ")[4])
-    for root in Path("/sys/fs/cgroup").glob("**/adit*/i*"):
+    # glob, not Path.glob: control groups of others go while it looks
+    for root in map(Path, glob.iglob("/sys/fs/cgroup/**/adit*/i*", recursive=True)):
         if root.is_dir() and root.name in ours:
             found.append(f"cgroup {root}")
     sandboxes = broker.state / "state/sandboxes"

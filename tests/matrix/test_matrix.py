@@ -232,7 +232,7 @@ def test_api_hosts(world):
 def test_nothing_else_is_behind_the_door(world):
     """The scheduler's own services and envd's are no paths of the control API."""
     paths = ["/scheduler.Scheduler/Authenticate", "/scheduler.Scheduler/CreateKey", "/metrics", "/envs",
-             "/init", "/process.Process/List", "/v2/nodes", "/admin", "/api/v1/session", "/"]
+             "/init", "/files/compose", "/process.Process", "/v2/nodes", "/admin", "/api/v1/session", "/"]
     check(world, "no such paths", (
         Case(who, method, path, 404, headers, kind=kind)
         for path in paths for method in ("GET", "POST")
@@ -599,6 +599,36 @@ def test_signatures_without_an_address(world):
     check(world, "signatures alone", cases)
 
 
+# ---- tokens without an address -----------------------------------------------------------------
+
+
+def by_token_expected(w, method, path, headers):
+    """Older clients name the sandbox by its token alone: for services, files and health, only with
+    exactly one. Otherwise the control API answers, which has none of these paths but /health."""
+    tokens = [value for name, value in headers if name == "X-Access-Token"]
+    if len(tokens) != 1 or not tokens[0] or not path.startswith(
+            ("/process.Process/", "/filesystem.Filesystem/", "/files?", "/health")):
+        return 204 if path == "/health" else 404
+    if tokens[0] == w.foreign["envdAccessToken"]:
+        return 404 if path.startswith("/files?") and method == "GET" else ENVD_BARE[method, path]
+    return ENVD_BARE[method, path] if tokens[0] == w.private["envdAccessToken"] else 502
+
+
+ENVD_BARE = {(method, envd_target(path)): row[1] for (method, path), row in ENVD.items()}
+
+
+def test_tokens_without_an_address(world):
+    """P5 and P6 reach each their own sandbox."""
+    results = check(world, "tokens alone", (
+        Case(who, method, target, by_token_expected(world, method, target, headers), headers,
+             kind=kind)
+        for method, target in ENVD_BARE
+        for who, headers in envd_principals(world, world.private).items()
+        for kind in ("h1", "upgrade", "h2", "tls-h1", "tls-h2")))
+    for r in results:
+        assert PAGE not in r.body or r.case.name == "P5", r
+
+
 # ---- from inside -------------------------------------------------------------------------------
 
 
@@ -682,6 +712,6 @@ def test_nothing_opens_when_the_scheduler_is_gone(world):
 
 
 def as_before(w):
-    wait_for(lambda: api(w.broker, "GET", "/v2/sandboxes", key=w.key_a).status == 200, 20,
+    wait_for(lambda: api(w.broker, "GET", "/v2/sandboxes", key=w.key_revoked).status == 401, 20,
              "the scheduler's answer")
     check(w, "API, again", api_cases(w, ("h1",), ("P0", "P2", "P3", "P4")))
