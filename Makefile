@@ -318,6 +318,7 @@ test: setup-test ## the whole test suite
 
 PREFIX ?= /usr/local
 SYSTEMD_DIR ?= /etc/systemd/system
+SYSUSERS_DIR ?= /etc/sysusers.d
 LIBEXEC := $(DESTDIR)$(PREFIX)/lib/adit
 MAN_PAGES := adit-broker.8 adit-scheduler.8 adit-rootfs-builder.8 adit-envd.8
 
@@ -339,6 +340,7 @@ install: build man ## install programs, systemd units and man pages (PREFIX, DES
 	install -m 644 $(MAN_PAGES:%=build/man/%) $(DESTDIR)$(PREFIX)/share/man/man8
 	for u in adit-broker adit-scheduler; do sed 's|@LIBEXEC@|$(PREFIX)/lib/adit|' packaging/systemd/$$u.service \
 		>$(DESTDIR)$(SYSTEMD_DIR)/$$u.service; done
+	install -D -m 644 packaging/sysusers.d/adit.conf $(DESTDIR)$(SYSUSERS_DIR)/adit.conf
 	for c in broker scheduler; do test -e $(DESTDIR)/etc/adit/$$c.conf || \
 		install -m 644 packaging/$$c.conf $(DESTDIR)/etc/adit/$$c.conf; done
 
@@ -346,7 +348,8 @@ uninstall: ## remove what install put in place (configuration and state stay)
 	rm -rf $(LIBEXEC)
 	rm -f $(patsubst %,$(DESTDIR)$(PREFIX)/sbin/adit-%,broker scheduler rootfs-builder) \
 		$(MAN_PAGES:%=$(DESTDIR)$(PREFIX)/share/man/man8/%) \
-		$(DESTDIR)$(SYSTEMD_DIR)/adit-broker.service $(DESTDIR)$(SYSTEMD_DIR)/adit-scheduler.service
+		$(DESTDIR)$(SYSTEMD_DIR)/adit-broker.service $(DESTDIR)$(SYSTEMD_DIR)/adit-scheduler.service \
+		$(DESTDIR)$(SYSUSERS_DIR)/adit.conf
 
 # ---- care --------------------------------------------------------------------------------------
 

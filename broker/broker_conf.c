@@ -90,6 +90,8 @@ static const struct adit_conf_row rows[] = {
      "loopback addresses that debug mode serves the debug sandbox's envd on"},
     {"debug-listen-interpreter", ADIT_CONF_STRING, ROW(debug_interpreter),
      "127.0.0.1:49999,[::1]:49999", 0, 200, "the same for its code interpreter"},
+    {"seccomp", ADIT_CONF_STRING, ROW(seccomp), "enforce", 1, 8,
+     "the own system call filter: enforce, log (to the kernel's log) or off"},
     {"log-level", ADIT_CONF_STRING, ROW(log_level), "info", 1, 8, "debug, info, warn or error"},
     {"log-json", ADIT_CONF_BOOL, ROW(log_json), "false", 0, 0, "log lines as JSON objects"},
     {NULL, ADIT_CONF_BOOL, 0, NULL, 0, 0, NULL},

@@ -6,7 +6,10 @@
  *
  * What: of the file system it keeps its state directory, the templates (to read), and what the
  * configuration names beside them: each has a line below. What needs more is asked of the launcher
- * or of the scheduler's keeper.
+ * or of the scheduler's keeper. System calls: the list below, measured under the whole test suite;
+ * tests/e2e/test_privileges.py compares it with what a run makes, both ways. When a library comes
+ * to need another one, the log says "system call refused" with its number, and --seccomp log lets
+ * the broker run on.
  */
 #include "broker/broker_profile.h"
 
@@ -14,10 +17,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* State, templates, our own figures, the scheduler's socket, certificate and key with what they are
  * links to. */
 #define MOUNTS_MAX 8
+
+static const char *const calls[] = {
+    /* memory and threads */
+    "brk", "madvise", "mmap", "mprotect", "mremap", "munmap", "exit", "exit_group", "futex",
+    "gettid", "membarrier", "rseq", "sched_getaffinity", "sched_yield", "set_robust_list",
+    /* signals, and ourselves */
+    "getpid", "getrandom", "restart_syscall", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+    "sigaltstack", "tgkill",
+    /* time */
+    "clock_gettime", "clock_nanosleep", "gettimeofday",
+    /* waiting */
+    "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2", "poll", "pipe2",
+    /* descriptors */
+    "close", "fcntl", "ioctl", "pread64", "pwrite64", "read", "readv", "write", "writev",
+    /* files: records, logs, templates, client.env */
+    "access", "fchmod", "fdatasync", "fstat", "fsync", "ftruncate", "getdents64", "lseek", "mkdir",
+    "mkdirat", "newfstatat", "openat", "openat2", "renameat", "statfs", "statx", "unlink",
+    "unlinkat",
+    /* sockets; socket(2) itself by family */
+    "accept4", "connect", "getpeername", "getsockname", "getsockopt", "recvfrom", "recvmsg",
+    "sendmsg", "sendto", "setsockopt", "shutdown", "sysinfo", "getrusage", NULL};
+
+/* Channels, the scheduler. Clients come by sockets that are open. */
+static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
 
 struct places {
     char folders[MOUNTS_MAX][PATH_MAX];
@@ -72,12 +100,31 @@ static void collect(struct places *p, const struct broker_conf *c)
     qsort(p->mounts, p->cnt, sizeof(p->mounts[0]), by_length);
 }
 
+/* The one TCP connection that is made from here; 0 without. */
+static uint16_t scheduler_port(const char *address)
+{
+    uint64_t port = 0;
+    const char *colon = strrchr(address, ':');
+    if (strncmp(address, "unix:", 5) == 0 || !colon ||
+        adit_view_u64(adit_view_str(colon + 1), UINT16_MAX, &port))
+        return 0;
+    return (uint16_t)port;
+}
+
 int broker_profile_enter(const struct confine_user *user, const struct broker_conf *conf,
                          struct adit_err *err)
 {
     struct places places = {.cnt = 0};
     collect(&places, conf);
     struct confine_profile profile = {
-        .user = *user, .mounts = places.mounts, .mount_cnt = places.cnt};
-    return confine_enter(&profile, err);
+        .user = *user,
+        .mounts = places.mounts,
+        .mount_cnt = places.cnt,
+        .calls = calls,
+        .families = families,
+        .family_cnt = sizeof(families) / sizeof(families[0]),
+        .connect_port = scheduler_port(conf->scheduler),
+    };
+    int rc = confine_mode_parse(conf->seccomp, &profile.mode, err);
+    return rc ? rc : confine_enter(&profile, err);
 }

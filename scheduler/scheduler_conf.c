@@ -34,6 +34,8 @@ static const struct adit_conf_row rows[] = {
      "descriptor of a pipe; end when its other side is closed (0: none)"},
     {"metrics-listen", ADIT_CONF_STRING, ROW(metrics_listen), "", 0, 100,
      "address of figures for Prometheus, without authentication (default: none)"},
+    {"seccomp", ADIT_CONF_STRING, ROW(seccomp), "enforce", 1, 8,
+     "the own system call filter: enforce, log (to the kernel's log) or off"},
     {"log-level", ADIT_CONF_STRING, ROW(log_level), "info", 1, 8, "debug, info, warn or error"},
     {"log-json", ADIT_CONF_BOOL, ROW(log_json), "false", 0, 0, "log lines as JSON objects"},
     {NULL, ADIT_CONF_BOOL, 0, NULL, 0, 0, NULL},

@@ -7,7 +7,7 @@
 
 /* Times are milliseconds. */
 struct scheduler_conf {
-    char *listen, *data_dir, *user, *client, *log_level, *metrics_listen;
+    char *listen, *data_dir, *user, *client, *log_level, *seccomp, *metrics_listen;
     uint64_t heartbeat_ms, claim_ttl_ms, team_sandboxes, create_rate, create_burst, parent_fd;
     bool log_json;
 };

@@ -24,6 +24,28 @@
 #include "net/listener.h"
 #include "scheduler/scheduler.h"
 
+static const char *const calls[] = {
+    /* memory and threads */
+    "brk", "madvise", "mmap", "mprotect", "mremap", "munmap", "exit", "exit_group", "futex",
+    "get_robust_list", "gettid", "membarrier", "rseq", "sched_getaffinity", "sched_yield",
+    "set_robust_list",
+    /* signals, and ourselves */
+    "getpid", "getrandom", "restart_syscall", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+    "sigaltstack", "tgkill",
+    /* time */
+    "clock_gettime", "clock_nanosleep", "gettimeofday",
+    /* waiting */
+    "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2", "poll", "pipe2",
+    /* descriptors */
+    "close", "dup", "fcntl", "ioctl", "pread64", "pwrite64", "read", "readv", "write", "writev",
+    /* files: the store */
+    "access", "fallocate", "fdatasync", "fstat", "fsync", "ftruncate", "geteuid", "getcwd",
+    "getdents64", "lseek", "lstat", "mkdir", "mkdirat", "newfstatat", "openat", "readlink", "stat",
+    "statx", "umask", "unlink", "fchmod", "fchown", "flock",
+    /* sockets */
+    "accept4", "getpeername", "getsockname", "getsockopt", "recvfrom", "recvmsg", "sendmsg",
+    "sendto", "setsockopt", "shutdown", "getrusage", NULL};
+
 static int open_data_dir(struct scheduler_conf *c, int *fd, struct adit_err *err)
 {
     int rc = adit_file_mkdirs(c->data_dir, 0700, err);
@@ -90,6 +112,8 @@ int scheduler_profile_enter(struct scheduler_conf *conf, struct adit_err *err)
     if (rc)
         return rc;
     const struct confine_mount mounts[] = {{conf->data_dir, true}, {CONFINE_OWN_PROCESS, false}};
-    const struct confine_profile profile = {.user = user, .mounts = mounts, .mount_cnt = 2};
-    return confine_enter(&profile, err);
+    struct confine_profile profile = {
+        .user = user, .mounts = mounts, .mount_cnt = 2, .calls = calls};
+    rc = confine_mode_parse(conf->seccomp, &profile.mode, err);
+    return rc ? rc : confine_enter(&profile, err);
 }

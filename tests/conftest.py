@@ -172,6 +172,13 @@ class Broker:
         return tuple(int(re.search(rf"^{name}:\s+(\d+)", status, re.M)[1])
                      for name in ("Uid", "Gid"))
 
+    def limit(self, name, value):
+        """Set a resource limit of the broker ("as", "nofile"; prlimit(1)) as its own user: root
+        itself needs a capability for it that not every host gives."""
+        uid, gid = self.ids()
+        subprocess.run(["prlimit", "--pid", str(self.process.pid), f"--{name}={value}"],
+                       user=uid, group=gid, extra_groups=[], check=True)
+
     def scheduler(self):
         """Pid of the broker's own scheduler, a child of its keeper."""
         keeper = self.child("adit-supervisor")

@@ -8,7 +8,7 @@
  * itself when another one should fail to hold:
  *
  *   mount, ipc and uts namespaces → an empty root → no capability that could be regained → groups,
- *   gid, uid → no capability at all → no new privileges by exec
+ *   gid, uid → no capability at all → no new privileges by exec → Landlock → system call filter
  *
  * Trust: the process reads bytes of strangers afterwards, never before. Failure: any error leaves a
  * process that is neither one nor the other; its caller ends it. A sanitizer build stays open to
@@ -130,5 +130,9 @@ int confine_enter(const struct confine_profile *p, struct adit_err *err)
         rc = set_caps(0, err);
     if (rc == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         rc = adit_err_sys(err, errno, "give up new privileges");
-    return rc ? rc : confine_hide_memory(err); /* last: a change of user resets it */
+    if (rc == 0)
+        rc = confine_hide_memory(err); /* a change of user resets it */
+    if (rc == 0 && !CONFINE_IS_SANITIZED)
+        rc = confine_landlock(p, err);
+    return rc ? rc : confine_filter(p, err);
 }

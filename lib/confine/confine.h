@@ -38,14 +38,24 @@ struct confine_mount {
 /* What /proc says of the process itself, as a mount: its memory and descriptors for figures. */
 #define CONFINE_OWN_PROCESS "/proc/self"
 
+enum confine_mode { CONFINE_ENFORCE, CONFINE_LOG, CONFINE_OFF };
+
 /*
- * @user:   who the process becomes; without supplementary groups
- * @mounts: all that is left of the file system; what lies below another one comes after it
+ * @user:     who the process becomes; without supplementary groups
+ * @mounts:   all that is left of the file system; what lies below another one comes after it
+ * @calls:    names of the system calls it may make, NULL-terminated; threads are added
+ * @families: of the sockets it may make
+ * @connect_port: the one TCP port it may connect to; 0: none
  */
 struct confine_profile {
     struct confine_user user;
     const struct confine_mount *mounts;
     size_t mount_cnt;
+    enum confine_mode mode;
+    const char *const *calls;
+    const int *families;
+    size_t family_cnt;
+    uint16_t connect_port;
 };
 
 /*
@@ -75,6 +85,14 @@ ADIT_MUST_CHECK int confine_hide_memory(struct adit_err *err);
 /* An empty read-only root with nothing but @mounts in it (confine_root.c). */
 ADIT_MUST_CHECK int confine_root(const struct confine_mount *mounts, size_t cnt,
                                  struct adit_err *err);
+
+/* No file but those of the mounts, no TCP port but the one (confine_landlock.c). */
+ADIT_MUST_CHECK int confine_landlock(const struct confine_profile *p, struct adit_err *err);
+/* No system call but those of the list (confine_filter.c). The last step. */
+ADIT_MUST_CHECK int confine_filter(const struct confine_profile *p, struct adit_err *err);
+/* "enforce", "log" or "off". Errors: BAD_INPUT. */
+ADIT_MUST_CHECK int confine_mode_parse(const char *text, enum confine_mode *mode,
+                                       struct adit_err *err);
 
 /* How deep confine_give_tree() goes; what lies deeper keeps its owner. */
 #define CONFINE_GIVE_DEPTH 4

@@ -252,7 +252,7 @@ static void set_tcp_options(int fd)
 
 static int open_spare(void)
 {
-    return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC); /* never read: a place is all it is */
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events);

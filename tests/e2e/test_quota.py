@@ -163,7 +163,7 @@ def test_without_the_scheduler_nobody_gets_in_who_would_not_have(own_broker):
     keys(broker, "revoke", id_of(broker, "revoked"))
     assert api(broker, "GET", "/sandboxes", key=revoked).status == 401
     assert api(broker, "GET", "/sandboxes", key=good).status == 200
-    scheduler = broker.child("scheduler")
+    scheduler = broker.scheduler()
     os.kill(scheduler, signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(3) as pool:

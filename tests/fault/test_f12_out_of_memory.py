@@ -41,7 +41,7 @@ def test_a_broker_without_memory_fails_requests_and_recovers(own_broker):
     sandbox = Sandbox.create(timeout=300)
     pid = broker.process.pid
     size = int(open(f"/proc/{pid}/statm").read().split()[0]) * resource.getpagesize()
-    resource.prlimit(pid, resource.RLIMIT_AS, (size + (256 << 10), resource.RLIM_INFINITY))
+    broker.limit("as", f"{size + (256 << 10)}:unlimited")
     statuses, lock = [], threading.Lock()
 
     def client(n):
@@ -69,7 +69,7 @@ def test_a_broker_without_memory_fails_requests_and_recovers(own_broker):
     print(f"\nF12: with 256 KiB to spare: {counts}")
     assert broker.process.poll() is None, "the broker ended"
     assert set(counts) <= {204, 400, 503, "closed"}  # 400: such metadata is too long with memory too
-    resource.prlimit(pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    broker.limit("as", "unlimited:unlimited")
     wait_for(lambda: http_request(broker, "GET", "/health", routing(sandbox)).status == 204, 5, "recovery")
     assert sandbox.commands.run("echo on").stdout == "on\n"
     assert Sandbox.create(timeout=60).kill() and sandbox.kill()

@@ -3,7 +3,6 @@
 
 import resource
 import socket
-import subprocess
 import time
 
 from e2b import Sandbox
@@ -33,12 +32,7 @@ def test_accepts_and_drops_without_spinning(own_broker):
     broker = own_broker()
     sandbox = Sandbox.create(timeout=300)
     running = sandbox.commands.run("while :; do echo x; sleep 0.2; done", background=True)
-    # As its own user: root itself needs a capability for it that not every host gives.
-    uid, gid = broker.ids()
-    subprocess.run(
-        ["prlimit", "--pid", str(broker.process.pid), f"--nofile={LIMIT}:{LIMIT}"],
-        user=uid, group=gid, extra_groups=[], check=True,
-    )
+    broker.limit("nofile", f"{LIMIT}:{LIMIT}")
     held = []
     for _ in range(LIMIT + 100):
         s = socket.socket()
