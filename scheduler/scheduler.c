@@ -305,6 +305,7 @@ int scheduler_new(uv_loop_t *uv, const struct scheduler_conf *conf, struct sched
     templates_init(&s->templates);
     keys_init(&s->keys);
     teams_init(&s->teams);
+    adit_list_init(&s->writes);
     int rc = net_loop_init(&s->net, uv, err);
     if (rc) {
         scheduler_free(s);

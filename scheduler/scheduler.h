@@ -28,6 +28,7 @@
 enum scheduler_state { SCHEDULER_SERVING, SCHEDULER_STOPPING, SCHEDULER_ENDED };
 
 /*
+ * @writes:       of calls that wait for the store (service.c)
  * @metrics:      NULL unless it is asked for
  * @is_broken:    the working copy is of no use any more: end, and start anew
  */
@@ -41,6 +42,7 @@ struct scheduler {
     struct keys keys;
     struct teams teams;
     struct placement_counters counters;
+    struct adit_list writes;
     struct http_server *http;
     struct listener *listener;
     struct metrics_server *metrics;

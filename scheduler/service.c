@@ -20,13 +20,18 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "scheduler/check.h"
 #include "scheduler/message.h"
 
 /*
+ * @in_writes: in scheduler->writes; @table, @id: of the first change
  * @call: NULL when it has ended meanwhile
  * @sandbox: what room is reserved for
  */
 struct pending {
+    struct adit_list in_writes;
+    enum store_table table;
+    char id[CHECK_ID_MAX + 1];
     struct rpc_call *call;
     ProtobufCMessage *answer;
     struct registry *registry;  /* borrowed */
@@ -38,6 +43,7 @@ static void pending_free(struct pending *p)
 {
     if (p->node)
         registry_unreserve(p->registry, p->node, p->sandbox);
+    adit_list_remove(&p->in_writes);
     message_free(p->sandbox);
     message_free(p->answer);
     free(p);
@@ -129,15 +135,20 @@ static bool reserve(struct pending *p, struct scheduler *s, const struct service
     return true;
 }
 
-static struct pending *pending_new(struct rpc_call *c, const ProtobufCMessage *answer,
+static struct pending *pending_new(struct rpc_call *c, const struct service_change *first,
+                                   const ProtobufCMessage *answer,
                                    const struct service_reservation *reserved)
 {
+    struct scheduler *s = rpc_call_app(c);
     struct pending *p = calloc(1, sizeof(*p));
     if (!p)
         return NULL;
+    adit_list_push(&s->writes, &p->in_writes);
+    p->table = first->table;
+    (void)snprintf(p->id, sizeof(p->id), "%s", first->id); /* ids were checked */
     p->call = c;
     p->answer = message_clone(answer);
-    if (!p->answer || (reserved && !reserve(p, rpc_call_app(c), reserved))) {
+    if (!p->answer || (reserved && !reserve(p, s, reserved))) {
         pending_free(p);
         return NULL;
     }
@@ -159,7 +170,7 @@ void service_commit(struct rpc_call *c, const struct service_change *changes, si
                     const ProtobufCMessage *answer, const struct service_reservation *reserved)
 {
     struct adit_err err = ADIT_ERR_INIT;
-    struct pending *p = pending_new(c, answer, reserved);
+    struct pending *p = pending_new(c, &changes[0], answer, reserved);
     int rc = p ? write_changes(rpc_call_app(c), changes, cnt, p, &err)
                : adit_err_set(&err, ADIT_ERR_NO_MEMORY, "no memory");
     if (rc == 0) {
@@ -169,6 +180,17 @@ void service_commit(struct rpc_call *c, const struct service_change *changes, si
     if (p)
         pending_free(p);
     rpc_call_finish(c, &err);
+}
+
+bool service_is_changing(const struct scheduler *s, enum store_table table, const char *id)
+{
+    const struct adit_list *it;
+    for (it = s->writes.next; it != &s->writes; it = it->next) {
+        const struct pending *p = ADIT_CONTAINER_OF(it, struct pending, in_writes);
+        if (p->table == table && strcmp(p->id, id) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* ---- the table ---- */

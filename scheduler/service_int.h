@@ -30,6 +30,9 @@ struct service_reservation {
  */
 void service_commit(struct rpc_call *c, const struct service_change *changes, size_t cnt,
                     const ProtobufCMessage *answer, const struct service_reservation *reserved);
+/* Is the first change of a call that still waits one of that record? What is known of it is older
+ * then: a change made from that would undo the other. */
+bool service_is_changing(const struct scheduler *s, enum store_table table, const char *id);
 /* Answer now. */
 void service_answer(struct rpc_call *c, const ProtobufCMessage *answer);
 void service_fail_no_memory(struct rpc_call *c);

@@ -218,6 +218,8 @@ static int find_named(const struct scheduler *s, const char *key_id, const char 
         rc = keys_find(&s->keys, key_id, team_id, out, err);
     if (rc == 0 && team_id[0] && (*out)->key->revoked) /* to its team it is gone */
         rc = adit_err_set(err, ADIT_ERR_NOT_FOUND, "no such key");
+    if (rc == 0 && service_is_changing(s, STORE_KEY, (*out)->key->key_id))
+        rc = adit_err_set(err, ADIT_ERR_CONFLICT, "this key is being changed: try again");
     return rc;
 }
 

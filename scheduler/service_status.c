@@ -45,6 +45,7 @@ void service_set_node_state(struct rpc_call *c, const ProtobufCMessage *m)
     Scheduler__Node info = *node->info;
     struct service_change change = {STORE_NODE, info.node_id, &info.base};
     info.is_drained = q->state == SCHEDULER__NODE_STATE__NODE_STATE_DRAINING;
+    node->is_drained = info.is_drained; /* at once: a registration meanwhile takes it along */
     adit_log(ADIT_LOG_INFO, "node_state_set", LOG_S("node", info.node_id),
              LOG_S("state", info.is_drained ? "draining" : "ready"));
     service_commit(c, &change, 1, &answer.base, NULL);

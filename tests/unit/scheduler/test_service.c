@@ -392,6 +392,23 @@ START_TEST(service_changes_keys_of_the_team_that_is_named)
 }
 END_TEST
 
+START_TEST(service_keeps_a_key_revoked_that_is_renamed_meanwhile)
+{
+    char id[37], json[128];
+    make_key("red", "", id);
+    snprintf(json, sizeof(json), "{\"keyId\":\"%s\"}", id);
+    send_json("RevokeKey", json);
+    snprintf(json, sizeof(json), "{\"keyId\":\"%s\",\"name\":\"x\"}", id);
+    send_json("UpdateKey", json);
+    await();
+    ck_assert(keys_get(&scheduler->keys, id)->key->revoked);
+    stop();
+    start();
+    ck_assert(keys_get(&scheduler->keys, id)->key->revoked);
+    says(ask("UpdateKey", json), "\"name\":\"x\""); /* nothing is under way */
+}
+END_TEST
+
 START_TEST(service_drops_old_revoked_keys_for_new_ones)
 {
     char id[37], last[37], json[128];
@@ -429,6 +446,20 @@ START_TEST(service_lets_a_node_drain_until_it_is_ready_again)
     ck_assert_str_eq(ask("SetNodeState", "{\"nodeId\":\"n1\",\"state\":\"NODE_STATE_READY\"}"),
                      "{}");
     says(ask("Place", PLACE("i1")), "\"nodeId\":\"n1\"");
+}
+END_TEST
+
+START_TEST(service_lets_a_node_drain_that_registers_meanwhile)
+{
+    register_all();
+    send_json("SetNodeState", "{\"nodeId\":\"n1\",\"state\":\"NODE_STATE_DRAINING\"}");
+    send_json("RegisterNode", NODE("b", ""));
+    await();
+    says(ask("Place", PLACE("i1")), "1 draining (n1)");
+    stop();
+    start();
+    ck_assert_str_eq(ask("RegisterNode", NODE("c", "")), "{\"heartbeatMs\":2000}");
+    says(ask("Place", PLACE("i1")), "1 draining (n1)");
 }
 END_TEST
 
@@ -646,8 +677,10 @@ SUITE_MAIN_WITH("service", .fixtures = {{set_up, tear_down}},
                       service_leaves_claims_of_the_same_incarnation,
                       service_keeps_everything_over_a_restart, service_holds_a_teams_maximum,
                       service_holds_a_keys_limits, service_changes_keys_of_the_team_that_is_named,
+                      service_keeps_a_key_revoked_that_is_renamed_meanwhile,
                       service_drops_old_revoked_keys_for_new_ones,
                       service_lets_a_node_drain_until_it_is_ready_again,
+                      service_lets_a_node_drain_that_registers_meanwhile,
                       service_moves_an_alias_to_the_template_that_was_put_last,
                       service_makes_lists_and_revokes_keys, service_refuses_bad_requests_by_field,
                       service_refuses_an_unknown_method, service_lives_on_when_callers_leave,
