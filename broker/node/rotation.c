@@ -104,9 +104,12 @@ static void on_told(void *user, const struct adit_err *why)
         return;
     }
     s->record.is_rotating = false;
-    sandbox_use_tokens(s);
-    if (sandbox_republish(s, on_published, &err))
+    if (sandbox_republish(s, on_published, &err)) {
+        s->record.is_rotating = true; /* the relay loops know the old tokens only */
         finish(s, &err);
+        return;
+    }
+    sandbox_use_tokens(s);
 }
 
 static void tell(struct sandbox *s)
@@ -137,7 +140,8 @@ static void on_marked(void *user, const struct adit_err *err)
     if (has_ended(s))
         return;
     if (err) {
-        take_back(s);
+        if (s->rotation.is_new) /* else envd may have the new token already */
+            take_back(s);
         finish(s, err);
         return;
     }
@@ -158,7 +162,7 @@ int rotation_start(struct sandbox *s, node_done_fn on_done, void *user, struct a
             take_back(s);
         return adit_err_set(err, rc, "the new tokens cannot be recorded");
     }
-    *r = (struct rotation){true, NULL, on_done, user};
+    *r = (struct rotation){.is_running = true, .is_new = is_new, .on_done = on_done, .user = user};
     return 0;
 }
 

@@ -6,9 +6,10 @@
 #include "broker/node/guest.h"
 #include "broker/node/node.h"
 
-/* Embedded in its sandbox. @guest: while envd is told. @on_done: NULL when nobody waits */
+/* Embedded in its sandbox. @is_new: not the completion of an earlier one. @guest: while envd is
+ * told. @on_done: NULL when nobody waits */
 struct rotation {
-    bool is_running;
+    bool is_running, is_new;
     struct guest *guest;
     node_done_fn on_done;
     void *user;

@@ -48,6 +48,7 @@ struct vmm {
  * @published, @republished, @withdrawn, @confirmed, @released: calls that came
  * @route: of the last of the first two
  * @is_scheduler_down: confirm and release fail
+ * @is_edge_short: republish finds no memory
  */
 struct world {
     uv_loop_t uv;
@@ -57,7 +58,7 @@ struct world {
     struct tokens tokens;
     char dir[64];
     unsigned published, republished, withdrawn, confirmed, released;
-    bool is_scheduler_down;
+    bool is_scheduler_down, is_edge_short;
     struct edge_route route;
     uv_timer_t guard;
     /* results */
@@ -276,7 +277,8 @@ static int republish(void *owner, const struct edge_route *route, void (*done)(v
                      void *user, struct adit_err *err)
 {
     struct world *w = owner;
-    (void)err;
+    if (w->is_edge_short)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     w->republished++;
     w->route = *route;
     done(user);
@@ -1095,6 +1097,65 @@ START_TEST(node_completes_a_rotation_that_was_broken_off)
 }
 END_TEST
 
+/* Rotate once more and see that it comes to its end. */
+static void rotate_well(struct world *w)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    unsigned before = w->saved_cnt;
+    char second[TOKENS_CAP];
+    token(w, 1, second);
+    ck_assert_int_eq(rotate(w, &err), 0);
+    run_until(w, &w->saved_cnt, before + 1);
+    ck_assert_int_eq(w->last.code, 0);
+    ck_assert_uint_eq(generation(w), 1);
+    ck_assert_str_eq(w->route.envd_token, second);
+}
+
+START_TEST(node_tells_the_old_tokens_while_the_edge_knows_no_others)
+{
+    struct world w;
+    struct adit_err err = ADIT_ERR_INIT;
+    open_world(&w);
+    create_running(&w, "ia");
+    w.is_edge_short = true;
+    ck_assert_int_eq(rotate(&w, &err), 0);
+    run_until(&w, &w.saved_cnt, 1);
+    ck_assert_int_eq(w.last.code, ADIT_ERR_NO_MEMORY);
+    ck_assert_uint_eq(generation(&w), 0);
+    w.is_edge_short = false;
+    rotate_well(&w);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_remembers_a_broken_off_rotation_when_the_disk_fails)
+{
+    struct world w;
+    struct adit_err err = ADIT_ERR_INIT;
+    char folder[200], aside[200];
+    open_world(&w);
+    create_running(&w, "ia");
+    w.vmm.init_status = 503; /* it may have taken the token */
+    ck_assert_int_eq(rotate(&w, &err), 0);
+    run_until(&w, &w.saved_cnt, 1);
+    (void)snprintf(folder, sizeof(folder), "%s/sandboxes/ia", w.dir);
+    (void)snprintf(aside, sizeof(aside), "%s/aside", w.dir);
+    ck_assert_int_eq(rename(folder, aside), 0);
+    int file = open(folder, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_ge(file, 0);
+    close(file);
+    ck_assert_int_eq(rotate(&w, &err), 0);
+    run_until(&w, &w.saved_cnt, 2);
+    ck_assert_int_ne(w.last.code, 0);
+    ck_assert(node_record(node_find(w.node, "red", "ia"))->is_rotating);
+    ck_assert_int_eq(unlink(folder), 0);
+    ck_assert_int_eq(rename(aside, folder), 0);
+    w.vmm.init_status = 204;
+    rotate_well(&w);
+    close_world(&w);
+}
+END_TEST
+
 START_TEST(node_ends_a_sandbox_in_the_middle_of_a_rotation)
 {
     struct world w;
@@ -1132,6 +1193,8 @@ SUITE_MAIN_WITH(
           node_ends_a_create_that_an_earlier_broker_did_not_finish, node_rotates_tokens_in_order,
           node_keeps_the_tokens_of_an_envd_that_refuses_others,
           node_completes_a_rotation_that_was_broken_off,
+          node_tells_the_old_tokens_while_the_edge_knows_no_others,
+          node_remembers_a_broken_off_rotation_when_the_disk_fails,
           node_ends_a_sandbox_in_the_middle_of_a_rotation),
     LOOPS({node_counts_on_when_the_wall_clock_was_set, 3},
           {node_samples_a_sandbox_and_believes_the_host_first, 2},
