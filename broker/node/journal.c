@@ -88,6 +88,15 @@ static void on_write(uv_work_t *work)
 
 static void sweep(struct journal *j);
 
+static uint64_t lines_in(struct adit_view text)
+{
+    struct adit_view line;
+    uint64_t cnt = 0;
+    while (adit_view_split(text, '\n', &line, &text))
+        cnt++;
+    return cnt;
+}
+
 static void on_written(uv_work_t *work, int status)
 {
     struct journal_log *log = work->data;
@@ -96,7 +105,7 @@ static void on_written(uv_work_t *work, int status)
     log->is_busy = false;
     if (log->result) {
         j->stats.failed_writes++;
-        log->dropped++;
+        log->dropped += lines_in(adit_buf_view(&log->text));
     } else {
         j->written += log->text.len;
     }

@@ -6,12 +6,12 @@
  *
  * What: lines are appended; a file that would pass JOURNAL_FILE_CAP is renamed over the older one.
  * A reader takes both files whole, older first, picks lines by their head and parses only those
- * that go into the answer. Nothing is locked: a line is there when its newline is.
- * Trust: the files are ours. What a crash tore (a line without end) is closed by the next append
- * and passed over by readers. A log belongs to the team its first line names; another team's is one
- * that is not there.
- * Limits: a log has at most two files; all of them together are bounded by the sweep, whose rate of
- * growth between two sweeps is bounded by what a sandbox may say in that time.
+ * that go into the answer. Nothing is locked: a line is there when its newline is, and a reader
+ * that met a roll-over begins anew. Trust: the files are ours. What a crash tore (a line without
+ * end) is closed by the next append and passed over by readers. A log belongs to the team its first
+ * line names; another team's is one that is not there. Limits: a log has at most two files; all of
+ * them together are bounded by the sweep, whose rate of growth between two sweeps is bounded by
+ * what a sandbox may say in that time.
  */
 #include "broker/node/journal_file.h"
 
@@ -32,6 +32,8 @@
 #define SUFFIX ".log"
 #define OLDER ".1"
 #define HEADER_CAP 512
+/* A roll-over needs a whole file's worth of lines: there are not three in a row within reads. */
+#define LOADS_MAX 3
 #define NAME_CAP (SANDBOX_ID_CAP + sizeof(SUFFIX OLDER))
 
 static void name_of(char out[NAME_CAP], const char *id, bool is_older)
@@ -230,6 +232,37 @@ static int write_answer(struct adit_buf *out, const struct picked *p, const stru
     return rc ? rc : adit_buf_append_char(out, '}');
 }
 
+/* Which file is the newer one; 0: none. */
+static ino_t newer_no(int dir_fd, const char *id)
+{
+    char name[NAME_CAP];
+    struct stat st;
+    name_of(name, id, false);
+    return fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_ino : 0;
+}
+
+/* Both files, either of which may be missing. What is rolled over between two reads would be in
+ * neither: then they are read again. */
+static int load_both(int dir_fd, const char *id, const char *team_id, struct adit_buf *older,
+                     struct adit_buf *newer, struct adit_err *err)
+{
+    int rc = 0;
+    for (int i = 0; i < LOADS_MAX; i++) {
+        ino_t before = newer_no(dir_fd, id);
+        adit_buf_clear(older);
+        adit_buf_clear(newer);
+        int rc_older = load(dir_fd, id, true, team_id, older, NULL);
+        rc = load(dir_fd, id, false, team_id, newer, err);
+        if (rc_older)
+            adit_buf_clear(older);
+        if (rc == ADIT_ERR_NOT_FOUND && rc_older == 0)
+            rc = 0; /* it is being rolled over */
+        if (newer_no(dir_fd, id) == before)
+            break;
+    }
+    return rc;
+}
+
 int journal_file_read(int dir_fd, const char *id, const char *team_id,
                       const struct journal_query *q, struct adit_buf *out, struct adit_err *err)
 {
@@ -240,11 +273,8 @@ int journal_file_read(int dir_fd, const char *id, const char *team_id,
     p->cap = q->limit < JOURNAL_FILE_LINES_MAX ? q->limit : JOURNAL_FILE_LINES_MAX;
     adit_buf_init(&older, 2 * JOURNAL_FILE_CAP);
     adit_buf_init(&newer, 2 * JOURNAL_FILE_CAP);
-    int rc_older = load(dir_fd, id, true, team_id, &older, NULL);
-    int rc = load(dir_fd, id, false, team_id, &newer, err);
-    if (rc == ADIT_ERR_NOT_FOUND && rc_older == 0)
-        rc = 0; /* it is being rolled over */
-    if (rc == 0 && p->cap > 0 && (rc_older || pick_all(adit_buf_view(&older), q, p)))
+    int rc = load_both(dir_fd, id, team_id, &older, &newer, err);
+    if (rc == 0 && p->cap > 0 && pick_all(adit_buf_view(&older), q, p))
         (void)pick_all(adit_buf_view(&newer), q, p); /* the end either way */
     if (rc == 0 && (rc = write_answer(out, p, q)))
         rc = adit_err_set(err, rc, "the answer does not fit");

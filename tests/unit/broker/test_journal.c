@@ -4,6 +4,9 @@
 
 #include "tests/unit/suite.h"
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -279,6 +282,61 @@ START_TEST(journal_file_rolls_over_and_keeps_two_files)
 }
 END_TEST
 
+/* A writer that rolls over all the time, and never gets further ahead than files are kept. */
+struct writer {
+    struct disk *disk;
+    atomic_llong seen;
+};
+#define BLOCK_LINES 100
+#define BLOCKS 100
+
+static void *write_blocks(void *arg)
+{
+    struct writer *w = arg;
+    struct adit_buf lines;
+    char message[1500];
+    memset(message, 'a', sizeof(message));
+    adit_buf_init(&lines, JOURNAL_FILE_CAP);
+    for (int64_t at = 1; at <= BLOCKS * BLOCK_LINES; at++) {
+        while (at > atomic_load(&w->seen) + 4 * BLOCK_LINES)
+            (void)sched_yield();
+        ck_assert_int_eq(journal_entry_append(&lines, at, ADIT_LOG_INFO, "test",
+                                              adit_view_mem(message, sizeof(message)), NULL),
+                         0);
+        if (at % BLOCK_LINES)
+            continue;
+        ck_assert_int_eq(journal_file_append(w->disk->fd, "ia", "red", adit_buf_view(&lines), NULL),
+                         0);
+        adit_buf_clear(&lines);
+    }
+    adit_buf_fini(&lines);
+    return NULL;
+}
+
+START_TEST(journal_file_read_while_it_rolls_over_misses_nothing)
+{
+    struct disk d;
+    struct writer w = {.disk = &d};
+    pthread_t thread;
+    open_disk(&d);
+    append(&d, "ia", 0, 1);
+    ck_assert_int_eq(pthread_create(&thread, NULL, write_blocks, &w), 0);
+    for (int64_t next = 1; next <= BLOCKS * BLOCK_LINES;) {
+        struct journal_query q = {.from_ms = next, .limit = 1000, .is_v2 = true};
+        char want[ADIT_CLOCK_RFC3339_CAP];
+        json_t *logs = ask(&d, &q);
+        adit_clock_format_rfc3339(next * 1000000, want);
+        if (json_array_size(logs))
+            is_member(json_array_get(logs, 0), "timestamp", want);
+        next += (int64_t)json_array_size(logs);
+        atomic_store(&w.seen, next);
+        json_decref(logs);
+    }
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    close_disk(&d);
+}
+END_TEST
+
 START_TEST(journal_file_closes_a_torn_line)
 {
     struct disk d;
@@ -435,13 +493,19 @@ static void on_read(void *user, struct adit_view text, const struct adit_err *er
     json_decref(doc);
 }
 
-static void read_log(struct world *w, int64_t from_ms)
+static void read_found(struct world *w, int64_t from_ms, const char *search)
 {
     struct journal_query q = {.from_ms = from_ms, .limit = 1000};
+    (void)snprintf(q.search, sizeof(q.search), "%s", search);
     unsigned before = w->told;
     ck_assert_int_eq(journal_read(w->journal, "ia", "red", &q, on_read, w), 0);
     while (w->told == before)
         (void)uv_run(&w->uv, UV_RUN_ONCE);
+}
+
+static void read_log(struct world *w, int64_t from_ms)
+{
+    read_found(w, from_ms, "");
 }
 
 static void read_until(struct world *w, size_t lines)
@@ -499,12 +563,16 @@ START_TEST(journal_survives_a_directory_that_takes_nothing)
     ck_assert_int_eq(mkdir(path, 0700), 0); /* in the place of the file */
     struct journal_log *log = journal_log_open(w.journal, "ia", "red");
     journal_log_add(log, ADIT_LOG_INFO, "lost", NULL);
-    while (!journal_stats(w.journal)->failed_writes)
+    journal_log_add(log, ADIT_LOG_INFO, "lost", NULL);
+    journal_log_add(log, ADIT_LOG_INFO, "lost", NULL);
+    while (journal_stats(w.journal)->failed_writes < 2) /* what came meanwhile is one more */
         (void)uv_run(&w.uv, UV_RUN_ONCE);
     ck_assert_int_eq(rmdir(path), 0);
     journal_log_add(log, ADIT_LOG_INFO, "kept", NULL);
     journal_log_close(log);
     read_until(&w, 2); /* with the line that says so */
+    read_found(&w, -1, "3 lines are missing here");
+    ck_assert_uint_eq(w.lines, 1);
     close_world(&w);
 }
 END_TEST
@@ -527,7 +595,8 @@ SUITE_MAIN("journal", journal_entry_takes_what_envd_says_apart,
            journal_entry_makes_hostile_lines_harmless, journal_entry_bounds_what_one_line_holds,
            journal_entry_passes_over_what_is_torn, journal_file_answers_every_form_of_question,
            journal_file_lines_have_the_form_that_clients_parse,
-           journal_file_rolls_over_and_keeps_two_files, journal_file_closes_a_torn_line,
+           journal_file_rolls_over_and_keeps_two_files,
+           journal_file_read_while_it_rolls_over_misses_nothing, journal_file_closes_a_torn_line,
            journal_file_of_another_team_is_not_there, journal_file_answer_is_bounded_in_bytes,
            journal_sweep_removes_what_is_old_and_what_is_too_much,
            journal_gives_each_line_a_time_of_its_own, journal_counts_what_finds_no_room_and_says_so,
