@@ -184,7 +184,7 @@ void service_commit(struct rpc_call *c, const struct service_change *changes, si
 
 bool service_is_changing(const struct scheduler *s, enum store_table table, const char *id)
 {
-    const struct adit_list *it;
+    struct adit_list *it;
     for (it = s->writes.next; it != &s->writes; it = it->next) {
         const struct pending *p = ADIT_CONTAINER_OF(it, struct pending, in_writes);
         if (p->table == table && strcmp(p->id, id) == 0)
