@@ -140,7 +140,6 @@ UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_C))
 # Messages that only tests have; they include the generated file.
 $(patsubst %.c,$(B)/%.o,$(UNIT_C) $(wildcard tests/fuzz/fuzz_*.c)): | $(GEN)/every_type.pb-c.h
 CHECK_LIBS := -lcheck -lsubunit -lm -lrt
-SECONDS_EACH ?= 30
 
 $(B)/tests/unit/base/%: LINK := $(LIBADIT)
 $(B)/tests/unit/net/%: LINK := $(LIBADIT)
@@ -175,7 +174,14 @@ FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_C))
 build/fuzz/bin/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/liball.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)clang-14 $(CFLAGS) $(LDFLAGS_fuzz) -o $@ $< build/fuzz/liball.a $(LIBS)
+	$(Q)clang-14 $(CFLAGS) $(LDFLAGS_fuzz) -o $@ $(filter %.o,$^) build/fuzz/liball.a $(LIBS)
+# A second llhttp, without the strict mode; only its reader is seen from outside.
+build/fuzz/bin/fuzz_http_request: build/fuzz/lenient.o
+build/fuzz/lenient.o: tests/fuzz/lenient_reader.c tests/fuzz/lenient_reader.h
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) -O2 -fPIE -nostdlib -r -o $@ $< $(addprefix /usr/share/llhttp/,api.c http.c llhttp.c)
+	$(Q)objcopy --keep-global-symbol=lenient_reader_run $@
 build/fuzz/liball.a: $(filter-out %/main.o,$(patsubst %.c,build/fuzz/%.o,$(LIB_C) $(ENVD_C) $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C))) $(patsubst %.c,build/fuzz/%.o,$(GEN_C)) $(LLHTTP_O:$(B)/%=build/fuzz/%)
 	@rm -f $@
 	$(call say,AR)
@@ -183,16 +189,16 @@ build/fuzz/liball.a: $(filter-out %/main.o,$(patsubst %.c,build/fuzz/%.o,$(LIB_C
 ifeq ($(MODE),fuzz)
 .PHONY: fuzz-run
 fuzz-run: $(FUZZ_NAMES:%=build/fuzz/bin/fuzz_%)
-	@tests/run-fuzz $(SECONDS_EACH) $(if $(F),$(F),$(FUZZ_NAMES))
+	@tests/run-fuzz $(or $(SECONDS_EACH),night) $(if $(F),$(F),$(FUZZ_NAMES))
 endif
 .PHONY: fuzz fuzz-one fuzz-smoke
 fuzz-one: ## one fuzz harness: F=http_request SECONDS_EACH=30
 	@$(MAKE) --no-print-directory MODE=fuzz build/fuzz/bin/fuzz_$(F)
-	@tests/run-fuzz $(SECONDS_EACH) $(F)
-fuzz: ## every fuzz harness, SECONDS_EACH (30) seconds each
+	@tests/run-fuzz $(or $(SECONDS_EACH),change) $(F)
+fuzz: ## every fuzz harness for its budget by night, 2 hours; or SECONDS_EACH
 	@$(MAKE) --no-print-directory MODE=fuzz fuzz-run
-fuzz-smoke: ## every fuzz harness for its budget per change (tests/fuzz/budgets)
-	@$(MAKE) --no-print-directory MODE=fuzz SECONDS_EACH=budget fuzz-run
+fuzz-smoke: ## every fuzz harness for its budget on a change, 6 minutes (tests/fuzz/budgets)
+	@$(MAKE) --no-print-directory MODE=fuzz SECONDS_EACH=change fuzz-run
 
 BENCH_C := $(sort $(wildcard bench/bench_*.c))
 $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(LIBADIT)

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control API's parsers: bodies, list queries, cursors, ids, keys, routes.
+ * The control API's parsers: bodies, queries of lists, logs and measurements, cursors, ids, keys,
+ * routes.
  *
  * The first byte chooses the parser. Oracles: no crash and no leak; a refusal leaves nothing behind
  * and has a message; what is taken is within the limits of its header; a cursor that is taken is
- * written back to the same position; a route that is found has a class, and only /health has none.
+ * written back to the same position; a document written out is the same document; a route that is
+ * found has a class, and only /health has none.
  */
 #include "broker/api/api.h"
 #include "broker/api/create_request.h"
+#include "broker/api/history_query.h"
 #include "broker/api/list_query.h"
 #include "broker/api/network_config.h"
 #include "broker/client_env.h"
@@ -49,6 +52,48 @@ static void try_network(struct adit_view body)
     adit_buf_fini(&text);
     json_decref(doc);
     json_decref(again);
+}
+
+/* What the bodies of the operator's routes are. */
+static void try_document(struct adit_view body)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct adit_buf text;
+    json_t *doc = NULL, *again = NULL;
+    const char *name = NULL;
+    if (jtext_parse(body, &doc, &err)) {
+        ORACLE(err.msg[0] && !doc);
+        return;
+    }
+    ORACLE(json_is_object(doc));
+    if (jtext_string(doc, "name", &name, &err) == 0)
+        ORACLE(!name || strcmp(name, json_string_value(json_object_get(doc, "name"))) == 0);
+    adit_buf_init(&text, 8 * body.len + 1024);
+    ORACLE(jtext_append(&text, doc) == 0);
+    ORACLE(jtext_parse(adit_buf_view(&text), &again, NULL) == 0 && json_equal(doc, again));
+    adit_buf_fini(&text);
+    json_decref(doc);
+    json_decref(again);
+}
+
+static void try_history(struct adit_view query)
+{
+    struct journal_query q;
+    struct adit_err err = ADIT_ERR_INIT;
+    int64_t start, end;
+    struct adit_buf ids;
+    if (history_query_parse_range(query, &start, &end, &err) == 0)
+        ORACLE(start >= 0 && start <= end);
+    else
+        ORACLE(err.msg[0]);
+    if (history_query_parse_logs_v1(query, &q, NULL) == 0)
+        ORACLE(q.from_ms >= -1 && q.limit <= INT32_MAX && q.is_newest && !q.search[0]);
+    if (history_query_parse_logs_v2(query, &q, NULL) == 0)
+        ORACLE(q.from_ms >= -1 && strlen(q.search) < sizeof(q.search));
+    adit_buf_init(&ids, 1u << 16);
+    if (history_query_parse_ids(query, &ids, NULL) == 0)
+        ORACLE(ids.len > 0);
+    adit_buf_fini(&ids);
 }
 
 static void try_times(struct adit_view body)
@@ -139,10 +184,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         break;
     case 2:
         try_times(rest);
+        try_document(rest);
         break;
     case 3:
     case 4:
         try_query(rest, data[0] % 8 == 3);
+        try_history(rest);
         break;
     case 5:
         try_names(rest);
