@@ -34,7 +34,7 @@ static void log_access(const struct api_request *rq, unsigned status)
 {
     struct broker *b = rq->broker;
     uint64_t now = adit_clock_mono_ns();
-    if (!rq->who.team_id[0] && !adit_limit_take(&b->refusal_log, now)) {
+    if (!rq->who.team_id[0] && !rq->is_admin && !adit_limit_take(&b->refusal_log, now)) {
         b->counters.unlogged++;
         return;
     }
@@ -42,7 +42,8 @@ static void log_access(const struct api_request *rq, unsigned status)
              LOG_V("method", edge_api_method_text(rq->edge)),
              LOG_V("path", edge_api_path(rq->edge)), LOG_U("status", status),
              LOG_U("us", (now - rq->began_ns) / 1000), LOG_S("team", rq->who.team_id),
-             LOG_S("key", rq->who.key_id), LOG_U("unlogged", b->counters.unlogged));
+             LOG_S("key", rq->is_admin ? "admin" : rq->who.key_id),
+             LOG_U("unlogged", b->counters.unlogged));
 }
 
 static void finish(struct api_request *rq, unsigned status, struct adit_view body)
@@ -300,7 +301,8 @@ static void serve_team_route(struct api_request *rq)
 static void authorize_admin(struct api_request *rq, struct adit_view token)
 {
     struct adit_view team = edge_api_header(rq->edge, "X-Team-ID");
-    if (!admin_token_matches(&rq->broker->admin, token)) {
+    rq->is_admin = admin_token_matches(&rq->broker->admin, token);
+    if (!rq->is_admin) {
         rq->broker->counters.unauthenticated++;
         api_reply_error(rq, 401, NULL, "Invalid admin token");
     } else if (team.ptr && !take_team(rq, team, "X-Team-ID")) {

@@ -12,6 +12,7 @@
  * @who:        whose key it came with; of an operator's request the team that it names, or none
  * @sandbox_id: from the path, checked (routes with {sandboxID}); else @has_bad_id, which is
  * answered after the key was checked
+ * @is_admin:   it came with the admin token
  */
 struct api_request {
     struct broker *broker; /* borrowed */
@@ -21,7 +22,7 @@ struct api_request {
     uint8_t key_hash[ADIT_SHA256_LEN];
     struct key_identity who;
     char sandbox_id[SANDBOX_ID_CAP];
-    bool has_bad_id;
+    bool has_bad_id, is_admin;
 };
 
 /* edge_conf.on_api; @broker is the struct broker. */

@@ -53,6 +53,16 @@ def test_only_the_operator_gets_in(broker, token, method, path):
     assert status(**{"X-Admin-Token": token}) not in (401, 403)
 
 
+def test_all_that_the_operator_asks_is_in_the_log(broker, token):
+    def lines():
+        return len(re.findall(r" api_request .*path=/nodes/audit .*status=404 .*key=admin", broker.log()))
+
+    before, asked = lines(), 120  # of strangers so many would not be
+    for _ in range(asked):
+        assert admin(broker, token, "GET", "/nodes/audit").status == 404
+    wait_for(lambda: lines() == before + asked, 10, "a line for each request")
+
+
 def test_the_operator_acts_as_any_team(broker, token):
     key = add_key(broker, "admin-a", "admin-team")
     assert admin(broker, token, "GET", "/v2/sandboxes").status == 400
