@@ -71,10 +71,10 @@ static int add_conditions(scmp_filter_ctx filter, const struct confine_profile *
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     if (rc == 0) /* its own limits, to read them: the C library asks for the size of stacks */
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
-                              SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
+                              SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0));
     for (size_t i = 0; rc == 0 && i < p->family_cnt; i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)p->families[i]));
+                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)p->families[i], 0));
     return rc;
 }
 
