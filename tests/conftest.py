@@ -7,7 +7,6 @@ broker that is killed is started again by `Broker.start()` on the same state dir
 """
 
 import contextlib
-import glob
 import http.client
 import json
 import os
@@ -232,6 +231,13 @@ class LabBroker(Broker):
                        capture_output=True, timeout=60)
 
 
+def cgroups():
+    """Each control group that a sandbox may have, with its path; others' come and go meanwhile."""
+    for at, names, _ in os.walk("/sys/fs/cgroup"):
+        if Path(at).name.startswith("adit"):
+            yield from ((name, Path(at) / name) for name in names if name.startswith("i"))
+
+
 def leftovers(broker):
     """What of this broker's sandboxes still exists on the machine."""
     state = str(broker.state)
@@ -240,10 +246,7 @@ def leftovers(broker):
     for line in Path(broker.mounts).read_text().splitlines():
         if state in line:
             found.append("mount " + line.split(" ")[4])
-    # glob, not Path.glob: control groups of others go while it looks
-    for root in map(Path, glob.iglob("/sys/fs/cgroup/**/adit*/i*", recursive=True)):
-        if root.is_dir() and root.name in ours:
-            found.append(f"cgroup {root}")
+    found += [f"cgroup {path}" for name, path in cgroups() if name in ours]
     sandboxes = broker.state / "state/sandboxes"
     if sandboxes.exists():
         found += [f"file {p}" for p in sandboxes.iterdir()]
