@@ -8,6 +8,7 @@ broker that is killed is started again by `Broker.start()` on the same state dir
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -29,6 +30,8 @@ BIN = Path(os.environ.get("ADIT_BIN", REPO / "build/release/bin")).resolve()
 TEMPLATES = Path(os.environ.get("ADIT_TEMPLATES", REPO / "build/run/templates"))
 # What a process says that is broken: sanitizers, assertions.
 REPORT = re.compile(r"^.*(?:Sanitizer|: runtime error: |: Assertion `)", re.M)
+
+OWN_BROKERS = itertools.count()
 
 # The command line is in the process's memory. That of a process that forks and is throttled, as in
 # a fork bomb of anybody's on this machine, can take a minute to read; the name cannot.
@@ -362,7 +365,8 @@ def own_broker(scratch, request):
     shared = dict(os.environ)
 
     def make(*extra):
-        b = Broker(scratch / f"{request.node.name[:24]}-{len(started)}", extra).start()
+        # the number is the session's: parameters and like names would meet in one directory
+        b = Broker(scratch / f"{request.node.name[:20]}-{next(OWN_BROKERS)}", extra).start()
         started.append(b)
         export(b)
         return b

@@ -443,10 +443,11 @@ static int overwrite_fd(struct place *p, int fd, struct saved *s, struct adit_er
     if (fchown(fd, p->conf.owner.uid, p->conf.owner.gid))
         return failure_as(err, ADIT_ERR_IO, errno, "error changing file ownership");
     failed = write_at(fd, content, 0);
-    if (!failed && (ftruncate(fd, (off_t)content.len) || (p->conf.fsync && fsync(fd))))
-        failed = errno;
     int rc = failed ? write_failure(err, p->target, content.len, failed)
                     : metadata_replace(fd, p->conf.metadata, &p->metadata_stored, err);
+    /* last, because what it cuts off cannot be given back */
+    if (!rc && (ftruncate(fd, (off_t)content.len) || (p->conf.fsync && fsync(fd))))
+        rc = write_failure(err, p->target, content.len, errno);
     if (rc)
         give_back(fd, s);
     return rc;

@@ -12,6 +12,7 @@ had its effect, and the history says so; everything else is certain:
 import http.client
 import threading
 
+from conftest import wait_for
 from support import api
 
 WHO = {"made": "history"}
@@ -82,8 +83,14 @@ class History:
             token = answer.headers.get("X-Next-Token")
         return found
 
-    def violations(self, listed):
-        """What the promises forbid, given all that exists while no call is under way."""
+    def settled(self):
+        """listed() once the broker can say; no call is under way."""
+        return wait_for(lambda: [found] if (found := self.listed()) is not None else None,
+                        30, "a list")[0]
+
+    def violations(self):
+        """What the promises forbid, given all that exists. No call is under way."""
+        listed = self.settled()
         with self.lock:
             strangers = listed - self.alive - self.asked - self.gone
             wrong = list(self.wrong)
