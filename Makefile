@@ -275,7 +275,7 @@ $(LAB_MODULES)/ok: tests/lab/js/package-lock.json
 	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test compatibility matrix e2e e2e-asan fault fault-asan bench test
+.PHONY: setup-test compatibility matrix e2e e2e-asan fault fault-asan fault-all leak soak bench test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
 	@$(MAKE) --no-print-directory $(VENV)/ok $(NODE_MODULES)/ok $(LAB_VENVS) $(LAB_MODULES)/ok
@@ -301,6 +301,18 @@ fault: setup-test template ## faults: each a test, nothing left behind
 
 fault-asan: ## the same against the sanitizer build
 	@$(MAKE) --no-print-directory e2e-asan T=$(if $(T),$(T),tests/fault)
+
+# Nightly: every size, every failing call. Hours.
+fault-all: setup-test template ## faults at their full scale (ADIT_SEED chooses another course)
+	ADIT_FAULT_SCALE=full ADIT_F23_CASES=0 $(PYTEST) $(if $(T),$(T),tests/fault)
+
+CYCLES ?= 2000
+MINUTES ?= 30
+leak: setup-test template ## CYCLES (2000) creates and deletes must leave nothing
+	ADIT_LEAK_CYCLES=$(CYCLES) $(PYTEST) -s tests/fault/test_r10_leak.py
+
+soak: setup-test template ## a mixed load for MINUTES (30) with a fault every few, and a report
+	$(VENV)/bin/python tests/fault/soak.py $(MINUTES) build/soak-report.txt
 
 bench: setup-test template ## figures, beside a peer or a floor in the same run
 	@$(MAKE) --no-print-directory $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_C))

@@ -99,7 +99,8 @@ class Sequence:
         n = int(found[1])
         if self.expected is None:
             assert n > self.last, f"{n} after {self.last}: came again"
-            self.missing += n - self.last - 1
+            if self.last:
+                self.missing += n - self.last - 1
         else:
             assert n == self.expected, f"{n} where {self.expected} was to come"
         self.last, self.expected = n, n + 1

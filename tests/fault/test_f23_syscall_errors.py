@@ -12,6 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from e2b import Sandbox
 
 from conftest import wait_for
@@ -79,6 +80,7 @@ def sandboxes(broker):
     return set(os.listdir(broker.state / "state/sandboxes"))
 
 
+@pytest.mark.timeout(240 + 3 * len(cases()[1]))
 def test_programs_survive_failing_calls(own_broker):
     seed, chosen = cases()
     print(f"\nF23: {len(chosen)} cases, seed {seed}")
