@@ -12,8 +12,9 @@ from test_f15_slow_reader import rss_kib
 def programs(broker):
     """Pid of each long-lived program by its name."""
     keeper = broker.child("adit-keeper")
-    found = {"broker": broker.process.pid, "scheduler": broker.child("scheduler"),
-             "keeper": keeper, "launcher": broker.child("adit-launcher", of=keeper) if keeper else None}
+    found = {"broker": broker.process.pid, "supervisor": broker.child("adit-supervisor"),
+             "scheduler": broker.scheduler(), "keeper": keeper,
+             "launcher": keeper and broker.child("adit-launcher", of=keeper)}
     return {name: pid for name, pid in found.items() if pid}
 
 

@@ -23,7 +23,7 @@ CLIENTS = 4
 
 
 def kill_scheduler(broker):
-    pid = broker.child("scheduler")
+    pid = broker.scheduler()
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -64,11 +64,11 @@ def test_the_history_of_answers_is_what_exists(own_broker, kill):
         t.start()
     kills = 0
     while kills < KILLS or history.created < CREATES:
-        wait_for(lambda: broker.child("scheduler"), 10, "scheduler restarted")
+        wait_for(lambda: broker.scheduler(), 10, "scheduler restarted")
         stop.wait(rng.uniform(0.2, 1.2))
         kill(broker)
         kills += 1
-    wait_for(lambda: broker.child("scheduler"), 10, "scheduler restarted")
+    wait_for(lambda: broker.scheduler(), 10, "scheduler restarted")
     stop.set()
     for t in clients:
         t.join(60)
