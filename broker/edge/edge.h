@@ -26,10 +26,12 @@
 #define EDGE_ID_CAP 64
 #define EDGE_TOKEN_CAP 256
 #define EDGE_API_BODY_MAX (1024u * 1024)
-/* Bodies of the control API up to the first size are always taken; beyond it all bodies that a loop
- * gathers may hold the second together. They come before any key was looked at. */
-#define EDGE_API_BODY_SMALL (16u * 1024)
-#define EDGE_API_BODIES_MAX (16u * 1024 * 1024)
+/* Requests of the control API, head and body, up to the first size are always taken; beyond it all
+ * that a loop gathers may hold the second together. They come before any key was looked at. */
+#define EDGE_API_SMALL (16u * 1024)
+#define EDGE_API_HELD_MAX (16u * 1024 * 1024)
+/* HTTP/2 streams of one kind of listener, each loop, above which connections get but few. */
+#define EDGE_STREAMS_BUSY 16384
 #define EDGE_LOOPS_MAX 64
 #define EDGE_LISTENERS_MAX 16
 

@@ -34,6 +34,7 @@ struct header_text {
  * @is_asked: posted; it comes back by itself. Relay loop only
  * @text:    method, target and headers, copied; the offsets below point into it
  * @path, @query: views into @text
+ * @held:    bytes of it that are counted in the loop's @api_bytes. Relay loop only
  * @answer_*: filled on the control loop
  */
 struct edge_api_request {
@@ -48,6 +49,7 @@ struct edge_api_request {
     size_t header_cnt;
     struct adit_view path, query;
     struct adit_buf body;
+    size_t held;
     char id[EDGE_REQUEST_ID_CAP];
     uint64_t began_ns;
     unsigned answer_status;
@@ -62,7 +64,7 @@ struct edge_api_request {
 /* On the relay loop, or when that has ended. */
 static void request_free(struct edge_api_request *r)
 {
-    r->loop->api_bytes -= r->body.len;
+    r->loop->api_bytes -= r->held;
     adit_buf_fini(&r->text);
     adit_buf_fini(&r->body);
     adit_buf_fini(&r->answer_body);
@@ -137,18 +139,25 @@ static void deliver_request(struct edge_mail *m, void *receiver)
     e->conf.on_api(e->conf.owner, r);
 }
 
-/* Anybody may send a body, with a key or without: what all of them hold is bounded. */
-static int gather(struct edge_api_request *r, struct adit_view bytes)
+/* Anybody may send requests, with a key or without, and HTTP/2 makes long heads of few bytes: what
+ * all of them hold is bounded. Small ones always pass. */
+static int hold(struct edge_api_request *r, size_t len)
 {
     struct edge_loop *l = r->loop;
 
-    if (r->body.len + bytes.len > EDGE_API_BODY_SMALL &&
-        l->api_bytes + bytes.len > EDGE_API_BODIES_MAX)
+    if (r->held + len > EDGE_API_SMALL && l->api_bytes + len > EDGE_API_HELD_MAX)
         return ADIT_ERR_NO_MEMORY;
-    int rc = adit_buf_append_view(&r->body, bytes);
-    if (rc == 0)
-        l->api_bytes += bytes.len;
-    return rc;
+    r->held += len;
+    l->api_bytes += len;
+    return 0;
+}
+
+static int gather(struct edge_api_request *r, struct adit_view bytes)
+{
+    if (r->body.len + bytes.len > EDGE_API_BODY_MAX)
+        return ADIT_ERR_LIMIT;
+    int rc = hold(r, bytes.len);
+    return rc ? rc : adit_buf_append_view(&r->body, bytes);
 }
 
 static void on_body(struct http_exchange *x, struct adit_view bytes)
@@ -272,6 +281,11 @@ void edge_api_request(struct edge_loop *l, struct http_exchange *x, const struct
     if (copy_head(r, head) != 0 || split_target(r) != 0) {
         request_free(r);
         answer_error(x, id, has_origin, 400, "Bad request target");
+        return;
+    }
+    if (hold(r, r->text.len) != 0) {
+        request_free(r);
+        answer_error(x, id, has_origin, 503, "Out of memory");
         return;
     }
     http_exchange_set_ops(x, &api_ops, r);

@@ -333,6 +333,7 @@ static int open_door(struct edge_loop *l, uint16_t debug_port, struct edge_door 
         .body_ms = c->body_ms,
         .idle_ms = c->client_idle_ms,
         .connections_max = (c->connections_max + c->loops - 1) / c->loops, /* 0 would be no limit */
+        .streams_busy = EDGE_STREAMS_BUSY,
         .owner = &l->doors[l->door_cnt],
         .on_request = on_request,
         .on_refuse = on_refuse,

@@ -21,14 +21,21 @@
  *
  * Floods end the connection with ENHANCE_YOUR_CALM: streams that the client breaks off or breaks
  * (rapid reset), and frames that move nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty
- * DATA), each by a token bucket; DATA frames that move something earn the latter back.
+ * DATA), each by a token bucket; DATA frames that move something earn the latter back. So does a
+ * field section, trailers too, that grows beyond HTTP2_FIELDS_MAX.
  */
 #ifndef ADIT_NET_HTTP2_SERVER_H
 #define ADIT_NET_HTTP2_SERVER_H
 
 #include "net/http_server.h"
 
+/* Streams of a connection. While a server has conf.streams_busy of them, a connection that has the
+ * second may have no more (REFUSED_STREAM): they are cheaper to open than to hold. */
 #define HTTP2_STREAMS_MAX 256
+#define HTTP2_STREAMS_FAIR 4
+/* Bytes of a field section, counted as HTTP_HEAD_CAP is, behind which it is no mistake any more: a
+ * few bytes of HPACK become megabytes. */
+#define HTTP2_FIELDS_MAX (4u * HTTP_HEAD_CAP)
 /* What a client may send before we take it: of one stream, of all together. */
 #define HTTP2_STREAM_WINDOW (256u * 1024)
 #define HTTP2_CONN_WINDOW (2u * 1024 * 1024)

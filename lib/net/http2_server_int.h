@@ -36,6 +36,7 @@ enum http2_wait {
  * @out:        frames that wait for the socket
  * @queued:     answer bytes of all streams that are in no frame yet
  * @fields_id:  the stream whose field section has begun and not ended; 0: none
+ * @fields_size: what it has grown to
  * @saved:      idle frames that DATA earned
  * @busy:       depth of calls that run in it
  * @is_broken:  it cannot go on; everybody is told at the next turn
@@ -51,6 +52,7 @@ struct http2_conn {
     struct adit_list streams, ready, gone;
     size_t stream_cnt;
     struct http2_fields fields;
+    size_t fields_size;
     char websocket_key[HTTP2_WEBSOCKET_KEY_CAP];
     struct adit_buf out;
     size_t queued;

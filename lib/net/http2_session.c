@@ -8,8 +8,9 @@
  * sent and no connection ended from here: callbacks note it, http2_server does it when they have
  * returned.
  *
- * Limits: two token buckets (http2_server.h). A stream counts when the client resets it or breaks
- * it so that nghttp2 does; frames that move nothing count when they begin, less what DATA earned.
+ * Limits: http2_server.h. Two of them are token buckets. A stream counts when the client resets it
+ * or breaks it so that nghttp2 does; frames that move nothing count when they begin, less what DATA
+ * earned.
  */
 #include "net/http2_server_int.h"
 
@@ -70,10 +71,24 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     return 0;
 }
 
+/* Many connections with many streams would be more than the server can hold. */
+static bool has_its_share(const struct http2_conn *c)
+{
+    const struct http_server *s = c->server;
+
+    return s->conf.streams_busy && s->stream_cnt >= s->conf.streams_busy &&
+           c->stream_cnt >= HTTP2_STREAMS_FAIR;
+}
+
 static int begin_stream(struct http2_conn *c, int32_t id)
 {
-    struct http2_stream *st = http2_stream_new(c, id);
+    struct http2_stream *st;
 
+    if (has_its_share(c))
+        return nghttp2_submit_rst_stream(c->session, 0, id, NGHTTP2_REFUSED_STREAM) == 0
+                   ? 0
+                   : NGHTTP2_ERR_CALLBACK_FAILURE;
+    st = http2_stream_new(c, id);
     if (!st)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (nghttp2_session_set_stream_user_data(c->session, id, st) != 0) {
@@ -104,6 +119,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 
     (void)session;
     c->fields_id = frame->hd.stream_id;
+    c->fields_size = 0;
     http2_fields_begin(&c->fields, adit_view_mem(c->websocket_key, HTTP2_WEBSOCKET_KEY_CAP - 1));
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
@@ -119,6 +135,11 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
 
     (void)session;
     (void)flags;
+    c->fields_size += n.len + v.len + HTTP2_FIELD_OVERHEAD;
+    if (c->fields_size > HTTP2_FIELDS_MAX) {
+        http2_server_end(c, NGHTTP2_ENHANCE_YOUR_CALM);
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* no more of them is looked at */
+    }
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
         http2_fields_add(&c->fields, adit_view_mem(n.base, n.len), adit_view_mem(v.base, v.len));
     return 0;

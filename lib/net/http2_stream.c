@@ -44,6 +44,7 @@ struct http2_stream *http2_stream_new(struct http2_conn *c, int32_t id)
     adit_list_init(&st->ready);
     adit_list_push(&c->streams, &st->node);
     c->stream_cnt++;
+    c->server->stream_cnt++;
     return st;
 }
 
@@ -68,6 +69,7 @@ static void part(struct http2_stream *st)
     adit_list_remove(&st->node);
     adit_list_push(&c->gone, &st->node);
     c->stream_cnt--;
+    c->server->stream_cnt--;
     c->queued -= st->out.len;
 }
 

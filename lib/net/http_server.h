@@ -65,6 +65,7 @@ struct http_exchange_ops {
 struct http_server_conf {
     uint64_t header_ms, body_ms, idle_ms; /* 0: none */
     size_t connections_max; /* beyond it connections are accepted and closed; 0: none */
+    size_t streams_busy;    /* HTTP/2: see HTTP2_STREAMS_FAIR; 0: never busy */
     void *owner;            /* for http_server_owner() */
     void (*on_request)(struct http_exchange *x, const struct http_head *head);
     /* Answer a request that could not be parsed: append headers and body bytes to @out_headers

@@ -31,6 +31,7 @@ struct http_link {
 
 /*
  * @links:         all connections
+ * @stream_cnt:    of HTTP/2, those whose answer waits for its client too
  * @head:          scratch in which a head is put together, empty between calls
  * @spare_headers: storage that exchanges take and give back; keeps malloc off the common path
  * @date:          the Date header's value for the second @date_s
@@ -39,7 +40,7 @@ struct http_server {
     struct net_loop *loop; /* borrowed */
     struct http_server_conf conf;
     struct adit_list links;
-    size_t conn_cnt, exchange_cnt;
+    size_t conn_cnt, exchange_cnt, stream_cnt;
     struct adit_buf head, spare_headers;
     char date[HTTP_SERVER_DATE_CAP];
     int64_t date_s;

@@ -356,7 +356,7 @@ static void many_bodies_script(void)
     }
     ASSERT_HAS(ask("POST /small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"),
                "HTTP/1.1 201 ");
-    while (refused < CNT - 2 * (EDGE_API_BODIES_MAX / sizeof(body) + 1)) {
+    while (refused < CNT - 2 * (EDGE_API_HELD_MAX / sizeof(body) + 1)) {
         ck_assert_int_gt(poll(fds, CNT, 10000), 0);
         for (size_t i = 0; i < CNT; i++) {
             if (fds[i].fd < 0 || !fds[i].revents)
@@ -374,6 +374,48 @@ static void many_bodies_script(void)
 START_TEST(edge_bounds_what_all_api_bodies_hold_together)
 {
     run(many_bodies_script);
+}
+END_TEST
+
+/* Heads whose bodies do not come. */
+static void many_heads_script(void)
+{
+    enum { FIELD = 4000, FIELDS = 15, LEN = FIELD * FIELDS };
+    enum { MORE = 20, CNT = 2 * (EDGE_API_HELD_MAX / LEN + 1) + MORE };
+    static char head[LEN + 256];
+    static struct pollfd fds[CNT];
+    size_t refused = 0;
+    int at = snprintf(head, sizeof(head),
+                      "POST /sandboxes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n");
+
+    for (int i = 0; i < FIELDS; i++)
+        at += snprintf(head + at, sizeof(head) - (size_t)at, "X: %0*d\r\n", FIELD - 5, 0);
+    (void)snprintf(head + at, sizeof(head) - (size_t)at, "\r\n");
+    for (size_t i = 0; i < CNT; i++) {
+        fds[i] = (struct pollfd){dial(), POLLIN, 0};
+        send_text(fds[i].fd, head);
+    }
+    ASSERT_HAS(ask("POST /small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"),
+               "HTTP/1.1 201 ");
+    while (refused < MORE) {
+        ck_assert_int_gt(poll(fds, CNT, 10000), 0);
+        for (size_t i = 0; i < CNT; i++) {
+            if (fds[i].fd < 0 || !fds[i].revents)
+                continue;
+            char text[16] = "";
+            ck_assert_int_gt(recv(fds[i].fd, text, sizeof(text) - 1, 0), 0);
+            ASSERT_HAS(text, "HTTP/1.1 503 ");
+            fds[i].events = 0; /* it has answered */
+            refused++;
+        }
+    }
+    for (size_t i = 0; i < CNT; i++)
+        close(fds[i].fd);
+}
+
+START_TEST(edge_bounds_what_all_api_heads_hold_together)
+{
+    run_with(2048, many_heads_script);
 }
 END_TEST
 
@@ -564,7 +606,8 @@ END_TEST
 SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
            edge_bounds_connections_also_when_there_are_fewer_than_loops,
            edge_refuses_an_api_body_over_the_limit, edge_bounds_what_all_api_bodies_hold_together,
-           edge_relays_with_a_head_written_anew, edge_refuses_reserved_routes_in_every_spelling,
+           edge_bounds_what_all_api_heads_hold_together, edge_relays_with_a_head_written_anew,
+           edge_refuses_reserved_routes_in_every_spelling,
            edge_withdrawal_resets_streams_before_it_is_done,
            edge_new_route_resets_streams_and_is_everywhere_when_it_is_done,
            edge_bounds_the_requests_of_a_sandbox_over_all_loops,

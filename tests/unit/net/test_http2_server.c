@@ -630,6 +630,25 @@ START_TEST(http2_server_bounds_the_fields)
 }
 END_TEST
 
+START_TEST(http2_server_gives_each_its_share_while_it_is_busy)
+{
+    struct http_server_conf conf = default_conf();
+    int32_t ids[HTTP2_STREAMS_FAIR + 2];
+
+    conf.streams_busy = HTTP2_STREAMS_FAIR + 1;
+    start_with(&conf);
+    for (size_t i = 0; i < HTTP2_STREAMS_FAIR + 2; i++)
+        ids[i] = h2_get("/wait");
+    h2_until(h2_reply(ids[HTTP2_STREAMS_FAIR + 1])->is_closed);
+    ck_assert_uint_eq(h2_reply(ids[HTTP2_STREAMS_FAIR + 1])->error, NGHTTP2_REFUSED_STREAM);
+    ck_assert_int_eq(T.request_cnt, HTTP2_STREAMS_FAIR + 1);
+    (void)nghttp2_submit_rst_stream(H.session, 0, ids[0], NGHTTP2_CANCEL);
+    h2_until(T.abort_cnt == 1);
+    connection_still_serves();
+    finish();
+}
+END_TEST
+
 /* ---- floods and odd bytes ---- */
 
 static void calmed(void)
@@ -741,6 +760,27 @@ START_TEST(http2_server_ends_an_endless_field_section)
     run_until((h2_step(), H.p->ended));
     ck_assert_int_eq(T.request_cnt, 0);
     ck_assert_uint_eq(http_server_connection_cnt(T.s), 0);
+    finish();
+}
+END_TEST
+
+/* One long field is put into HPACK's table, and then named by a byte as often as a frame holds. */
+START_TEST(http2_server_ends_fields_that_are_made_of_few_bytes)
+{
+    enum { VALUE = 4000, LEN = 16384 };
+    static const char put[] = "\x82\x86\x84\x41\x01h\x40\x01"
+                              "a\x7f\xa1\x1e";
+    unsigned char *frame = H.out;
+
+    start();
+    h2_until(H.p->total > 0);
+    memset(frame, 0xbe, 9 + LEN); /* the field again */
+    memcpy(frame, "\0\x40\0\1\5\0\0\0\1", 9);
+    memcpy(frame + 9, put, sizeof(put) - 1);
+    memset(frame + 9 + sizeof(put) - 1, 'v', VALUE);
+    H.out_len = 9 + LEN;
+    calmed();
+    ck_assert_int_eq(T.request_cnt, 0);
     finish();
 }
 END_TEST
@@ -883,6 +923,8 @@ SUITE_MAIN_WITH(
           http2_server_opens_a_tunnel_for_a_websocket,
           http2_server_counts_the_body_against_its_length, http2_server_bounds_the_fields,
           http2_server_ends_a_rapid_reset, http2_server_lets_a_client_give_up_many_streams_at_once,
+          http2_server_gives_each_its_share_while_it_is_busy,
+          http2_server_ends_fields_that_are_made_of_few_bytes,
           http2_server_ends_an_endless_field_section, http2_server_closes_after_a_broken_preface,
           http2_server_gives_a_preface_and_fields_their_time,
           http2_server_answers_408_to_a_body_that_stalls, http2_server_closes_an_idle_connection,
