@@ -10,8 +10,9 @@
  *
  * What: the first start makes one key, so that a client works with two pasted lines. Its secret is
  * nowhere but in this file (mode 0600). Later starts keep the key and renew the address; a store
- * that was thrown away gets a new key. Failure: logged; tried again when the scheduler is online
- * the next time.
+ * that was thrown away gets a new key. Trust: the file belongs to the broker's user, and what is
+ * printed of it a shell of root's evaluates, so it is looked at before. Failure: logged; tried
+ * again when the scheduler is online the next time.
  */
 #include "broker/client_env.h"
 
@@ -28,6 +29,8 @@
 #include "broker/key_cache.h"
 
 #define KEY_LINE "export E2B_API_KEY='"
+#define UNSET_LINE "unset E2B_API_URL E2B_SANDBOX_URL"
+#define TRUST_NAMES "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"
 
 struct client_env {
     struct client_env_conf conf;
@@ -74,8 +77,7 @@ static int read_file(const char *state_dir, struct adit_buf *out, struct adit_er
  * it; one that all clients know is not. */
 static int format_trust(const struct client_env *e, struct adit_buf *out)
 {
-    static const char *const names[] = {"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS",
-                                        "REQUESTS_CA_BUNDLE"};
+    static const char *const names[] = {TRUST_NAMES};
     const char *slash = strrchr(e->conf.tls_cert, '/');
     char path[PATH_MAX];
     int rc = 0;
@@ -93,7 +95,7 @@ static int format_trust(const struct client_env *e, struct adit_buf *out)
 static int format_file(const struct client_env *e, struct adit_buf *out)
 {
     const struct client_env_address *a = e->conf.address;
-    int rc = a->is_domain ? adit_buf_append_str(out, "unset E2B_API_URL E2B_SANDBOX_URL\n")
+    int rc = a->is_domain ? adit_buf_append_str(out, UNSET_LINE "\n")
                           : adit_buf_appendf(out,
                                              "export E2B_API_URL='%s'\n"
                                              "export E2B_SANDBOX_URL='%s'\n",
@@ -133,11 +135,53 @@ int client_env_find_key(struct adit_view text, char key[CLIENT_ENV_KEY_CAP])
     return ADIT_ERR_NOT_FOUND;
 }
 
+static bool is_name(struct adit_view v)
+{
+    static const char *const names[] = {"E2B_API_URL", "E2B_SANDBOX_URL", "E2B_API_KEY",
+                                        "E2B_DOMAIN", TRUST_NAMES};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (adit_view_eq_str(v, names[i]))
+            return true;
+    return false;
+}
+
+/* "export NAME='value'", in which a shell finds nothing to do. */
+static bool is_assignment(struct adit_view line)
+{
+    static const char begin[] = "export ";
+    struct adit_view name, value;
+    if (!adit_view_has_prefix(line, begin))
+        return false;
+    line = adit_view_mem(line.ptr + strlen(begin), line.len - strlen(begin));
+    if (!adit_view_split(line, '=', &name, &value) || !is_name(name) || value.len < 2 ||
+        value.ptr[0] != '\'' || value.ptr[value.len - 1] != '\'')
+        return false;
+    for (size_t i = 1; i < value.len - 1; i++)
+        if (value.ptr[i] == '\'' || (unsigned char)value.ptr[i] < ' ' || value.ptr[i] == 0x7f)
+            return false;
+    return true;
+}
+
+bool client_env_is_plain(struct adit_view text)
+{
+    struct adit_view line;
+    while (text.len > 0) {
+        if (!adit_view_split(text, '\n', &line, &text))
+            return false;
+        if (!is_assignment(line) && !adit_view_eq_str(line, UNSET_LINE))
+            return false;
+    }
+    return true;
+}
+
 int client_env_print(const char *state_dir, struct adit_err *err)
 {
     struct adit_buf text;
     adit_buf_init(&text, CLIENT_ENV_CAP);
     int rc = read_file(state_dir, &text, err);
+    if (rc == 0 && !client_env_is_plain(adit_buf_view(&text)))
+        rc = adit_err_set(err, ADIT_ERR_PRECONDITION,
+                          "%s/" CLIENT_ENV_FILE " holds something else than variables", state_dir);
     if (rc == 0)
         (void)printf("%.*s", ADIT_VIEW_ARG(adit_buf_view(&text)));
     adit_buf_fini(&text);

@@ -39,8 +39,11 @@ void client_env_free(struct client_env *e);
  * otherwise) and this broker's address, and print it with an example. Does nothing the second time.
  */
 void client_env_on_online(struct client_env *e);
-/* Print the file. Errors: NOT_FOUND, IO… */
+/* Print the file, for a shell to evaluate. Errors: NOT_FOUND, IO…; PRECONDITION: it is not plain.
+ */
 ADIT_MUST_CHECK int client_env_print(const char *state_dir, struct adit_err *err);
+/* Does a shell that evaluates @text set (and unset) the client's variables, and do nothing else? */
+bool client_env_is_plain(struct adit_view text);
 /* The value of E2B_API_KEY in the text of the file. Errors: NOT_FOUND. */
 ADIT_MUST_CHECK int client_env_find_key(struct adit_view text, char key[CLIENT_ENV_KEY_CAP]);
 /* For a listening address and its bound port: "http://127.0.0.1:3000", of a wildcard the loopback;

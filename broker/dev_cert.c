@@ -294,7 +294,8 @@ int dev_cert_make(const char *domain, const char *dir, struct adit_err *err)
     rc = adit_file_mkdirs(dir, 0755, err);
     if (rc)
         return rc;
-    ADIT_CLEANUP_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* No link: in the state directory the broker's user could make one. */
+    ADIT_CLEANUP_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return adit_err_sys(err, errno, "open %s", dir);
     rc = open_ca(fd, &ca, err);

@@ -31,6 +31,7 @@
 #include "base/log.h"
 #include "broker/admin_token.h"
 #include "broker/broker_profile.h"
+#include "broker/dev_cert.h"
 #include "broker/launcher/launcher.h"
 #include "broker/sandbox_id.h"
 #include "broker/scheduler_keeper.h"
@@ -111,19 +112,21 @@ static int resolve_templates(struct broker_conf *c, struct adit_err *err)
     return 0;
 }
 
-/* See "State directory" above. What other processes own in it is left alone. */
+/* See "State directory" above. What other processes own in it is left alone, and so is the key of
+ * an authority: the broker needs only what it signed. */
 static int give_state(int state_fd, const struct broker_conf *c, const struct confine_user *user,
                       struct adit_err *err)
 {
     const char *in_state = c->templates_dir;
-    const char *skip[] = {"scheduler",           "templates", ADMIN_TOKEN_FILE,
-                          LAUNCH_CONTAINER_NAME, NULL,        NULL};
+    const char *skip[] = {
+        "scheduler", "templates", ADMIN_TOKEN_FILE, LAUNCH_CONTAINER_NAME, DEV_CERT_CA_KEY,
+        NULL,        NULL};
     char first[NAME_MAX + 1];
     size_t len = strlen(c->state_dir);
     if (strncmp(in_state, c->state_dir, len) == 0 && in_state[len] == '/') {
         (void)snprintf(first, sizeof(first), "%.*s", (int)strcspn(in_state + len + 1, "/"),
                        in_state + len + 1);
-        skip[4] = first;
+        skip[5] = first;
     }
     int rc = confine_give_tree(state_fd, skip, user, err);
     if (rc == 0 && (fchown(state_fd, 0, user->gid) || fchmod(state_fd, STATE_MODE)))

@@ -84,9 +84,11 @@ static int open_beneath(int root_fd, const char *root, const char *path, uint64_
     return *out < 0 ? adit_err_sys(err, errno, "open %s", path) : 0;
 }
 
+/* The broker's user can put something else in the place of its own directory, so no link is
+ * followed there. That of the templates is root's. */
 static int open_dir(const char *path, int *out, struct adit_err *err)
 {
-    *out = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *out = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return *out < 0 ? adit_err_sys(err, errno, "open %s", path) : 0;
 }
 

@@ -135,6 +135,9 @@ def test_files_of_an_earlier_version_are_handed_over(own_broker):
     broker = own_broker()
     broker.stop()
     state = broker.state / "state"
+    (state / "tls").mkdir()
+    for name in ("ca.key", "tls.key"):
+        (state / "tls" / name).write_text("root's")
     for path in (state, *state.iterdir(), state / "sandboxes"):
         os.chown(path, 0, 0)
     outside = broker.state / "outside"
@@ -146,10 +149,39 @@ def test_files_of_an_earlier_version_are_handed_over(own_broker):
     assert (state / "seed").stat().st_uid == uid and (state / "client.env").stat().st_uid == uid
     assert state.stat().st_uid == 0 and state.stat().st_gid == gid
     assert oct(state.stat().st_mode)[-4:] == "1770"
+    assert (state / "tls/tls.key").stat().st_uid == uid
+    assert (state / "tls/ca.key").stat().st_uid == 0, "the broker does not need the authority's key"
     assert outside.stat().st_uid == 0, "what lies elsewhere was given away"
     (state / "planted").unlink()
     (state / "twice").unlink()
     assert Sandbox.create(timeout=60).kill()
+
+
+def test_what_the_broker_could_plant_moves_nothing_of_roots(own_broker, scratch):
+    broker = own_broker()
+    broker.stop()
+    state, elsewhere = broker.state / "state", scratch / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").write_text("root's")
+    env = (state / "client.env").read_text()
+    (state / "client.env").write_text(env + f"touch {elsewhere}/done\n")
+    said = subprocess.run([BIN / "broker", "env", "--state-dir", state], capture_output=True, text=True)
+    assert said.returncode != 0 and said.stdout == "" and "client.env" in said.stderr
+    (state / "client.env").write_text(env)
+    for name, verb in (("sandboxes", "purge"), ("tls", "dev-cert")):
+        kept = state / f"{name}.kept"
+        if (state / name).exists():
+            (state / name).rename(kept)
+        (state / name).symlink_to(elsewhere)
+        done = subprocess.run([BIN / "broker", verb, "--state-dir", state], capture_output=True,
+                              text=True, timeout=60)
+        assert done.returncode != 0 and name in done.stderr, done.stderr
+        (state / name).unlink()
+        if kept.exists():
+            kept.rename(state / name)
+    assert [p.name for p in elsewhere.iterdir()] == ["kept"]
+    assert (elsewhere / "kept").stat().st_uid == 0 and elsewhere.stat().st_uid == 0
+    broker.start()
 
 
 def traffic(broker):

@@ -566,6 +566,28 @@ START_TEST(container_refuses_hostile_templates_and_foreign_paths)
 }
 END_TEST
 
+/* The directory of sandboxes is in one that belongs to the broker's user. */
+START_TEST(container_launcher_does_not_follow_a_link_to_the_sandboxes)
+{
+    char link[sizeof(sandboxes_dir) + 8];
+    struct adit_err err = ADIT_ERR_INIT;
+    pid_t pid;
+    int fd;
+    (void)snprintf(link, sizeof(link), "%s.link", sandboxes_dir);
+    ck_assert(symlink(sandboxes_dir, link) == 0);
+    struct launcher_conf conf = {
+        .runtime = "/usr/bin/crun",
+        .envd = agent,
+        .templates_dir = templates_dir,
+        .sandboxes_dir = link,
+        .cgroup_parent = CGROUP_PARENT,
+    };
+    ck_assert_int_ne(launcher_start(&conf, &fd, &pid, &err), 0);
+    ck_assert_ptr_nonnull(strstr(err.msg, link));
+    ck_assert(unlink(link) == 0);
+}
+END_TEST
+
 START_TEST(container_refuses_a_directory_that_is_in_use)
 {
     char path[256];
@@ -632,6 +654,7 @@ int main(void)
               container_create_fails_clean_when_the_launcher_dies,
               container_says_so_when_there_is_no_launcher_any_more,
               container_refuses_hostile_templates_and_foreign_paths,
+              container_launcher_does_not_follow_a_link_to_the_sandboxes,
               container_refuses_a_directory_that_is_in_use)});
     shell("rm -rf %s", base_dir);
     return status;

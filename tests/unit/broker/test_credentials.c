@@ -186,6 +186,33 @@ START_TEST(client_env_finds_its_key_again)
 }
 END_TEST
 
+/* The broker's user could write what root's shell evaluates. */
+START_TEST(client_env_prints_nothing_that_a_shell_would_do)
+{
+    static const char *const odd[] = {
+        "touch /x\n",
+        "export E2B_API_KEY='a'; touch /x\n",
+        "export E2B_API_KEY='a'$(touch /x)'b'\n",
+        "export E2B_API_KEY=$(touch /x)\n",
+        "export E2B_API_KEY='a\n'\n",
+        "export E2B_API_KEY='a\x1b]0;x'\n",
+        "export E2B_API_KEY='\n",
+        "export E2B_API_KEY='a'",
+        "export PATH='/x'\n",
+        "export LD_PRELOAD='/x'\n",
+        "export E2B_API_KEY PATH='/x'\n",
+        "unset E2B_API_URL E2B_SANDBOX_URL; x\n",
+        "\n",
+    };
+    ck_assert(client_env_is_plain(adit_view_str("unset E2B_API_URL E2B_SANDBOX_URL\n"
+                                                "export E2B_API_KEY='e2b_12'\n"
+                                                "export E2B_DOMAIN='a.b'\n"
+                                                "export SSL_CERT_FILE='/a b/ca.crt'\n")));
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+        ck_assert_msg(!client_env_is_plain(adit_view_str(odd[i])), "%s", odd[i]);
+}
+END_TEST
+
 START_TEST(client_env_names_an_address_that_can_be_reached)
 {
     static const struct {
@@ -332,16 +359,15 @@ START_TEST(admin_token_refuses_what_others_may_read_and_what_is_none)
 }
 END_TEST
 
-SUITE_MAIN_WITH("credentials",
-                TESTS(tokens_refuse_a_seed_that_is_not_theirs,
-                      tokens_sandbox_id_belongs_to_team_and_key, sandbox_id_is_made_as_it_is_taken,
-                      key_cache_hashes_the_decoded_bytes, key_cache_forgets_after_its_time,
-                      key_cache_stays_bounded,
-                      tokens_stay_the_same_over_restarts_and_differ_by_sandbox_and_use,
-                      client_env_finds_its_key_again,
-                      client_env_names_an_address_that_can_be_reached,
-                      admin_token_is_made_once_and_read_again,
-                      admin_token_refuses_what_others_may_read_and_what_is_none,
-                      client_env_names_the_domain_when_there_is_tls),
-                LOOPS({sandbox_id_takes_ids_and_old_forms_of_them, sizeof(ids) / sizeof(ids[0])},
-                      {key_cache_refuses_what_is_no_key, sizeof(bad_keys) / sizeof(bad_keys[0])}))
+SUITE_MAIN_WITH(
+    "credentials",
+    TESTS(tokens_refuse_a_seed_that_is_not_theirs, tokens_sandbox_id_belongs_to_team_and_key,
+          sandbox_id_is_made_as_it_is_taken, key_cache_hashes_the_decoded_bytes,
+          key_cache_forgets_after_its_time, key_cache_stays_bounded,
+          tokens_stay_the_same_over_restarts_and_differ_by_sandbox_and_use,
+          client_env_finds_its_key_again, client_env_prints_nothing_that_a_shell_would_do,
+          client_env_names_an_address_that_can_be_reached, admin_token_is_made_once_and_read_again,
+          admin_token_refuses_what_others_may_read_and_what_is_none,
+          client_env_names_the_domain_when_there_is_tls),
+    LOOPS({sandbox_id_takes_ids_and_old_forms_of_them, sizeof(ids) / sizeof(ids[0])},
+          {key_cache_refuses_what_is_no_key, sizeof(bad_keys) / sizeof(bad_keys[0])}))
