@@ -5,11 +5,23 @@
  * Theory of operation
  *
  * A log outlives its sandbox, so it is not looked for among those that run: the log itself says
- * whose it is, and one of another team is one that is not there. The answer is written on the
+ * whose it is, and one of another team is one that is not there. Only a sandbox that runs is never
+ * missing: its log may have been removed to make room, or found none. The answer is written on the
  * thread pool.
  */
 #include "broker/api/api.h"
 #include "broker/api/history_query.h"
+
+static void reply_no_log(struct api_request *rq)
+{
+    static const struct adit_view v1 = ADIT_VIEW("{\"logs\":[],\"logEntries\":[]}");
+    static const struct adit_view v2 = ADIT_VIEW("{\"logs\":[]}");
+    bool is_v2 = adit_view_has_prefix(adit_view_str(rq->route->pattern), "/v2/");
+    if (api_sandbox_find(rq))
+        api_reply_text(rq, 200, is_v2 ? v2 : v1);
+    else
+        api_reply_no_sandbox(rq);
+}
 
 static void on_read(void *user, struct adit_view text, const struct adit_err *err)
 {
@@ -17,7 +29,7 @@ static void on_read(void *user, struct adit_view text, const struct adit_err *er
     if (!err)
         api_reply_text(rq, 200, text);
     else if (err->code == ADIT_ERR_NOT_FOUND)
-        api_reply_no_sandbox(rq);
+        reply_no_log(rq);
     else
         api_reply_err(rq, NULL, err);
 }

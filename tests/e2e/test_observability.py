@@ -161,6 +161,18 @@ def test_pages_of_a_log(broker, sandbox):
     assert lines(broker, sandbox.sandbox_id, f"?start={after}") == seen[1:]
 
 
+def test_a_sandbox_without_a_log_is_not_missing(broker):
+    sandbox = Sandbox.create(timeout=60)
+    file = broker.state / f"state/logs/{sandbox.sandbox_id}.log"
+    wait_for(lambda: file.exists() and "sandbox runs" in file.read_text(), 5, "the log")
+    file.unlink()  # as when the sweep makes room
+    path = f"/sandboxes/{sandbox.sandbox_id}/logs"
+    for version, members in (("", {"logs", "logEntries"}), ("/v2", {"logs"})):
+        answer = api(broker, "GET", version + path)
+        assert answer.status == 200 and set(answer.json()) == members
+    sandbox.kill()
+
+
 def test_a_log_is_its_teams_alone(broker, sandbox):
     other = add_key(broker, "logs", "another-team")
     for path in (f"/sandboxes/{sandbox.sandbox_id}/logs", f"/v2/sandboxes/{sandbox.sandbox_id}/logs",

@@ -96,9 +96,10 @@ def test_a_key_has_its_own_maximum(broker, ended):
 
 def test_creates_that_come_too_fast_are_told_when_to_come_again(broker, ended):
     key = keys(broker, "add", "quota-rate", "quota-r", "rate=1", "burst=2")
-    answers = [create(broker, ended, key) for _ in range(4)]
-    assert [a.status for a in answers][:2] == [201, 201]
+    with ThreadPoolExecutor(6) as pool:  # together: a bucket is refilled while one waits
+        answers = list(pool.map(lambda _: create(broker, ended, key), range(6)))
     refused = [a for a in answers if a.status == 429]
+    assert len(answers) - len(refused) >= 2
     assert refused and all(a.headers["Retry-After"].isdigit() for a in refused)
     assert "faster than this API key allows" in refused[0].json()["message"]
     begun = time.monotonic()
