@@ -179,7 +179,10 @@ void service_commit(struct rpc_call *c, const struct service_change *changes, si
     }
     if (p)
         pending_free(p);
-    rpc_call_finish(c, &err);
+    if (rc == ADIT_ERR_LIMIT || rc == ADIT_ERR_NO_MEMORY)
+        fail_unavailable(c, err.msg);
+    else
+        rpc_call_finish(c, &err);
 }
 
 bool service_is_changing(const struct scheduler *s, enum store_table table, const char *id)

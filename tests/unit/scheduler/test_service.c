@@ -409,6 +409,31 @@ START_TEST(service_keeps_a_key_revoked_that_is_renamed_meanwhile)
 }
 END_TEST
 
+static int write_nothing(struct store *s, const struct store_change *changes, size_t cnt,
+                         store_done_fn done, void *user, struct adit_err *err)
+{
+    (void)s;
+    (void)changes;
+    (void)cnt;
+    (void)done;
+    (void)user;
+    return adit_err_set(err, ADIT_ERR_LIMIT, "too many writes are waiting for the disk");
+}
+
+/* A client would be told that it is over its own limit. */
+START_TEST(service_is_unavailable_while_the_disk_is_behind)
+{
+    static const struct store_ops ops = {.write = write_nothing};
+    struct store behind = {.ops = &ops}, *real = scheduler->store;
+    register_all();
+    scheduler->store = &behind;
+    ck_assert_str_eq(ask("Place", PLACE("i1")),
+                     "unavailable: too many writes are waiting for the disk");
+    scheduler->store = real;
+    says(ask("Place", PLACE("i1")), "\"nodeId\":\"n1\""); /* what was reserved is free again */
+}
+END_TEST
+
 START_TEST(service_drops_old_revoked_keys_for_new_ones)
 {
     char id[37], last[37], json[128];
@@ -678,6 +703,7 @@ SUITE_MAIN_WITH("service", .fixtures = {{set_up, tear_down}},
                       service_keeps_everything_over_a_restart, service_holds_a_teams_maximum,
                       service_holds_a_keys_limits, service_changes_keys_of_the_team_that_is_named,
                       service_keeps_a_key_revoked_that_is_renamed_meanwhile,
+                      service_is_unavailable_while_the_disk_is_behind,
                       service_drops_old_revoked_keys_for_new_ones,
                       service_lets_a_node_drain_until_it_is_ready_again,
                       service_lets_a_node_drain_that_registers_meanwhile,
