@@ -197,8 +197,7 @@ static void drop_sent(struct http2_stream *st, size_t len)
         st->owes_drain = true;
         http2_stream_wake(st);
     }
-    if (!st->exchange.is_live)
-        http2_stream_update(st); /* the client takes something: more time */
+    http2_stream_update(st); /* the client takes something: more time */
 }
 
 int http2_answer_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
@@ -354,6 +353,8 @@ static void end_raw(struct http2_stream *st)
     resume(st);
     if (st->end_told)
         http2_stream_over(st);
+    else
+        http2_stream_update(st);
 }
 
 static void answer_end(struct http_exchange *x)
@@ -427,6 +428,7 @@ void http2_answer_refuse(struct http2_stream *st, unsigned status, const char *m
         send_whole(st, status, adit_buf_view(&body));
     else
         http2_stream_reset(st, NGHTTP2_INTERNAL_ERROR);
+    http2_stream_update(st);
     adit_buf_fini(&headers);
     adit_buf_fini(&body);
 }

@@ -16,8 +16,8 @@
  *   head->minor                   is 1
  *
  * Timers are those of conf: header_ms for the preface and for each field section, body_ms for a
- * stream's body, idle_ms without a stream. An answer whose client opens no window for
- * NET_STREAM_FLUSH_MS after its end is reset.
+ * stream's body, idle_ms without a stream and for a tunnel that one side has closed. An answer
+ * whose client opens no window for NET_STREAM_FLUSH_MS after its end is reset.
  *
  * Floods end the connection with ENHANCE_YOUR_CALM: streams that the client breaks off or breaks
  * (rapid reset), and frames that move nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty

@@ -73,9 +73,9 @@ struct http2_conn {
  * @in:            body bytes that came while nobody took them
  * @out, @direct:  answer bytes in no frame yet; @direct (those of the call that runs) after @out
  * @is_open:       nghttp2 knows it
- * @has_provider:  the answer has DATA frames
  * @is_deferred:   nghttp2 waits to be told of more answer bytes
  * @is_complete:   no answer bytes come behind those that are here
+ * @end_sent:      the client has been sent all of the answer
  * @remote_ended:  the client has sent all; @end_told: and the handler knows
  * @is_congested:  on_drain is owed
  * @is_ours:       reset by us: not the client's doing
@@ -88,7 +88,7 @@ struct http2_stream {
     int32_t id;
     struct adit_buf in, out;
     struct adit_view direct;
-    bool is_open, has_provider, is_deferred, is_complete, remote_ended, end_told, is_congested,
+    bool is_open, is_deferred, is_complete, end_sent, remote_ended, end_told, is_congested,
         owes_drain, is_ours;
 };
 
@@ -127,6 +127,8 @@ void http2_stream_request(struct http2_stream *st, bool is_end);
 void http2_stream_body(struct http2_stream *st, struct adit_view bytes);
 /* The client has sent all. */
 void http2_stream_ended(struct http2_stream *st);
+/* The frame that ends the answer has left. */
+void http2_stream_end_sent(struct http2_stream *st);
 /* nghttp2 has forgotten it. */
 void http2_stream_closed(struct http2_stream *st);
 /* Tell the handler what it has not heard; only from a turn. */

@@ -57,7 +57,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     switch (hd->type) {
     case NGHTTP2_HEADERS:
     case NGHTTP2_CONTINUATION:
-    case NGHTTP2_RST_STREAM: /* counted when the stream closes */
+    case NGHTTP2_RST_STREAM: /* counted when it is whole or the stream closes */
         break;
     case NGHTTP2_DATA:
         if (hd->length > 0)
@@ -179,6 +179,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 
     (void)session;
     c->has_begun = true;
+    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code == NGHTTP2_NO_ERROR)
+        count_reset(c); /* of others the stream's end tells */
     if (frame->hd.type == NGHTTP2_HEADERS)
         on_headers(c, frame);
     if (frame->hd.type == NGHTTP2_DATA && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
@@ -216,7 +218,6 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
-/* The answer is whole: what the client still sends is of no interest (RFC 9113 8.1). */
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct http2_conn *c = user;
@@ -229,8 +230,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     if (!may_end || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
     st = stream_by_id(c, frame->hd.stream_id);
-    if (st && !st->remote_ended && !st->exchange.is_live)
-        http2_stream_reset(st, NGHTTP2_NO_ERROR);
+    if (st)
+        http2_stream_end_sent(st);
     return 0;
 }
 

@@ -102,11 +102,25 @@ static void drop_bytes(struct http2_stream *st, size_t len)
 
 /* ---- the end ---- */
 
+/* The answer is whole: what the client still sends is of no interest (RFC 9113 8.1). */
+static void stop_client(struct http2_stream *st)
+{
+    if (st->end_sent && !st->remote_ended && !st->exchange.is_live)
+        http2_stream_reset(st, NGHTTP2_NO_ERROR);
+}
+
+void http2_stream_end_sent(struct http2_stream *st)
+{
+    st->end_sent = true;
+    stop_client(st);
+}
+
 void http2_stream_over(struct http2_stream *st)
 {
     http_exchange_over(&st->exchange);
     drop_bytes(st, st->in.len);
     adit_buf_clear(&st->in); /* its storage may be under a view of the handler's */
+    stop_client(st);
     http2_stream_update(st);
     part(st);
 }
@@ -143,7 +157,7 @@ void http2_stream_fail(struct http2_stream *st, const struct adit_err *err)
 
 void http2_stream_reset(struct http2_stream *st, uint32_t code)
 {
-    if (!st->is_open)
+    if (!st->is_open || st->is_ours)
         return;
     st->is_ours = true;
     if (nghttp2_submit_rst_stream(st->conn->session, 0, st->id, code) != 0)
@@ -223,8 +237,10 @@ void http2_stream_ended(struct http2_stream *st)
 {
     st->remote_ended = true;
     http2_stream_update(st);
-    if (takes_input(st) && st->in.len == 0 && !st->end_told)
+    if (takes_input(st) && st->in.len == 0 && !st->end_told) {
         give_end(st);
+        http2_stream_update(st);
+    }
 }
 
 /* ---- what the handler hears at a turn ---- */
@@ -242,12 +258,18 @@ static void give_held(struct http2_stream *st)
     adit_buf_init(&st->in, HTTP2_CONN_WINDOW);
 }
 
+/* An answer of known length ends with its last byte, which may be before its handler says so. */
+static bool is_only_to_end(const struct http2_stream *st)
+{
+    return st->end_sent && st->remote_ended && st->exchange.answer == HTTP_ANSWER_SENT;
+}
+
 void http2_stream_turn(struct http2_stream *st)
 {
     struct http_exchange *x = &st->exchange;
     struct adit_err err = ADIT_ERR_INIT;
 
-    if (x->is_live && !st->is_open) {
+    if (x->is_live && !st->is_open && !is_only_to_end(st)) {
         (void)adit_err_set(&err, ADIT_ERR_CLOSED, "the stream was reset"); /* only told */
         abort_exchange(st, &err);
         return;
@@ -275,6 +297,8 @@ static uint64_t wait_ms(const struct http2_stream *st)
         return 0;
     if (!x->is_live)
         return NET_STREAM_FLUSH_MS;
+    if (x->framing == HTTP_FRAMING_RAW && (st->end_told || x->answer == HTTP_ANSWER_ENDED))
+        return x->server->conf.idle_ms;
     if (x->is_paused || x->asked_upgrade || st->remote_ended || x->answer != HTTP_ANSWER_NONE)
         return 0;
     return x->server->conf.body_ms;
@@ -301,11 +325,13 @@ static void on_due(struct net_deadline *d)
     struct adit_err err = ADIT_ERR_INIT;
 
     http2_server_enter(c);
-    if (st->exchange.is_live) {
+    if (st->exchange.is_live && st->exchange.answer == HTTP_ANSWER_NONE) {
         (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the request body stalled"); /* only told */
         abort_exchange(st, &err);
         http2_answer_refuse(st, 408, err.msg);
     } else {
+        (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the other side does not close"); /* the same */
+        abort_exchange(st, &err);
         http2_stream_reset(st, NGHTTP2_CANCEL);
     }
     http2_server_leave(c);

@@ -132,6 +132,9 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
     } else if (strcmp(T.target, "/big") == 0) {
         http_exchange_begin(x, 200, HTTP_FRAMING_LENGTH, BIG);
         send_big(x);
+    } else if (strcmp(T.target, "/end-later") == 0) {
+        http_exchange_begin(x, 200, HTTP_FRAMING_LENGTH, 5);
+        ck_assert_int_eq(http_exchange_write(x, str("01234")), ADIT_OK);
     } else if (strcmp(T.target, "/broken-promise") == 0) {
         http_exchange_begin(x, 200, HTTP_FRAMING_LENGTH, 2);
         ck_assert_int_eq(http_exchange_write(x, str("abc")), ADIT_ERR_CLOSED);
@@ -399,6 +402,67 @@ START_TEST(http2_server_tells_the_client_to_stop_when_the_answer_is_whole)
 }
 END_TEST
 
+static struct http_outcome last;
+
+static void keep_outcome(struct http_exchange *x)
+{
+    last = http_exchange_outcome(x);
+}
+
+START_TEST(http2_server_lets_the_handler_end_after_the_last_byte_has_left)
+{
+    struct http_server_conf conf = default_conf();
+    int32_t id;
+
+    conf.on_over = keep_outcome;
+    start_with(&conf);
+    id = h2_get("/end-later");
+    h2_until(h2_reply(id)->is_closed);
+    h2_settle();
+    ck_assert_int_eq(T.abort_cnt, 0);
+    http_exchange_end(T.x);
+    h2_settle();
+    ck_assert(last.is_whole);
+    ck_assert_uint_eq(last.sent_len, 5);
+    ck_assert_uint_eq(http_server_exchange_cnt(T.s), 0);
+    connection_still_serves();
+    finish();
+}
+END_TEST
+
+START_TEST(http2_server_tells_the_client_to_stop_when_the_handler_ends_later)
+{
+    int32_t id;
+
+    start();
+    H.holds_end = true;
+    id = h2_request("POST", "/end-later", 10);
+    h2_until(h2_reply(id)->body_len == 5);
+    h2_settle();
+    ck_assert(!h2_reply(id)->is_closed);
+    http_exchange_end(T.x);
+    h2_until(h2_reply(id)->is_closed);
+    ck_assert_uint_eq(h2_reply(id)->error, NGHTTP2_NO_ERROR);
+    ck_assert_int_eq(T.abort_cnt, 0);
+    finish();
+}
+END_TEST
+
+START_TEST(http2_server_tells_the_handler_of_a_reset_after_the_last_byte)
+{
+    int32_t id;
+
+    start();
+    H.holds_end = true;
+    id = h2_request("POST", "/end-later", 10);
+    h2_until(h2_reply(id)->body_len == 5);
+    ck_assert_int_eq(nghttp2_submit_rst_stream(H.session, 0, id, NGHTTP2_CANCEL), 0);
+    h2_until(T.abort_cnt == 1);
+    ck_assert_uint_eq(http_server_exchange_cnt(T.s), 0);
+    finish();
+}
+END_TEST
+
 START_TEST(http2_server_asks_for_the_body_that_the_client_holds_back)
 {
     nghttp2_nv nv[] = {H2_NV(":method", "POST"),        H2_NV(":scheme", "http"),
@@ -486,6 +550,28 @@ START_TEST(http2_server_opens_a_tunnel_for_a_websocket)
     h2_until(h2_reply(id)->is_closed);
     ck_assert_int_eq(T.end_cnt, 1);
     ck_assert_uint_eq(h2_reply(id)->error, 0);
+    ck_assert_uint_eq(http_server_exchange_cnt(T.s), 0);
+    finish();
+}
+END_TEST
+
+START_TEST(http2_server_resets_a_tunnel_that_stays_half_closed)
+{
+    nghttp2_nv nv[] = {H2_NV(":method", "CONNECT"), H2_NV(":protocol", "websocket"),
+                       H2_NV(":scheme", "http"),    H2_NV(":path", "/echo-raw"),
+                       H2_NV(":authority", "a"),    H2_NV("sec-websocket-version", "13")};
+    struct http_server_conf conf = default_conf();
+    int32_t id;
+
+    conf.idle_ms = 100;
+    start_with(&conf);
+    H.holds_end = true;
+    id = h2_submit(nv, 6, 0);
+    h2_until(h2_reply(id)->status == 200);
+    http_exchange_end(T.x);
+    h2_until(h2_reply(id)->is_closed);
+    ck_assert_int_eq(T.abort_cnt, 1);
+    ck_assert_int_eq(T.abort_code, ADIT_ERR_TIMEOUT);
     ck_assert_uint_eq(http_server_exchange_cnt(T.s), 0);
     finish();
 }
@@ -665,17 +751,20 @@ static void calmed(void)
 
 START_TEST(http2_server_ends_a_rapid_reset)
 {
+    static const uint32_t codes[] = {NGHTTP2_CANCEL, NGHTTP2_NO_ERROR};
+
     start();
     for (int i = 0; i < HTTP2_RESETS_BURST + 300 && !H.p->ended; i++) {
         int32_t id = h2_get("/wait");
         h2_step();
         if (nghttp2_session_find_stream(H.session, id))
-            (void)nghttp2_submit_rst_stream(H.session, 0, id, NGHTTP2_CANCEL);
+            (void)nghttp2_submit_rst_stream(H.session, 0, id, codes[_i]);
         h2_step();
     }
     calmed();
     ck_assert_int_eq(T.abort_cnt, T.request_cnt);
     ck_assert_int_ge(T.request_cnt, HTTP2_RESETS_BURST);
+    ck_assert_int_lt(T.request_cnt, HTTP2_RESETS_BURST + 300);
     finish();
 }
 END_TEST
@@ -917,18 +1006,22 @@ SUITE_MAIN_WITH(
           http2_server_opens_the_window_as_the_handler_takes,
           http2_server_delivers_to_a_handler_that_pauses_each_time,
           http2_server_tells_the_client_to_stop_when_the_answer_is_whole,
+          http2_server_lets_the_handler_end_after_the_last_byte_has_left,
+          http2_server_tells_the_client_to_stop_when_the_handler_ends_later,
+          http2_server_tells_the_handler_of_a_reset_after_the_last_byte,
           http2_server_asks_for_the_body_that_the_client_holds_back,
           http2_server_holds_little_for_a_client_that_opens_no_window,
           http2_server_shares_the_connection_between_large_answers,
           http2_server_opens_a_tunnel_for_a_websocket,
+          http2_server_resets_a_tunnel_that_stays_half_closed,
           http2_server_counts_the_body_against_its_length, http2_server_bounds_the_fields,
-          http2_server_ends_a_rapid_reset, http2_server_lets_a_client_give_up_many_streams_at_once,
+          http2_server_lets_a_client_give_up_many_streams_at_once,
           http2_server_gives_each_its_share_while_it_is_busy,
           http2_server_ends_fields_that_are_made_of_few_bytes,
           http2_server_ends_an_endless_field_section, http2_server_closes_after_a_broken_preface,
           http2_server_gives_a_preface_and_fields_their_time,
           http2_server_answers_408_to_a_body_that_stalls, http2_server_closes_an_idle_connection,
           http2_server_drains, http2_server_ends_with_the_grace),
-    LOOPS({http2_server_takes_frames_in_any_pieces, 4},
+    LOOPS({http2_server_takes_frames_in_any_pieces, 4}, {http2_server_ends_a_rapid_reset, 2},
           {http2_server_refuses_what_could_be_read_in_two_ways, REFUSED_CNT},
           {http2_server_ends_a_flood_of_frames_that_move_nothing, sizeof(idle) / sizeof(idle[0])}))
