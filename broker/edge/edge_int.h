@@ -60,6 +60,7 @@ struct edge_door {
  * @table:    sandbox id → struct edge_entry
  * @tls:      of the connections to come; one reference, or NULL
  * @uses:     counts look-ups, to find the pool used longest ago
+ * @listeners: NULL once they are closed, as a door's server is once it has drained
  * @api_bytes: that the heads and bodies of control API requests of this loop hold
  * @head_buf: scratch for the request head being written
  * @path_buf: scratch for cleaned paths

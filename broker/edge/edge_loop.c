@@ -290,9 +290,11 @@ void edge_loop_measure(const struct edge_loop *l, struct edge_stats *out)
     *out = l->stats;
     out->connections = 0;
     for (size_t i = 0; i < l->door_cnt; i++)
-        out->connections += http_server_connection_cnt(l->doors[i].http);
+        if (l->doors[i].http != NULL)
+            out->connections += http_server_connection_cnt(l->doors[i].http);
     for (size_t i = 0; i < l->edge->conf.listen_cnt; i++)
-        out->descriptors_dropped += listener_dropped_cnt(l->listeners[i]);
+        if (l->listeners[i] != NULL)
+            out->descriptors_dropped += listener_dropped_cnt(l->listeners[i]);
     while (adit_map_next(&l->table, &pos, &id, &value)) {
         const struct edge_entry *entry = value;
 
@@ -401,10 +403,10 @@ static void close_everything(struct edge_loop *l)
     struct adit_view id;
     void *value;
 
+    edge_mailbox_close(&l->inbox, NULL); /* delivers, so the table is still needed */
     while (adit_map_next(&l->table, &pos, &id, &value))
         entry_free(value);
     adit_map_fini(&l->table);
-    edge_mailbox_close(&l->inbox, NULL);
     net_loop_close(&l->net);
 }
 
@@ -412,14 +414,18 @@ static void on_drained(void *owner)
 {
     struct edge_door *door = owner;
 
+    door->http = NULL; /* frees itself */
     if (--door->loop->drain_cnt == 0)
         close_everything(door->loop);
 }
 
 void edge_loop_stop(struct edge_loop *l)
 {
-    for (size_t i = 0; i < l->edge->conf.listen_cnt; i++)
+    for (size_t i = 0; i < l->edge->conf.listen_cnt; i++) {
+        l->stats.descriptors_dropped += listener_dropped_cnt(l->listeners[i]);
         listener_close(l->listeners[i]);
+        l->listeners[i] = NULL;
+    }
     l->drain_cnt = l->door_cnt;
     for (size_t i = 0; i < l->door_cnt; i++)
         http_server_drain(l->doors[i].http, l->edge->conf.drain_ms, on_drained);

@@ -53,8 +53,8 @@ static void wait_in_table(struct metrics_server *m, struct http_exchange *x)
     size_t i = 0;
     while (i < METRICS_SERVER_WAITING_MAX && m->waiting[i])
         i++;
-    if (i == METRICS_SERVER_WAITING_MAX) {
-        reply(x, 503, (struct adit_view)ADIT_VIEW("too many scrapes\n"));
+    if (i == METRICS_SERVER_WAITING_MAX || m->is_closed) { /* whom to ask may be gone */
+        reply(x, 503, (struct adit_view)ADIT_VIEW("too many scrapes, or the end\n"));
         return;
     }
     m->waiting[i] = x;

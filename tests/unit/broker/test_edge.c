@@ -32,6 +32,7 @@ static struct world {
     void (*script)(void);
     struct edge_api_request *held; /* an API request that is answered late */
     bool withdrawn, is_republish;
+    int collect_cnt; /* figures still to ask for while the edge closes */
     uv_async_t ask_withdraw;
     uv_sem_t withdraw_done;
 } w;
@@ -127,11 +128,35 @@ static void on_edge_closed(void *user)
     net_loop_close(&w.net);
 }
 
+/* Each takes every loop through a turn or more. */
+static void collect(void);
+
+static void on_collected(void *user, const struct edge_stats *sum, const struct edge_use *uses,
+                         size_t use_cnt)
+{
+    (void)user;
+    (void)uses;
+    (void)use_cnt; /* none, when the first loop has ended */
+    ck_assert_uint_eq(sum->descriptors_dropped, 0);
+    ck_assert_uint_le(sum->connections, 1);
+    collect();
+}
+
+static void collect(void)
+{
+    if (w.collect_cnt-- > 0)
+        ck_assert_int_eq(edge_collect(w.edge, on_collected, NULL), 0);
+    else
+        edge_api_reply(w.held, 200, (struct adit_view){NULL, 0});
+}
+
 static void on_guest_drained(void *owner)
 {
     (void)owner;
     edge_close(w.edge, on_edge_closed, NULL);
-    if (w.held != NULL)
+    if (w.collect_cnt > 0)
+        collect();
+    else if (w.held != NULL)
         edge_api_reply(w.held, 200, (struct adit_view){NULL, 0});
 }
 
@@ -603,6 +628,21 @@ START_TEST(edge_closes_with_an_api_request_unanswered_and_its_client_gone)
 }
 END_TEST
 
+/* Its client stays, so the loops drain and do not end. */
+static void collect_script(void)
+{
+    send_text(dial(), "GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    ASSERT_HAS(ask("GET / HTTP/1.1\r\nHost: localhost\r\n"), "HTTP/1.1 201 ");
+    w.collect_cnt = 10;
+}
+
+START_TEST(edge_tells_its_figures_while_it_closes)
+{
+    run(collect_script);
+    ck_assert_int_lt(w.collect_cnt, 0);
+}
+END_TEST
+
 SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
            edge_bounds_connections_also_when_there_are_fewer_than_loops,
            edge_refuses_an_api_body_over_the_limit, edge_bounds_what_all_api_bodies_hold_together,
@@ -611,4 +651,5 @@ SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
            edge_withdrawal_resets_streams_before_it_is_done,
            edge_new_route_resets_streams_and_is_everywhere_when_it_is_done,
            edge_bounds_the_requests_of_a_sandbox_over_all_loops,
-           edge_closes_with_an_api_request_unanswered_and_its_client_gone)
+           edge_closes_with_an_api_request_unanswered_and_its_client_gone,
+           edge_tells_its_figures_while_it_closes)

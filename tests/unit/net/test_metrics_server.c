@@ -116,7 +116,19 @@ START_TEST(metrics_server_closes_while_somebody_waits)
 }
 END_TEST
 
+START_TEST(metrics_server_asks_nobody_once_it_is_closed)
+{
+    int fd = ask("GET /metrics HTTP/1.1\r\n");
+    metrics_server_close(W.server);
+    W.server = NULL; /* frees itself */
+    ck_assert_int_gt(write(fd, "Host: x\r\n\r\n", 11), 0);
+    answers(fd, " 503 ");
+    ck_assert_uint_eq(W.asked, 0);
+}
+END_TEST
+
 SUITE_MAIN_WITH("metrics_server", .fixtures = {{setup, teardown}},
                 TESTS(metrics_server_answers_all_who_wait_at_once,
                       metrics_server_serves_nothing_else, metrics_server_forgets_who_left,
-                      metrics_server_closes_while_somebody_waits))
+                      metrics_server_closes_while_somebody_waits,
+                      metrics_server_asks_nobody_once_it_is_closed))
