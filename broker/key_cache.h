@@ -9,7 +9,7 @@
 /* A scheduler that was restarted answers again within this time. */
 #define KEY_CACHE_TTL_MS 3000
 #define KEY_CACHE_MAX 10000
-#define KEY_CACHE_TEAM_CAP 64
+#define KEY_CACHE_TEAM_CAP 65 /* a name of the scheduler, at most 64 */
 /* Longest key accepted, in bytes after decoding. */
 #define KEY_CACHE_KEY_MAX 64
 

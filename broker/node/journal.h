@@ -15,7 +15,7 @@
 #define JOURNAL_PENDING_MAX (128u * 1024)
 /* Between two looks at what may be removed. */
 #define JOURNAL_SWEEP_MS 60000
-#define JOURNAL_TEAM_CAP 64
+#define JOURNAL_TEAM_CAP 65 /* a name of the scheduler, at most 64 */
 
 struct journal;
 struct journal_log;

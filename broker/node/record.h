@@ -9,7 +9,7 @@
 
 /* Room for metadata with every byte escaped. */
 #define RECORD_CAP (512u * 1024)
-#define RECORD_TEAM_CAP 64
+#define RECORD_TEAM_CAP 65    /* a name of the scheduler, at most 64 */
 #define RECORD_BOOT_ID_CAP 37 /* a UUID */
 #define RECORD_NAME_CAP 160   /* template id, alias */
 #define RECORD_HOST_CAP 256

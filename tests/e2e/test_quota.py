@@ -156,6 +156,15 @@ def test_two_teams_do_not_see_each_other(broker, ended):
     assert api(broker, "GET", f"/sandboxes/{made}", key=mine).status == 200
 
 
+def test_a_teams_name_may_be_as_long_as_the_scheduler_allows(broker, ended):
+    key = add_key(broker, "long", "t" * 64)
+    made = create(broker, ended, key)
+    assert made.status == 201, made.text
+    path = f"/sandboxes/{made.json()['sandboxID']}"
+    assert api(broker, "GET", path, key=key).status == 200
+    assert api(broker, "GET", path + "/logs", key=key).status == 200
+
+
 def test_without_the_scheduler_nobody_gets_in_who_would_not_have(own_broker):
     broker = own_broker()
     good, revoked, unused = (add_key(broker, n, "quota-s") for n in ("good", "revoked", "unused"))
