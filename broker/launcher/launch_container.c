@@ -30,6 +30,7 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -314,18 +315,29 @@ static int write_map(pid_t pid, const char *file, uint32_t base, struct adit_err
     return 0;
 }
 
-/* A user namespace that maps the sandbox's ids, for the id-mapped mount. */
+/* Be the sandbox's root for a moment, with all capabilities. Neither can fail as root. */
+static void be_owner(uid_t uid)
+{
+    (void)prctl(PR_SET_SECUREBITS, uid ? SECBIT_NO_SETUID_FIXUP : 0, 0, 0, 0);
+    (void)syscall(SYS_setresuid, -1, uid, -1);
+}
+
+/* A user namespace that maps the sandbox's ids. It belongs to the sandbox's own root on the host:
+ * what the kernel counts for each user, inotify instances above all, it counts up to the owners of
+ * namespaces too, and root's share is what the host itself needs. */
 static int open_userns(uint32_t base, int *out, struct adit_err *err)
 {
     char path[48];
     int ends[2];
     if (pipe2(ends, O_CLOEXEC))
         return adit_err_sys(err, errno, "pipe");
+    be_owner(base);
     pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
     if (pid == 0) {
         (void)close(ends[1]); /* or it would wait for itself */
         hold_userns(ends[0]);
     }
+    be_owner(0);
     (void)close(ends[0]); /* the child has its own */
     int rc = pid < 0 ? adit_err_sys(err, errno, "make a user namespace") : 0;
     if (!rc)
@@ -369,13 +381,9 @@ static int attach(int tree, const char *target, uint64_t flags, int userns_fd, s
 }
 
 /* The template under the sandbox's own layer, at "rootfs". */
-static int mount_root(const struct launch_request *r, const struct inputs *in, int container_tree,
-                      struct adit_err *err)
+static int mount_root(const struct inputs *in, int userns, int container_tree, struct adit_err *err)
 {
-    ADIT_CLEANUP_CLOSE int userns = -1;
-    int rc = open_userns(uid_base(r), &userns, err);
-    if (!rc)
-        rc = attach(in->template_tree, "lower", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, userns, err);
+    int rc = attach(in->template_tree, "lower", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, userns, err);
     if (!rc)
         rc = attach(container_tree, "container", MOUNT_ATTR_NODEV, -1, err);
     if (!rc && mount("overlay", "rootfs", "overlay", MS_NODEV,
@@ -384,20 +392,23 @@ static int mount_root(const struct launch_request *r, const struct inputs *in, i
     return rc;
 }
 
-static int write_config(const struct launch_host *h, const struct launch_request *r,
+static int write_config(const struct launch_host *h, const struct launch_request *r, int userns_fd,
                         struct adit_err *err)
 {
+    char userns[48];
     struct rlimit nofile = {NOFILE_MAX, NOFILE_MAX};
     struct adit_buf text;
     (void)getrlimit(RLIMIT_NOFILE, &nofile); /* cannot fail with these arguments */
     struct oci_config c = {
         .envd_source = STAGE_DIR "/envd",
         .seccomp_bpf = h->seccomp_bpf,
+        .userns = userns,
         .id_base = uid_base(r),
         .id_cnt = LAUNCH_UID_CNT,
         .shm_bytes = r->memory_mb * 1024 * 1024 / 2,
         .nofile = nofile.rlim_max < NOFILE_MAX ? nofile.rlim_max : NOFILE_MAX,
     };
+    (void)snprintf(userns, sizeof(userns), "/proc/%d/fd/%d", (int)getpid(), userns_fd);
     adit_buf_init(&text, OCI_CONFIG_CAP);
     int rc = oci_config_write(&c, &text, err);
     int fd = rc ? -1 : open("config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -637,6 +648,7 @@ static int start(const struct launch_host *h, const struct launch_request *r,
     ADIT_CLEANUP_CLOSE int tree = -1;
     ADIT_CLEANUP_CLOSE int channel = -1;
     ADIT_CLEANUP_CLOSE int console = -1;
+    ADIT_CLEANUP_CLOSE int userns = -1;
     struct launch_cgroup_limits limits = {
         .memory_bytes = r->memory_mb * 1024 * 1024,
         .cpu_count = r->cpu_count,
@@ -652,9 +664,11 @@ static int start(const struct launch_host *h, const struct launch_request *r,
     if (!rc)
         rc = enter_stage(in, err);
     if (!rc)
-        rc = mount_root(r, in, tree, err);
+        rc = open_userns(uid_base(r), &userns, err);
     if (!rc)
-        rc = write_config(h, r, err);
+        rc = mount_root(in, userns, tree, err);
+    if (!rc)
+        rc = write_config(h, r, userns, err);
     return rc ? rc : run_runtime(h, r, channel, console, err);
 }
 

@@ -71,11 +71,13 @@ static json_t *mounts(const struct oci_config *c)
                      c->envd_source, "options", "bind", "ro", "nosuid", "nodev");
 }
 
-static json_t *namespace_list(void)
+static json_t *namespace_list(const struct oci_config *c)
 {
     json_t *list = json_array();
     for (size_t i = 0; list && i < COUNT(namespaces); i++) {
-        if (json_array_append_new(list, json_pack("{s:s}", "type", namespaces[i]))) {
+        if (json_array_append_new(
+                list, json_pack("{s:s, s:s*}", "type", namespaces[i], "path",
+                                strcmp(namespaces[i], "user") == 0 ? c->userns : NULL))) {
             json_decref(list);
             list = NULL;
         }
@@ -87,9 +89,9 @@ static json_t *linux_part(const struct oci_config *c)
 {
     return json_pack(
         "{s:o, s:[{s:i, s:I, s:I}], s:[{s:i, s:I, s:I}], s:o, s:o, s:o}", "namespaces",
-        namespace_list(), "uidMappings", "containerID", 0, "hostID", (json_int_t)c->id_base, "size",
-        (json_int_t)c->id_cnt, "gidMappings", "containerID", 0, "hostID", (json_int_t)c->id_base,
-        "size", (json_int_t)c->id_cnt, "maskedPaths",
+        namespace_list(c), "uidMappings", "containerID", 0, "hostID", (json_int_t)c->id_base,
+        "size", (json_int_t)c->id_cnt, "gidMappings", "containerID", 0, "hostID",
+        (json_int_t)c->id_base, "size", (json_int_t)c->id_cnt, "maskedPaths",
         jtext_strings(masked_paths, COUNT(masked_paths)), "readonlyPaths",
         jtext_strings(readonly_paths, COUNT(readonly_paths)), "seccomp", oci_seccomp_json());
 }

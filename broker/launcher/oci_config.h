@@ -18,6 +18,7 @@
  * @envd_source: the agent's file, as the runtime sees it
  * @seccomp_bpf: oci_seccomp_bpf(), for crun, or NULL; other runtimes take the list that is always
  * written
+ * @userns:      path of the user namespace to enter, or NULL: the runtime makes one
  * @id_base, @id_cnt: the host's user and group ids that 0 … id_cnt - 1 inside stand for
  * @shm_bytes:   size of /dev/shm
  * @nofile:      soft and hard limit of descriptors
@@ -25,6 +26,7 @@
 struct oci_config {
     const char *envd_source;
     const char *seccomp_bpf;
+    const char *userns;
     uint32_t id_base, id_cnt;
     uint64_t shm_bytes, nofile;
 };

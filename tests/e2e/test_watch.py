@@ -2,6 +2,8 @@
 """Watching directories with the newest Python SDK: stored watchers (sync) and streams (async)."""
 
 import asyncio
+import ctypes
+import os
 import time
 import uuid
 
@@ -33,6 +35,36 @@ def folder(box):
 
 def told(handle):
     return [(e.type, e.name) for e in handle.get_new_events()]
+
+
+TAKE_ALL = """
+import ctypes, sys, time
+inotify_init = ctypes.CDLL(None).inotify_init
+taken = 0
+while taken < 5000 and inotify_init() >= 0:
+    taken += 1
+print(taken, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_sandbox_that_takes_all_instances_takes_nobody_elses(box, folder):
+    with Sandbox.create(timeout=60) as greedy:
+        greedy.files.write("/tmp/take.py", TAKE_ALL)
+        taken = greedy.commands.run("python3 /tmp/take.py", background=True)
+        for out, _, _ in taken:
+            if out:
+                assert int(out) < 5000, "there is no limit"
+                break
+        handle = box.files.watch_dir(folder)
+        box.files.write(f"{folder}/seen", "x")
+        assert (T.WRITE, "seen") in told(handle)
+        handle.stop()
+        fds = [ctypes.CDLL(None).inotify_init() for _ in range(4)]
+        assert all(fd >= 0 for fd in fds), "the host's own are gone"
+        for fd in fds:
+            os.close(fd)
+        greedy.kill()
 
 
 NEW = [T.CREATE, T.CHMOD, T.WRITE]
