@@ -20,7 +20,8 @@
  * Writing gathers small pieces, so that a head and its body are one record.
  *
  * Limits: a connection holds a piece of a record only while one is coming in or going out
- * (SSL_MODE_RELEASE_BUFFERS).
+ * (SSL_MODE_RELEASE_BUFFERS). What input makes OpenSSL say after the handshake is counted, and
+ * above TLS_TALK_MAX the connection ends: a flood of key updates would fill the queue.
  *
  * Failure: the first error ends the connection for both directions (@is_dead). OpenSSL's alert is
  * on its way then, and the owner's graceful close gives the peer time to read it.
@@ -39,6 +40,7 @@ _Static_assert(NET_STREAM_FILTER_ROOM >= SSL3_RT_MAX_PLAIN_LENGTH, "room for one
 
 /*
  * @in:      input that OpenSSL has not taken yet; empty between reads
+ * @sent:    bytes given to the stream; @talk_len: those of them that input caused by itself
  * @send_rc: why the stream took no more, 0 while it does
  * @is_dead: nothing more is read or written
  */
@@ -46,6 +48,7 @@ struct tls_conn {
     struct net_stream_filter filter;
     SSL *ssl;
     struct adit_view in;
+    uint64_t sent, talk_len;
     int send_rc;
     bool is_dead;
 };
@@ -83,6 +86,7 @@ static int bio_write(BIO *bio, const char *bytes, int len)
     BIO_clear_retry_flags(bio);
     if (len <= 0)
         return 0;
+    c->sent += (size_t)len;
     if (c->send_rc == ADIT_OK)
         c->send_rc = net_stream_filter_send(c->filter.stream, adit_view_mem(bytes, (size_t)len));
     return c->send_rc == ADIT_OK ? len : -1;
@@ -136,19 +140,33 @@ static bool has_ended(struct tls_conn *c, int reason, struct adit_err *err)
     return true;
 }
 
+/* @before: what was sent before the input that has just been read. Return: false above the limit.
+ */
+static bool may_talk(struct tls_conn *c, bool was_up, uint64_t before, struct adit_err *err)
+{
+    if (was_up)
+        c->talk_len += c->sent - before;
+    if (c->talk_len <= TLS_TALK_MAX)
+        return true;
+    c->is_dead = true;
+    (void)adit_err_set(err, ADIT_ERR_LIMIT, "the client makes TLS talk by itself"); /* only told */
+    return false;
+}
+
 static void on_input(struct net_stream_filter *f, struct adit_view bytes)
 {
     struct tls_conn *c = conn_of(f);
     char *plain = net_stream_loop(f->stream)->scratch;
     struct adit_err err = ADIT_ERR_INIT;
     size_t len = 0, got = 0;
-    bool is_end;
+    uint64_t sent = c->sent;
+    bool was_up = SSL_is_init_finished(c->ssl), is_end;
 
     c->in = bytes;
     ERR_clear_error();
     while (len < NET_SCRATCH_CAP && SSL_read_ex(c->ssl, plain + len, NET_SCRATCH_CAP - len, &got))
         len += got;
-    is_end = has_ended(c, SSL_get_error(c->ssl, 0), &err);
+    is_end = has_ended(c, SSL_get_error(c->ssl, 0), &err) || !may_talk(c, was_up, sent, &err);
     c->in = adit_view_mem(NULL, 0);
     if (len)
         net_stream_filter_deliver(f->stream, adit_view_mem(plain, len));

@@ -26,6 +26,10 @@
 /* Largest file of certificates or key. */
 #define TLS_FILE_CAP (256u * 1024)
 
+/* What a client may have TLS itself say after the handshake (answers to key updates, alerts), all
+ * its life: they cost it as little as us, and nobody's back-pressure holds them. */
+#define TLS_TALK_MAX (64u * 1024)
+
 struct tls_context;
 
 /* @cert_file: PEM, the server's certificate first, then those that lead to its authority

@@ -228,6 +228,25 @@ START_TEST(tls_does_not_renegotiate)
 }
 END_TEST
 
+/* Each asks for an answer, of which the client takes none. */
+START_TEST(tls_ends_a_flood_of_key_updates)
+{
+    size_t most = 0;
+    connect_client();
+    ck_assert_int_eq(SSL_version(T.client->ssl), TLS1_3_VERSION);
+    for (int i = 0; i < 100000 && T.end_cnt == 0; i++) {
+        ERR_clear_error();
+        (void)SSL_key_update(T.client->ssl, SSL_KEY_UPDATE_REQUESTED);
+        (void)SSL_do_handshake(T.client->ssl);
+        (void)uv_run(&F.uv, UV_RUN_NOWAIT);
+        most = net_stream_queued(T.s) > most ? net_stream_queued(T.s) : most;
+    }
+    ck_assert_int_eq(T.end_cnt, 1);
+    ck_assert_int_eq(T.end_code, ADIT_ERR_LIMIT);
+    ck_assert_uint_le(most, 2 * TLS_TALK_MAX);
+}
+END_TEST
+
 START_TEST(tls_resumes_sessions_by_ticket)
 {
     SSL_SESSION *session;
@@ -674,8 +693,9 @@ SUITE_MAIN_WITH(
     TESTS(tls_writes_many_views_in_order, tls_takes_a_handshake_in_single_bytes,
           tls_chooses_h1_when_h2_is_not_served, tls_prefers_h2_when_it_is_served,
           tls_refuses_foreign_protocols, tls_refuses_old_versions, tls_does_not_renegotiate,
-          tls_resumes_sessions_by_ticket, tls_close_notify_is_a_half_close,
-          tls_shutdown_sends_close_notify_after_the_queue, tls_end_without_close_notify_is_an_error,
+          tls_ends_a_flood_of_key_updates, tls_resumes_sessions_by_ticket,
+          tls_close_notify_is_a_half_close, tls_shutdown_sends_close_notify_after_the_queue,
+          tls_end_without_close_notify_is_an_error,
           tls_forged_record_ends_the_connection_after_what_was_good,
           tls_stream_may_be_closed_while_it_reads, tls_nothing_can_be_written_before_the_handshake,
           tls_reads_a_flood_whole_and_in_order, tls_queue_stops_and_drains,
