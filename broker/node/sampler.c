@@ -150,9 +150,10 @@ static void ask(struct sampler *m)
 /* First the host, then the guest; a host that does not answer in time is left out. */
 static void begin(struct sampler *m)
 {
-    bool is_asked = !m->is_measuring && m->host.ask && m->host.ask(m->host.owner);
+    bool is_asked = !m->owes_usage && m->host.ask && m->host.ask(m->host.owner);
     m->has_usage = false;
     m->is_measuring = is_asked;
+    m->owes_usage |= is_asked;
     if (is_asked)
         net_deadline_arm(&m->due, SAMPLER_CALL_MS);
     else
@@ -175,6 +176,7 @@ static void on_due(struct net_deadline *d)
 
 void sampler_on_usage(struct sampler *m, const struct vmm_usage *usage)
 {
+    m->owes_usage = false;
     if (!m->is_measuring)
         return; /* too late, or stopped */
     m->has_usage = usage != NULL;

@@ -37,6 +37,8 @@ struct sampler_host {
  * Embedded in its sandbox.
  *
  * @is_measuring: the host was asked, and the guest will be
+ * @owes_usage:   the host was asked and has not answered: one question at a time, so that a host
+ *                that stands still gathers no more than that
  * @usage:        what it answered, for the sample under way, if @has_usage
  * @cpu_ns, @cpu_at_ns: of the usage before, and when that was
  * @due:  the next sample; while @call runs, its deadline
@@ -54,7 +56,7 @@ struct sampler {
     int sandboxes_fd;
     const char *sandbox_id; /* borrowed */
     struct sample last;
-    bool has_last, is_measuring, has_usage;
+    bool has_last, is_measuring, owes_usage, has_usage;
     struct vmm_usage usage;
     uint64_t cpu_ns, cpu_at_ns;
 };
