@@ -17,6 +17,7 @@
  */
 #include "broker/edge/edge_signed.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 #include "base/encode.h"
@@ -171,12 +172,17 @@ static void remember(struct edge_signed *s, const struct question *q,
 
 /* ---- the price of being wrong ---- */
 
-/* FNV-1a over a seed: an address cannot choose whose counter it shares. */
+/* FNV-1a over a seed: an address cannot choose whose counter it shares. Who has one address of IPv6
+ * has as many as it likes beside it: what a site is given counts as one. */
 static struct adit_limit *limit_of(struct edge_signed *s, const char *peer)
 {
     uint64_t h = s->seed ^ UINT64_C(0xcbf29ce484222325);
-    for (const char *p = peer; *p; p++)
-        h = (h ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
+    struct in6_addr site;
+    struct adit_view v = adit_view_str(peer);
+    if (inet_pton(AF_INET6, peer, &site) == 1 && !IN6_IS_ADDR_V4MAPPED(&site))
+        v = adit_view_mem(&site, EDGE_SIGNED_SITE_LEN);
+    for (size_t i = 0; i < v.len; i++)
+        h = (h ^ (unsigned char)v.ptr[i]) * UINT64_C(0x100000001b3);
     return &s->peers[(h ^ (h >> 32)) % EDGE_SIGNED_PEERS];
 }
 

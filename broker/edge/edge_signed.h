@@ -20,6 +20,8 @@
 /* Signatures nobody's token makes (each costs 1 us a sandbox): so many at once and a second, of one
  * client address, and of all on one loop. Addresses share EDGE_SIGNED_PEERS counters. */
 #define EDGE_SIGNED_PEERS 1024
+/* Bytes of an IPv6 address that tell peers apart: a /48. */
+#define EDGE_SIGNED_SITE_LEN 6
 #define EDGE_SIGNED_PEER_BURST 50
 #define EDGE_SIGNED_PEER_RATE 10
 #define EDGE_SIGNED_BURST 200

@@ -126,6 +126,21 @@ START_TEST(edge_signed_finds_whose_token_it_is)
 }
 END_TEST
 
+START_TEST(edge_signed_counts_the_addresses_of_an_ipv6_site_as_one)
+{
+    char bad[1024], peer[64];
+    const char *id = NULL;
+    size_t looked = 0;
+    sign("a", "read", "", "nobody's", NULL, bad);
+    for (int i = 0; i < 2 * EDGE_SIGNED_PEER_BURST; i++) {
+        (void)snprintf(peer, sizeof(peer), "2001:db8:7:%x::%x", i, i + 1);
+        looked += find(HTTP_GET, bad, peer, S, &id) == EDGE_SIGNED_UNKNOWN;
+    }
+    ck_assert_uint_eq(looked, EDGE_SIGNED_PEER_BURST);
+    ck_assert_int_eq(find(HTTP_GET, bad, "2001:db8:8::1", S, &id), EDGE_SIGNED_UNKNOWN);
+}
+END_TEST
+
 START_TEST(edge_signed_bounds_what_the_wrong_ones_cost)
 {
     char good[1024], bad[1024], token[EDGE_TOKEN_CAP];
@@ -155,4 +170,5 @@ END_TEST
 
 SUITE_MAIN_WITH("edge_signed", .fixtures = {{set_up, tear_down}},
                 TESTS(edge_signed_knows_what_it_is_for, edge_signed_finds_whose_token_it_is,
+                      edge_signed_counts_the_addresses_of_an_ipv6_site_as_one,
                       edge_signed_bounds_what_the_wrong_ones_cost))
