@@ -297,6 +297,18 @@ def export(broker):
     os.environ.pop("E2B_DEBUG", None)
 
 
+@contextlib.contextmanager
+def exported(broker):
+    """The clients' variables lead to `broker`, and afterwards to where they led before."""
+    before = dict(os.environ)
+    export(broker)
+    try:
+        yield broker
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def scratch():
     path = Path(tempfile.mkdtemp(prefix="adit-e2e-"))
@@ -362,23 +374,20 @@ def reports(broker):
 def own_broker(scratch, request):
     """A broker for one test that kills or starves it; the shared one stays up meanwhile."""
     started = []
-    shared = dict(os.environ)
+    with contextlib.ExitStack() as exports:
+        def make(*extra):
+            # the number is the session's: parameters and like names would meet in one directory
+            b = Broker(scratch / f"{request.node.name[:20]}-{next(OWN_BROKERS)}", extra).start()
+            started.append(b)
+            exports.enter_context(exported(b))
+            return b
 
-    def make(*extra):
-        # the number is the session's: parameters and like names would meet in one directory
-        b = Broker(scratch / f"{request.node.name[:20]}-{next(OWN_BROKERS)}", extra).start()
-        started.append(b)
-        export(b)
-        return b
-
-    yield make
-    for b in started:
-        kill_everything(b)
-        b.stop()
-        remains = leftovers(b)
-        assert not remains, f"resources left behind: {remains}\n{b.log()[-3000:]}"
-    os.environ.clear()
-    os.environ.update(shared)
+        yield make
+        for b in started:
+            kill_everything(b)
+            b.stop()
+            remains = leftovers(b)
+            assert not remains, f"resources left behind: {remains}\n{b.log()[-3000:]}"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from e2b import Sandbox
 from e2b.exceptions import SandboxException, ServiceBusyException
 
-from conftest import Broker, export, kill_everything, leftovers, wait_for
+from conftest import Broker, exported, kill_everything, leftovers, wait_for
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def broker_on_small_disk(scratch):
     subprocess.run(["mount", "-o", "loop", image, disk], check=True)
     try:
         broker.start()
-        export(broker)
-        yield broker
+        with exported(broker):
+            yield broker
         kill_everything(broker)
         broker.stop()
         subprocess.run(["umount", disk], check=True)

@@ -42,19 +42,15 @@ HANDSHAKES = {50001: 504, 50002: 502, 50003: 502, 50004: 502, 50005: 502}
 @pytest.fixture(scope="module")
 def evil(scratch):
     os.environ["ADIT_ENVD"] = str(EVIL)
-    from conftest import Broker, export, kill_everything, leftovers
+    from conftest import Broker, exported, kill_everything, leftovers
 
-    shared = dict(os.environ)
     broker = Broker(scratch / "evil").start()
     del os.environ["ADIT_ENVD"]
-    export(broker)
-    yield broker
-    kill_everything(broker)
-    broker.stop()
-    assert not leftovers(broker)
-    os.environ.clear()
-    os.environ.update(shared)
-    os.environ.pop("ADIT_ENVD", None)
+    with exported(broker):
+        yield broker
+        kill_everything(broker)
+        broker.stop()
+        assert not leftovers(broker)
 
 
 @pytest.fixture
