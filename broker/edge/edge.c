@@ -82,18 +82,18 @@ static void deliver_put(struct edge_mail *m, void *receiver)
 
 /* A message for every loop, or none at all: a route that some loops lack would fail for some
  * connections only. */
-static int make_put_mails(const struct edge *e, const struct edge_route *route,
+static int make_put_mails(size_t cnt, const struct edge_route *route,
                           struct put_mail *mails[EDGE_LOOPS_MAX])
 {
     struct edge_usage *usage = calloc(1, sizeof(*usage));
     size_t made = 0;
 
-    while (usage != NULL && made < e->conf.loops && (mails[made] = calloc(1, sizeof(**mails)))) {
+    while (usage != NULL && made < cnt && (mails[made] = calloc(1, sizeof(**mails)))) {
         mails[made]->mail.deliver = deliver_put;
         mails[made]->route = *route;
         mails[made++]->usage = usage;
     }
-    if (made == e->conf.loops) {
+    if (made == cnt) {
         atomic_init(&usage->refs, (unsigned)made);
         return 0;
     }
@@ -107,10 +107,11 @@ static int put_everywhere(struct edge *e, const struct edge_route *route, struct
                           struct adit_err *err)
 {
     struct put_mail *mails[EDGE_LOOPS_MAX];
+    const size_t cnt = e->conf.loops;
 
-    if (make_put_mails(e, route, mails) != 0)
+    if (make_put_mails(cnt, route, mails) != 0)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to publish a route");
-    for (size_t i = 0; i < e->conf.loops; i++) {
+    for (size_t i = 0; i < cnt; i++) {
         mails[i]->change = change;
         if (edge_mailbox_post(&e->loops[i].inbox, &mails[i]->mail))
             continue;
