@@ -150,17 +150,6 @@ void keys_drop(struct keys *k, struct adit_view key_id)
         drop(k, r);
 }
 
-const Scheduler__Store__KeyRecord *keys_oldest_revoked(const struct keys *k)
-{
-    const Scheduler__Store__KeyRecord *oldest = NULL, *r;
-    size_t pos = 0;
-    while ((r = keys_next(k, &pos)))
-        if (r->key->revoked &&
-            (!oldest || message_compare_times(r->key->created_at, oldest->key->created_at) < 0))
-            oldest = r;
-    return oldest;
-}
-
 const Scheduler__Store__KeyRecord *keys_next(const struct keys *k, size_t *pos)
 {
     struct adit_view key;

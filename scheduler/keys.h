@@ -7,8 +7,7 @@
 #include "base/sha256.h"
 #include "scheduler_store.pb-c.h"
 
-/* New ones are refused above it; a revoked one makes room for a new one. What is committed is
- * taken: creates on their way at that moment may make it a few more. */
+/* New ones are refused above it; a revoked one makes room for a new one. */
 #define KEYS_MAX 4096
 #define KEYS_SECRET_PREFIX "e2b_"
 /* Random bytes of a key. */
@@ -47,8 +46,6 @@ ADIT_MUST_CHECK int keys_find(const struct keys *k, const char *prefix, const ch
                               const Scheduler__Store__KeyRecord **out, struct adit_err *err);
 /* By the whole id. Return: NULL when there is none. */
 const Scheduler__Store__KeyRecord *keys_get(const struct keys *k, const char *key_id);
-/* The revoked key that was made first, or NULL. */
-const Scheduler__Store__KeyRecord *keys_oldest_revoked(const struct keys *k);
 /* Start with *pos = 0; NULL at the end. */
 const Scheduler__Store__KeyRecord *keys_next(const struct keys *k, size_t *pos);
 size_t keys_cnt(const struct keys *k);

@@ -196,6 +196,15 @@ bool service_is_changing(const struct scheduler *s, enum store_table table, cons
     return false;
 }
 
+size_t service_changes_cnt(const struct scheduler *s, enum store_table table)
+{
+    struct adit_list *it;
+    size_t cnt = 0;
+    for (it = s->writes.next; it != &s->writes; it = it->next)
+        cnt += ADIT_CONTAINER_OF(it, const struct pending, in_writes)->table == table;
+    return cnt;
+}
+
 /* ---- the table ---- */
 
 #define METHOD(name, request_name, handler)                                                        \

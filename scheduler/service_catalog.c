@@ -5,7 +5,9 @@
  * Theory of operation
  *
  * A template that is put takes its aliases away from those that had them, in the same transaction.
- * Lists are bounded by TEMPLATES_MAX, and come newest last.
+ * One is written at a time: what a second one must take away is known when the first is on record.
+ * A broker that comes meanwhile is told so, as one whose scheduler is busy, and puts again. Lists
+ * are bounded by TEMPLATES_MAX, and come newest last.
  */
 #include <stdlib.h>
 
@@ -102,6 +104,12 @@ void service_put_template(struct rpc_call *c, const ProtobufCMessage *m)
     known = templates_by_id(&s->templates, q->template_->template_id);
     if (known && message_eq(&known->base, &q->template_->base)) {
         service_answer(c, &answer.base); /* brokers repeat what they have */
+        return;
+    }
+    if (service_changes_cnt(s, STORE_TEMPLATE)) {
+        (void)adit_err_set(&err, ADIT_ERR_UNAVAILABLE,
+                           "another template is being put: try again"); /* only told */
+        rpc_call_finish(c, &err);
         return;
     }
     adit_log(ADIT_LOG_INFO, "template_put", LOG_S("template", q->template_->template_id),

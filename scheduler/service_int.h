@@ -33,6 +33,8 @@ void service_commit(struct rpc_call *c, const struct service_change *changes, si
 /* Is the first change of a call that still waits one of that record? What is known of it is older
  * then: a change made from that would undo the other. */
 bool service_is_changing(const struct scheduler *s, enum store_table table, const char *id);
+/* Calls that still wait and whose first change is in that table. */
+size_t service_changes_cnt(const struct scheduler *s, enum store_table table);
 /* Answer now. */
 void service_answer(struct rpc_call *c, const ProtobufCMessage *answer);
 void service_fail_no_memory(struct rpc_call *c);

@@ -5,7 +5,9 @@
  * Theory of operation
  *
  * A key's secret is in the answer to CreateKey and nowhere else. Lists are bounded by KEYS_MAX and
- * come newest last. Where there are KEYS_MAX keys, a new one takes the place of the oldest revoked.
+ * come newest last. Where there are KEYS_MAX keys, a new one takes the place of the oldest revoked;
+ * each change on its way to the disk counts as one more key, so that creates that come together
+ * stay under the maximum too, and none takes a place that another one takes.
  *
  * Limits: a key's own, else its team's, else the configured ones. A maximum of sandboxes that a key
  * has of its own counts what that key made; the team's counts all of the team, whoever made it.
@@ -111,6 +113,19 @@ void service_authenticate(struct rpc_call *c, const ProtobufCMessage *m)
     service_answer(c, &answer.base);
 }
 
+/* The revoked key that was made first and that nothing under way is about, or NULL. */
+static const Scheduler__Store__KeyRecord *oldest_revoked(const struct scheduler *s)
+{
+    const Scheduler__Store__KeyRecord *oldest = NULL, *r;
+    size_t pos = 0;
+    while ((r = keys_next(&s->keys, &pos)))
+        if (r->key->revoked &&
+            (!oldest || message_compare_times(r->key->created_at, oldest->key->created_at) < 0) &&
+            !service_is_changing(s, STORE_KEY, r->key->key_id))
+            oldest = r;
+    return oldest;
+}
+
 /* *replaced: the revoked key whose place the new one takes, or NULL. */
 static int check_new_key(const struct scheduler *s, const Scheduler__CreateKeyRequest *q,
                          const Scheduler__Store__KeyRecord **replaced, struct adit_err *err)
@@ -119,8 +134,8 @@ static int check_new_key(const struct scheduler *s, const Scheduler__CreateKeyRe
     *replaced = NULL;
     if (rc == 0 && q->team_id[0])
         rc = check_name("team_id", q->team_id, err);
-    if (rc == 0 && keys_cnt(&s->keys) >= KEYS_MAX) {
-        *replaced = keys_oldest_revoked(&s->keys);
+    if (rc == 0 && keys_cnt(&s->keys) + service_changes_cnt(s, STORE_KEY) >= KEYS_MAX) {
+        *replaced = oldest_revoked(s);
         if (!*replaced)
             rc = adit_err_set(err, ADIT_ERR_LIMIT, "there are %d keys already", KEYS_MAX);
     }
@@ -138,7 +153,8 @@ static void create_key(struct rpc_call *c, struct scheduler *s,
     char id[37], secret[KEYS_SECRET_CAP], masked[KEYS_MASKED_CAP];
     char *default_team = adit_view_dup(adit_view_str(s->teams.default_id));
     uint8_t sha256[ADIT_SHA256_LEN];
-    struct service_change changes[2] = {{STORE_KEY, id, &record.base}};
+    struct service_change changes[2];
+    size_t cnt = 0;
 
     scheduler__key__init(&key);
     scheduler__store__key_record__init(&record);
@@ -156,12 +172,13 @@ static void create_key(struct rpc_call *c, struct scheduler *s,
     record.sha256 = (ProtobufCBinaryData){sizeof(sha256), sha256};
     answer.key = &key;
     answer.secret = secret;
-    if (replaced)
-        changes[1] = (struct service_change){STORE_KEY, replaced->key->key_id, NULL};
+    if (replaced) /* first, for service_is_changing(): nobody knows the new one yet */
+        changes[cnt++] = (struct service_change){STORE_KEY, replaced->key->key_id, NULL};
+    changes[cnt++] = (struct service_change){STORE_KEY, id, &record.base};
     if (key.team_id) {
         adit_log(ADIT_LOG_INFO, "key_created", LOG_S("key", id), LOG_S("name", q->name),
                  LOG_S("team", key.team_id));
-        service_commit(c, changes, replaced ? 2 : 1, &answer.base, NULL);
+        service_commit(c, changes, cnt, &answer.base, NULL);
     } else {
         service_fail_no_memory(c);
     }
@@ -279,7 +296,7 @@ static int check_team(const struct scheduler *s, const char *team_id, struct adi
 {
     int rc = team_id[0] ? check_name("team_id", team_id, err) : 0;
     if (rc == 0 && team_id[0] && !teams_find(&s->teams, team_id) &&
-        teams_cnt(&s->teams) >= TEAMS_MAX)
+        teams_cnt(&s->teams) + service_changes_cnt(s, STORE_TEAM) >= TEAMS_MAX)
         rc = adit_err_set(err, ADIT_ERR_LIMIT, "there are %d teams already", TEAMS_MAX);
     return rc;
 }

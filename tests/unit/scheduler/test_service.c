@@ -434,13 +434,21 @@ START_TEST(service_is_unavailable_while_the_disk_is_behind)
 }
 END_TEST
 
+static void make_keys_up_to_the_maximum(void)
+{
+    while (keys_cnt(&scheduler->keys) < KEYS_MAX) {
+        while (waiting < 32 && keys_cnt(&scheduler->keys) + waiting < KEYS_MAX)
+            send_json("CreateKey", "{\"name\":\"k\",\"teamId\":\"team\"}");
+        await();
+    }
+}
+
 START_TEST(service_drops_old_revoked_keys_for_new_ones)
 {
     char id[37], last[37], json[128];
     register_all();
     make_key("team", "", id);
-    while (keys_cnt(&scheduler->keys) < KEYS_MAX)
-        make_key("team", "", last);
+    make_keys_up_to_the_maximum();
     says(ask("CreateKey", "{\"name\":\"one\"}"), "resource_exhausted: there are 4096 keys already");
     snprintf(json, sizeof(json), "{\"keyId\":\"%s\"}", id);
     says(ask("RevokeKey", json), "\"revoked\":true");
@@ -451,6 +459,41 @@ START_TEST(service_drops_old_revoked_keys_for_new_ones)
     start();
     ck_assert_uint_eq(keys_cnt(&scheduler->keys), KEYS_MAX);
     ck_assert_ptr_nonnull(keys_get(&scheduler->keys, last));
+}
+END_TEST
+
+START_TEST(service_gives_a_revoked_keys_place_to_one_of_two_that_come_together)
+{
+    char first[37], second[37], json[128];
+    make_key("team", "", first);
+    make_key("team", "", second);
+    make_keys_up_to_the_maximum();
+    snprintf(json, sizeof(json), "{\"keyId\":\"%s\"}", first);
+    says(ask("RevokeKey", json), "\"revoked\":true");
+    snprintf(json, sizeof(json), "{\"keyId\":\"%s\"}", second);
+    says(ask("RevokeKey", json), "\"revoked\":true");
+    for (int i = 0; i < 3; i++)
+        send_json("CreateKey", "{\"name\":\"new\"}");
+    await();
+    ck_assert_uint_eq(keys_cnt(&scheduler->keys), KEYS_MAX);
+    ck_assert_ptr_null(keys_get(&scheduler->keys, first));
+    ck_assert_ptr_null(keys_get(&scheduler->keys, second));
+}
+END_TEST
+
+START_TEST(service_renames_no_key_whose_place_is_being_taken)
+{
+    char id[37], json[128];
+    make_key("team", "", id);
+    make_keys_up_to_the_maximum();
+    snprintf(json, sizeof(json), "{\"keyId\":\"%s\"}", id);
+    says(ask("RevokeKey", json), "\"revoked\":true");
+    send_json("CreateKey", "{\"name\":\"new\"}");
+    snprintf(json, sizeof(json), "{\"keyId\":\"%s\",\"name\":\"x\"}", id);
+    send_json("UpdateKey", json);
+    await();
+    ck_assert_uint_eq(keys_cnt(&scheduler->keys), KEYS_MAX);
+    ck_assert_ptr_null(keys_get(&scheduler->keys, id));
 }
 END_TEST
 
@@ -520,6 +563,31 @@ START_TEST(service_moves_an_alias_to_the_template_that_was_put_last)
     const char *all = ask("ListTemplates", "{}");
     says(all, "\"templateId\":\"base1\",\"buildId\":\"b-1\",\"resources\"");
     says(all, "\"aliases\":[\"base\",\"ns/new\"]");
+}
+END_TEST
+
+static size_t times_in(const char *text, const char *part)
+{
+    size_t cnt = 0;
+    for (const char *at = text; (at = strstr(at, part)); at += strlen(part))
+        cnt++;
+    return cnt;
+}
+
+START_TEST(service_gives_an_alias_to_one_of_two_templates_that_come_together)
+{
+    send_json("PutTemplate", TEMPLATE("aaa", "\"mine\""));
+    send_json("PutTemplate", TEMPLATE("bbb", "\"mine\""));
+    await();
+    ck_assert_uint_eq(times_in(ask("ListTemplates", "{}"), "\"mine\""), 1);
+    ck_assert_str_eq(ask("PutTemplate", TEMPLATE("bbb", "\"mine\"")), "{}"); /* as brokers do */
+    send_json("PutTemplate", TEMPLATE("ccc", "\"mine\""));
+    send_json("PutTemplate", TEMPLATE("aaa", "\"mine\",\"more\""));
+    await();
+    ck_assert_uint_eq(times_in(ask("ListTemplates", "{}"), "\"mine\""), 1);
+    stop();
+    start();
+    ck_assert_uint_eq(times_in(ask("ListTemplates", "{}"), "\"mine\""), 1);
 }
 END_TEST
 
@@ -705,9 +773,12 @@ SUITE_MAIN_WITH("service", .fixtures = {{set_up, tear_down}},
                       service_keeps_a_key_revoked_that_is_renamed_meanwhile,
                       service_is_unavailable_while_the_disk_is_behind,
                       service_drops_old_revoked_keys_for_new_ones,
+                      service_gives_a_revoked_keys_place_to_one_of_two_that_come_together,
+                      service_renames_no_key_whose_place_is_being_taken,
                       service_lets_a_node_drain_until_it_is_ready_again,
                       service_lets_a_node_drain_that_registers_meanwhile,
                       service_moves_an_alias_to_the_template_that_was_put_last,
+                      service_gives_an_alias_to_one_of_two_templates_that_come_together,
                       service_makes_lists_and_revokes_keys, service_refuses_bad_requests_by_field,
                       service_refuses_an_unknown_method, service_lives_on_when_callers_leave,
                       scheduler_serves_the_loopback_but_no_other_address))
