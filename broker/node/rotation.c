@@ -15,7 +15,8 @@
  * same whether envd had heard it or not, because it takes the new token from whoever shows the old
  * one or the new one. Until the mark is gone, what clients are told are the old tokens. An envd
  * that refuses (an older one, which cannot change its token) keeps its old token, and so do we; one
- * that does not answer leaves the mark, and the next rotation completes this one.
+ * that does not answer leaves the mark, and the next rotation completes this one. A node that stops
+ * goes no step further, and the next broker completes it too.
  *
  * Ownership: a rotation belongs to its sandbox, which outlives every callback: what is saved or
  * published after the end was asked for is served before that end goes on.
@@ -41,13 +42,14 @@ static void finish(struct sandbox *s, const struct adit_err *err)
         on_done(r->user, err);
 }
 
-/* Return: true when the sandbox is ending, and that was said. */
+/* Return: true when the sandbox is ending or its node stops, and that was said. */
 static bool has_ended(struct sandbox *s)
 {
     struct adit_err err = ADIT_ERR_INIT;
-    if (!s->is_ending)
+    if (!s->is_ending && !s->node->is_stopping)
         return false;
-    (void)adit_err_set(&err, ADIT_ERR_UNAVAILABLE, "the sandbox is being ended");
+    (void)adit_err_set(&err, ADIT_ERR_UNAVAILABLE,
+                       s->is_ending ? "the sandbox is being ended" : "this node is stopping");
     finish(s, &err);
     return true;
 }

@@ -19,7 +19,7 @@ struct rotation {
  * Errors: CONFLICT (one runs), LIMIT, NO_MEMORY; then no callback comes. */
 ADIT_MUST_CHECK int rotation_start(struct sandbox *s, node_done_fn on_done, void *user,
                                    struct adit_err *err);
-/* The sandbox ends: who waits is told. */
+/* The sandbox ends, or its node stops: who waits is told. */
 void rotation_cancel(struct sandbox *s);
 
 #endif

@@ -76,6 +76,7 @@ void sandbox_free(struct sandbox *s)
     sandbox_stop_watching(s);
     drop_boot(s);
     record_file_fini(&s->file);
+    json_decref(s->settled.network);
     record_fini(&s->record);
     free(s);
 }
@@ -122,20 +123,6 @@ static void on_answer_due(struct net_deadline *d)
 }
 
 /* ---- the state and its record ---- */
-
-int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done, void *user)
-{
-    struct adit_buf text;
-    adit_buf_init(&text, RECORD_CAP);
-    memcpy(s->record.boot_id, s->node->boot_id, sizeof(s->record.boot_id));
-    s->record.started_mono_ns = (int64_t)s->started_mono_ns;
-    s->record.end_mono_ns = (int64_t)s->end_mono_ns;
-    int rc = record_encode(&s->record, &text);
-    if (rc == 0)
-        rc = record_file_save(&s->file, adit_buf_view(&text), is_lazy, on_done, user);
-    adit_buf_fini(&text);
-    return rc;
-}
 
 /* Reasons come from drivers and errors, and go into JSON: printable ASCII only. */
 static void copy_reason(char out[RECORD_REASON_CAP], const char *reason)
@@ -590,6 +577,7 @@ int sandbox_resume_running(struct sandbox *s, struct adit_err *err)
 {
     s->phase = SANDBOX_PHASE_RUNNING;
     s->pending = 0;
+    sandbox_settle(s);
     s->log = journal_log_open(s->node->journal, s->record.sandbox_id, s->record.team_id);
     journal_log_add(s->log, ADIT_LOG_INFO, "sandbox goes on under a new broker", NULL);
     watch_console(s);

@@ -26,6 +26,15 @@ enum sandbox_phase {
     SANDBOX_PHASE_RELEASING,
 };
 
+/* What clients may change of a running sandbox: its end, by both clocks, and its network rules.
+ * @network: owned, or NULL */
+struct sandbox_options {
+    int64_t end_ns;
+    uint64_t end_mono_ns;
+    enum record_internet internet;
+    json_t *network;
+};
+
 /*
  * owned by: node.sandboxes, until the last phase is done
  *
@@ -34,6 +43,7 @@ enum sandbox_phase {
  * @timeout_ms:   as asked for at creation, counted from the moment it runs
  * @end_mono_ns:  when it is to end
  * @end:          that moment as a deadline; in the ending phases the wait before a retry
+ * @settled:      as on disk; @save_cnt: saves under way
  * @answer:       how long @created or @ended may wait
  * @env_vars, @template_dir, @default_user, @default_workdir: until it runs (owned)
  * @why:          what failed its creation
@@ -51,6 +61,8 @@ struct sandbox {
     uint64_t started_mono_ns, end_mono_ns;
     struct net_deadline end, answer;
     struct record_file file;
+    struct sandbox_options settled;
+    size_t save_cnt;
     struct guest *guest;
     struct rotation rotation;
     struct sampler sampler;
@@ -90,9 +102,13 @@ void sandbox_stop_watching(struct sandbox *s);
 ADIT_MUST_CHECK int sandbox_resume_running(struct sandbox *s, struct adit_err *err);
 /* Ask for the end, from any phase; asked for twice, the first counts. */
 void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason);
-/* Save the record as it stands; @is_lazy as in record_file_save(). Errors: LIMIT, NO_MEMORY. */
+/* Save the record as it stands; @is_lazy as in record_file_save(). What cannot be saved of a
+ * running sandbox's options is taken back before @on_done hears of it. Errors: LIMIT, NO_MEMORY;
+ * then nothing is taken back. */
 ADIT_MUST_CHECK int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done,
                                  void *user);
+/* The options are those on disk. */
+void sandbox_settle(struct sandbox *s);
 /* The record's tokens have changed: our own calls of envd carry the new one. */
 void sandbox_use_tokens(struct sandbox *s);
 /* The same for all relay loops; streams that run are broken. @on_done gets the sandbox. Errors:

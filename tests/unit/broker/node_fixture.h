@@ -465,6 +465,23 @@ static void create_running(struct world *w, const char *id)
     run_until(w, &w->created_cnt, before + 1);
 }
 
+/* With @is_broken: nothing can be saved of "ia" until it is called without. */
+static inline void break_disk(const struct world *w, bool is_broken)
+{
+    char folder[200], aside[200];
+    (void)snprintf(folder, sizeof(folder), "%s/sandboxes/ia", w->dir);
+    (void)snprintf(aside, sizeof(aside), "%s/aside", w->dir);
+    if (!is_broken) {
+        ck_assert_int_eq(unlink(folder), 0);
+        ck_assert_int_eq(rename(aside, folder), 0);
+        return;
+    }
+    ck_assert_int_eq(rename(folder, aside), 0);
+    int file = open(folder, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_ge(file, 0);
+    close(file);
+}
+
 static bool has_folder(const struct world *w, const char *id)
 {
     char path[200];

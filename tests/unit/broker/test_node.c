@@ -252,6 +252,64 @@ START_TEST(node_moves_the_end_and_puts_it_on_record)
 }
 END_TEST
 
+static void on_changed(void *user, const struct adit_err *err)
+{
+    struct world *w = user;
+    w->saved_cnt++;
+    w->last.code = err ? err->code : 0;
+}
+
+START_TEST(node_takes_a_change_back_that_cannot_be_saved)
+{
+    struct world w;
+    json_t *mine = json_pack("{s:[s]}", "denyOut", "10.0.0.0/8");
+    open_world(&w);
+    create_running(&w, "ia");
+    struct sandbox *s = node_find(w.node, "red", "ia");
+    ck_assert_int_eq(node_set_timeout(s, 40000, on_changed, &w), 0);
+    run_until(&w, &w.saved_cnt, 1);
+    int64_t end_ns = node_record(s)->end_ns;
+    break_disk(&w, true);
+    ck_assert_int_eq(node_set_timeout(s, 50000, on_changed, &w), 0);
+    ck_assert_int_eq(node_set_network(s, mine, RECORD_INTERNET_DENIED, on_changed, &w), 0);
+    ck_assert_int_eq(node_set_timeout(s, 900, on_changed, &w), 0);
+    run_until(&w, &w.saved_cnt, 4);
+    ck_assert_int_ne(w.last.code, 0);
+    ck_assert_int_eq(node_record(s)->end_ns, end_ns);
+    ck_assert_uint_gt(node_remaining_ms(s), 30000);
+    ck_assert_ptr_null(node_record(s)->network);
+    ck_assert_int_eq(node_record(s)->internet, RECORD_INTERNET_UNSAID);
+    break_disk(&w, false);
+    skipped_ns += UINT64_C(2) * 1000000000; /* the 900 ms are over and mean nothing */
+    ck_assert_int_eq(node_set_network(s, mine, RECORD_INTERNET_DENIED, on_changed, &w), 0);
+    run_until(&w, &w.saved_cnt, 5);
+    ck_assert_int_eq(w.last.code, 0);
+    ck_assert_ptr_eq(node_record(node_find(w.node, "red", "ia"))->network, mine);
+    json_decref(mine);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_takes_a_change_back_to_what_was_adopted)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    forget_node(&w);
+    open_node(&w);
+    node_adopt(w.node);
+    struct sandbox *s = node_find(w.node, "red", "ia");
+    int64_t end_ns = node_record(s)->end_ns;
+    break_disk(&w, true);
+    ck_assert_int_eq(node_set_timeout(s, 900, on_changed, &w), 0);
+    run_until(&w, &w.saved_cnt, 1);
+    ck_assert_int_ne(w.last.code, 0);
+    ck_assert_int_eq(node_record(s)->end_ns, end_ns);
+    break_disk(&w, false);
+    close_world(&w);
+}
+END_TEST
+
 START_TEST(node_knows_how_long_a_life_may_go_on)
 {
     struct world w;
@@ -374,7 +432,8 @@ SUITE_MAIN_WITH(
           node_undoes_a_create_whose_driver_fails, node_undoes_a_create_whose_envd_refuses,
           node_gives_up_on_an_envd_that_is_never_ready, node_refuses_more_than_fits,
           node_refuses_an_id_twice, node_ends_a_sandbox_at_its_time,
-          node_moves_the_end_and_puts_it_on_record, node_knows_how_long_a_life_may_go_on,
+          node_moves_the_end_and_puts_it_on_record, node_takes_a_change_back_that_cannot_be_saved,
+          node_takes_a_change_back_to_what_was_adopted, node_knows_how_long_a_life_may_go_on,
           node_cleans_up_after_a_sandbox_that_ended_by_itself,
           node_keeps_a_log_that_outlives_its_sandbox),
     LOOPS({node_samples_a_sandbox_and_believes_the_host_first, 2},

@@ -128,26 +128,66 @@ START_TEST(node_remembers_a_broken_off_rotation_when_the_disk_fails)
 {
     struct world w;
     struct adit_err err = ADIT_ERR_INIT;
-    char folder[200], aside[200];
     open_world(&w);
     create_running(&w, "ia");
     w.vmm.init_status = 503; /* it may have taken the token */
     ck_assert_int_eq(rotate(&w, &err), 0);
     run_until(&w, &w.saved_cnt, 1);
-    (void)snprintf(folder, sizeof(folder), "%s/sandboxes/ia", w.dir);
-    (void)snprintf(aside, sizeof(aside), "%s/aside", w.dir);
-    ck_assert_int_eq(rename(folder, aside), 0);
-    int file = open(folder, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    ck_assert_int_ge(file, 0);
-    close(file);
+    break_disk(&w, true);
     ck_assert_int_eq(rotate(&w, &err), 0);
     run_until(&w, &w.saved_cnt, 2);
     ck_assert_int_ne(w.last.code, 0);
     ck_assert(node_record(node_find(w.node, "red", "ia"))->is_rotating);
-    ck_assert_int_eq(unlink(folder), 0);
-    ck_assert_int_eq(rename(aside, folder), 0);
+    break_disk(&w, false);
     w.vmm.init_status = 204;
     rotate_well(&w);
+    close_world(&w);
+}
+END_TEST
+
+/* Stopped before envd was told; the mark is on record. */
+START_TEST(node_goes_no_step_further_with_a_rotation_when_it_stops)
+{
+    struct world w;
+    struct adit_err err = ADIT_ERR_INIT;
+    char second[TOKENS_CAP];
+    open_world(&w);
+    create_running(&w, "ia");
+    token(&w, 1, second);
+    unsigned inits = w.vmm.inits;
+    ck_assert_int_eq(rotate(&w, &err), 0);
+    forget_node(&w);
+    ck_assert_uint_eq(w.vmm.inits, inits);
+    ck_assert_uint_eq(w.republished, 0);
+    ck_assert_uint_eq(w.saved_cnt, 1);
+    ck_assert_int_eq(w.last.code, ADIT_ERR_UNAVAILABLE);
+    open_node(&w);
+    node_adopt(w.node);
+    run_until(&w, &w.republished, 1);
+    ck_assert_uint_eq(generation(&w), 1);
+    ck_assert_str_eq(w.route.envd_token, second);
+    close_world(&w);
+}
+END_TEST
+
+/* Stopped while envd was told. */
+START_TEST(node_stops_in_the_middle_of_a_rotation)
+{
+    struct world w;
+    struct adit_err err = ADIT_ERR_INIT;
+    open_world(&w);
+    create_running(&w, "ia");
+    w.vmm.init_status = 503;
+    unsigned inits = w.vmm.inits;
+    ck_assert_int_eq(rotate(&w, &err), 0);
+    run_until(&w, &w.vmm.inits, inits + 1);
+    forget_node(&w);
+    ck_assert_uint_eq(w.saved_cnt, 1); /* who waited was told */
+    w.vmm.init_status = 204;
+    open_node(&w);
+    node_adopt(w.node);
+    run_until(&w, &w.republished, 1);
+    ck_assert_uint_eq(generation(&w), 1);
     close_world(&w);
 }
 END_TEST
@@ -175,4 +215,5 @@ SUITE_MAIN("node_rotation", node_rotates_tokens_in_order,
            node_completes_a_rotation_that_was_broken_off,
            node_tells_the_old_tokens_while_the_edge_knows_no_others,
            node_remembers_a_broken_off_rotation_when_the_disk_fails,
-           node_ends_a_sandbox_in_the_middle_of_a_rotation)
+           node_goes_no_step_further_with_a_rotation_when_it_stops,
+           node_stops_in_the_middle_of_a_rotation, node_ends_a_sandbox_in_the_middle_of_a_rotation)
