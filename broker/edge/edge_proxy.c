@@ -126,6 +126,8 @@ static void on_relay_fail(void *owner, struct http_exchange *x, const struct adi
     };
 
     enum edge_page page = page_of_failure(p, err);
+    adit_log(ADIT_LOG_DEBUG, "relay_failed", LOG_S("request_id", p->note.id),
+             LOG_S("sandbox", p->sandbox_id), LOG_U("port", p->port), LOG_S("error", err->msg));
     p->status = edge_page_status(page);
     send_page(p->loop, x, &p->note, page, p->form, &args);
     pending_free(p);

@@ -117,7 +117,8 @@ int http_exchange_header_str(struct http_exchange *x, const char *name, const ch
 
 void http_exchange_no_keepalive(struct http_exchange *x)
 {
-    x->keep_alive = false;
+    if (x->answer < HTTP_ANSWER_SENT) /* what the head said holds */
+        x->keep_alive = false;
 }
 
 /* ---- what the carrier does ---- */

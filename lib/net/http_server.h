@@ -170,7 +170,8 @@ ADIT_MUST_CHECK int http_exchange_trailer(struct http_exchange *x, struct adit_v
 void http_exchange_end(struct http_exchange *x);
 /* Break the connection (RST), so that the client cannot take it for a clean end. */
 void http_exchange_reset(struct http_exchange *x);
-/* Close the connection after this exchange. */
+/* Close the connection after this exchange. Says nothing once the answer's head has left: the
+ * client was told that the connection stays, and may be using it. */
 void http_exchange_no_keepalive(struct http_exchange *x);
 
 #endif

@@ -147,7 +147,7 @@ static void end_stream(struct rpc_call *c, const struct adit_err *err)
 {
     int rc = c->request.protocol->append_end(err, &c->out);
     if (!c->is_ended)
-        http_exchange_no_keepalive(c->exchange); /* nobody reads the rest of the body */
+        http_exchange_no_keepalive(c->exchange); /* in time, it saves reading the body's rest */
     if (!rc)
         rc = flush_stream(c);
     struct http_exchange *x = call_over(c);

@@ -215,6 +215,27 @@ START_TEST(http_server_keeps_the_connection_when_the_last_chunk_comes_after_the_
 }
 END_TEST
 
+/* A client that was told that the connection stays may be sending its next request already. */
+START_TEST(http_server_does_not_close_what_its_head_said_would_stay)
+{
+    struct peer *p = start();
+    struct http_exchange *x;
+
+    peer_send(p,
+              "POST /later HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
+    run_until(T.body_len == 2);
+    take(&x);
+    http_exchange_begin(x, 200, HTTP_FRAMING_CHUNKED, 0);
+    http_exchange_flush(x);
+    http_exchange_no_keepalive(x);
+    http_exchange_end(x);
+    peer_send(p, "0\r\n\r\nGET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+    run_until(p->ended || peer_has(p, "\r\n\r\n/now"));
+    ck_assert(!p->ended && !peer_has(p, "Connection: close"));
+    finish();
+}
+END_TEST
+
 START_TEST(http_server_reads_no_endless_body_after_the_answer)
 {
     struct peer *p = answer_before_the_last_chunk();
@@ -272,6 +293,7 @@ SUITE_MAIN("http_server_body", http_server_gives_bodies_of_length_and_chunks,
            http_server_sends_no_100_continue_when_it_answers_at_once,
            http_server_delivers_an_early_answer_to_a_client_that_still_sends,
            http_server_keeps_the_connection_when_the_last_chunk_comes_after_the_answer,
+           http_server_does_not_close_what_its_head_said_would_stay,
            http_server_reads_no_endless_body_after_the_answer,
            http_server_drain_closes_when_the_rest_of_a_body_has_come,
            http_server_closes_after_an_early_streamed_answer_to_a_client_that_waits_for_100)
