@@ -18,8 +18,8 @@
  * Ownership: in node.sandboxes from sandbox_begin() until the last phase.
  * Failure: before RUNNING an error turns the creation into an end, and the caller hears of it when
  * everything is undone. Afterwards errors do not stop an end: what cannot be written is logged,
- * what cannot be destroyed is tried again every NODE_DESTROY_RETRY_MS, and what a broker leaves the
- * next one finishes.
+ * what cannot be destroyed is tried again every NODE_DESTROY_RETRY_MS, a folder that cannot be
+ * removed NODE_REMOVALS_MAX times, and what a broker leaves the next one finishes.
  */
 #include "broker/node/sandbox.h"
 
@@ -402,6 +402,8 @@ static int start_removal(struct sandbox *s)
 {
     char at[ADIT_CLOCK_RFC3339_CAP];
     struct adit_buf line;
+    if (s->removals++) /* its end is noted */
+        return record_file_remove(&s->file, adit_view_str(""), on_work_done, s);
     adit_clock_format_ms(adit_clock_wall_ns(), at);
     adit_buf_init(&line, 2048);
     int rc = adit_buf_appendf(&line,
@@ -478,7 +480,7 @@ static void fail_creation(struct sandbox *s, const struct adit_err *err)
     sandbox_end(s, SANDBOX_FAILED, err->msg);
 }
 
-static void retry_destroy(struct sandbox *s, const struct adit_err *err)
+static void try_again(struct sandbox *s, const struct adit_err *err)
 {
     adit_log(ADIT_LOG_ERROR, "sandbox_not_destroyed", LOG_S("sandbox", s->record.sandbox_id),
              LOG_ERR(err));
@@ -498,8 +500,9 @@ static void finish(struct sandbox *s)
 /* An ending phase's work is done, well or not. */
 static void go_on_ending(struct sandbox *s, const struct adit_err *err)
 {
-    if (err && s->phase == SANDBOX_PHASE_DESTROYING) {
-        retry_destroy(s, err);
+    if (err && (s->phase == SANDBOX_PHASE_DESTROYING ||
+                (s->phase == SANDBOX_PHASE_REMOVING && s->removals < NODE_REMOVALS_MAX))) {
+        try_again(s, err);
         return;
     }
     if (err && s->phase != SANDBOX_PHASE_RELEASING)
@@ -547,8 +550,8 @@ void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason
 static void on_end_due(struct net_deadline *d)
 {
     struct sandbox *s = ADIT_CONTAINER_OF(d, struct sandbox, end);
-    if (s->phase == SANDBOX_PHASE_DESTROYING)
-        begin_phase(s, SANDBOX_PHASE_DESTROYING);
+    if (s->phase == SANDBOX_PHASE_DESTROYING || s->phase == SANDBOX_PHASE_REMOVING)
+        begin_phase(s, s->phase);
     else
         sandbox_end(s, SANDBOX_KILLED, "timeout");
 }

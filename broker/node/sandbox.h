@@ -44,6 +44,7 @@ struct sandbox_options {
  * @end_mono_ns:  when it is to end
  * @end:          that moment as a deadline; in the ending phases the wait before a retry
  * @settled:      as on disk; @save_cnt: saves under way
+ * @removals:     attempts to remove its folder
  * @answer:       how long @created or @ended may wait
  * @env_vars, @template_dir, @default_user, @default_workdir: until it runs (owned)
  * @why:          what failed its creation
@@ -53,7 +54,7 @@ struct sandbox {
     struct record record;
     struct node *node; /* borrowed */
     enum sandbox_phase phase;
-    unsigned pending;
+    unsigned pending, removals;
     bool is_ending;
     enum sandbox_state end_state;
     char end_reason[RECORD_REASON_CAP];
