@@ -20,7 +20,7 @@
 #define NODE_END_WAIT_MS 30000
 #define NODE_DESTROY_RETRY_MS 1000
 /* A folder that cannot be removed is left to the next start of the broker after so many attempts. */
-#define NODE_REMOVALS_MAX 3
+#define NODE_REMOVALS_MAX 20
 
 struct node;
 struct sandbox;

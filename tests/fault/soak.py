@@ -30,7 +30,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "e2e"), str(HERE.parent / "l
 
 from conftest import BIN, Broker, export, free_port, kill_everything, leftovers, wait_for  # noqa: E402
 from e2b import Sandbox  # noqa: E402
-from footprint import counts, differences, memory, programs  # noqa: E402
+from footprint import counts, memory, more, programs  # noqa: E402
 from history import History  # noqa: E402
 from output import PROGRAM, Broken, Reader, Stream  # noqa: E402
 from support import http_request, routing  # noqa: E402
@@ -126,7 +126,7 @@ class Soak:
         self.broker = self.make_broker(scratch)
         self.history = History(self.broker)
         self.numbers = itertools.count(1)
-        self.program = None
+        self.program = self.watcher = None
         # No create, kill or list of the history's may be under way while it is judged.
         self.calls = ReadersWriter()
 
@@ -230,9 +230,12 @@ class Soak:
             raise Violation("the shared sandbox is not listed")
 
     def begin_watch(self):
+        """The watcher is the sandbox's and stays, whatever happens to those who ask it."""
         sandbox = self.home()
-        sandbox.commands.run("mkdir -p watched; find watched -type f -delete")
-        return sandbox, sandbox.files.watch_dir("/home/user/watched")
+        if self.watcher is None:
+            sandbox.commands.run("mkdir -p watched")
+            self.watcher = sandbox.files.watch_dir("/home/user/watched")
+        return sandbox, self.watcher
 
     def watch(self, tools):
         sandbox, handle = tools
@@ -423,7 +426,7 @@ class Soak:
         for what in after:
             if what.startswith("descriptors") and abs(after[what] - before[what]) <= KEPT_CONNECTIONS:
                 after[what] = before[what]
-        return differences(before, after)
+        return more(before, after)
 
     def close(self):
         if self.broker.process and self.broker.process.poll() is None:
