@@ -19,7 +19,8 @@
 /* Nobody waits longer for an end than this; it goes on without them. */
 #define NODE_END_WAIT_MS 30000
 #define NODE_DESTROY_RETRY_MS 1000
-/* A folder that cannot be removed is left to the next start of the broker after so many attempts. */
+/* A folder that cannot be removed is left to the next start of the broker after so many attempts;
+ * who asked for the end is answered then, within NODE_END_WAIT_MS. */
 #define NODE_REMOVALS_MAX 20
 
 struct node;

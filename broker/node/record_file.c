@@ -77,12 +77,15 @@ static int save(struct record_file *f, struct adit_err *err)
 static void note_end(const struct record_file *f)
 {
     struct stat st;
+    struct adit_view line = adit_buf_view(&f->text);
+    if (!line.len)
+        return;
     ADIT_CLEANUP_CLOSE int fd =
         openat(f->sandboxes_fd, "../" RECORD_FILE_ENDED,
                O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return;
-    ssize_t n = write(fd, f->text.data + f->text.off, f->text.len);
+    ssize_t n = write(fd, line.ptr, line.len);
     if (n >= 0 && fstat(fd, &st) == 0 && st.st_size > (off_t)RECORD_FILE_ENDED_CAP)
         (void)renameat(f->sandboxes_fd, "../" RECORD_FILE_ENDED, f->sandboxes_fd,
                        "../" RECORD_FILE_ENDED ".1"); /* tried again with the next line */
