@@ -60,8 +60,8 @@ void record_file_fini(struct record_file *f);
  */
 ADIT_MUST_CHECK int record_file_save(struct record_file *f, struct adit_view text, bool is_lazy,
                                      record_file_fn on_done, void *user);
-/* Note the end (@line, with newline; empty: it is noted already) and remove the folder, after a save
- * that runs. No save may follow. */
+/* Note the end (@line, with newline; empty: it is noted already) and remove the folder, after a
+ * save that runs. No save may follow. */
 ADIT_MUST_CHECK int record_file_remove(struct record_file *f, struct adit_view line,
                                        record_file_fn on_done, void *user);
 
