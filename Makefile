@@ -275,7 +275,7 @@ $(LAB_MODULES)/ok: tests/lab/js/package-lock.json
 	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test compatibility matrix e2e e2e-asan fault fault-asan fault-all leak soak bench test
+.PHONY: setup-test compatibility matrix e2e e2e-asan fault fault-asan fault-all leak soak bench bench-full test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
 	@$(MAKE) --no-print-directory $(VENV)/ok $(NODE_MODULES)/ok $(LAB_VENVS) $(LAB_MODULES)/ok
@@ -319,6 +319,9 @@ bench: setup-test template ## figures, beside a peer or a floor in the same run
 	@for b in $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_C)); do echo "== $$(basename $$b)"; $$b || exit 1; done
 	@echo "== bench_envd"; $(VENV)/bin/python bench/bench_envd.py
 	@echo "== bench_broker"; $(VENV)/bin/python bench/bench_broker.py
+	@echo "== bench_load"; $(VENV)/bin/python bench/bench_load.py
+bench-full: ## the same with bodies of 10 GiB and streams of 10 minutes
+	@ADIT_BENCH_SCALE=full $(MAKE) --no-print-directory bench
 
 test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) build

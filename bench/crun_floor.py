@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The floor of creating a sandbox: the OCI runtime alone with a container that ends by itself.
+
+In a mount namespace of its own, because crun wants unified control groups, which not all hosts have.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+PROGRAM = "int main(void) { return 0; }"
+
+
+def make_bundle(bundle):
+    root = bundle / "rootfs"
+    root.mkdir()
+    subprocess.run(["gcc", "-O2", "-static", "-x", "c", "-o", root / "end", "-"], input=PROGRAM,
+                   text=True, check=True)
+    subprocess.run(["crun", "spec"], cwd=bundle, check=True)
+    path = bundle / "config.json"
+    config = json.loads(path.read_text())
+    config["process"] |= {"args": ["/end"], "terminal": False}
+    path.write_text(json.dumps(config))
+
+
+def run(bundle, name):
+    argv = ["crun", f"--root={bundle}/state", "--cgroup-manager=disabled", "run",
+            f"--bundle={bundle}", name]
+    pid = os.posix_spawnp("crun", argv, dict(os.environ))
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def inside(count, at_once):
+    subprocess.run(["mount", "-t", "cgroup2", "none", "/sys/fs/cgroup"], check=True)
+    with tempfile.TemporaryDirectory(prefix="adit-crun-") as scratch:
+        bundle = Path(scratch)
+        make_bundle(bundle)
+        run(bundle, "first")
+        began = time.monotonic()
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(lambda i: run(bundle, f"floor{i}"), range(count)))
+        print(count / (time.monotonic() - began))
+
+
+def crun_rate(count, at_once):
+    """Containers a second that `at_once` clients start and see end."""
+    out = subprocess.run(["unshare", "--mount", sys.executable, __file__, str(count), str(at_once)],
+                         capture_output=True, text=True, check=True).stdout
+    return float(out)
+
+
+if __name__ == "__main__":
+    inside(int(sys.argv[1]), int(sys.argv[2]))
