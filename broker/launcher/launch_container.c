@@ -30,7 +30,6 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
-#include <linux/securebits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -55,6 +54,7 @@
 #include "base/log.h"
 #include "broker/launcher/oci_config.h"
 #include "broker/launcher/oci_seccomp.h"
+#include "confine/confine.h"
 
 /* Where the bundle is staged in the private namespace. It exists everywhere, and nobody but root
  * can put something else in its place. */
@@ -315,29 +315,17 @@ static int write_map(pid_t pid, const char *file, uint32_t base, struct adit_err
     return 0;
 }
 
-/* Be the sandbox's root for a moment, with all capabilities. Neither can fail as root. */
-static void be_owner(uid_t uid)
-{
-    (void)prctl(PR_SET_SECUREBITS, uid ? SECBIT_NO_SETUID_FIXUP : 0, 0, 0, 0);
-    (void)syscall(SYS_setresuid, -1, uid, -1);
-}
-
-/* A user namespace that maps the sandbox's ids. It belongs to the sandbox's own root on the host:
- * what the kernel counts for each user, inotify instances above all, it counts up to the owners of
- * namespaces too, and root's share is what the host itself needs. */
-static int open_userns(uint32_t base, int *out, struct adit_err *err)
+static int make_userns(uint32_t base, int *out, struct adit_err *err)
 {
     char path[48];
     int ends[2];
     if (pipe2(ends, O_CLOEXEC))
         return adit_err_sys(err, errno, "pipe");
-    be_owner(base);
     pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
     if (pid == 0) {
         (void)close(ends[1]); /* or it would wait for itself */
         hold_userns(ends[0]);
     }
-    be_owner(0);
     (void)close(ends[0]); /* the child has its own */
     int rc = pid < 0 ? adit_err_sys(err, errno, "make a user namespace") : 0;
     if (!rc)
@@ -354,6 +342,33 @@ static int open_userns(uint32_t base, int *out, struct adit_err *err)
     if (pid > 0)
         (void)waitpid(pid, NULL, 0); /* nothing to learn from it */
     return rc;
+}
+
+/*
+ * A user namespace that maps the sandbox's ids. It belongs to the sandbox's own root on the host:
+ * what the kernel counts for each user, inotify instances above all, it counts up to the owners of
+ * namespaces too, and root's share is what the host itself needs. As its owner, and for as long as
+ * the child shows itself, this process may open it without CAP_SYS_PTRACE.
+ */
+static int open_userns(uint32_t base, int *out, struct adit_err *err)
+{
+    (void)syscall(SYS_setresuid, -1, base, -1); /* cannot fail with CAP_SETUID, nor back */
+    int rc = confine_raise_caps(err);           /* the change lowered them */
+    (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);   /* always valid; ends with the change back */
+    if (!rc)
+        rc = make_userns(base, out, err);
+    (void)syscall(SYS_setresuid, -1, 0, -1);
+    return rc;
+}
+
+/* Give a user namespace a name in the stage: the runtime may not look into this process. */
+static int show_userns(int userns, struct adit_err *err)
+{
+    char path[32];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", userns);
+    if (mount(path, "userns", NULL, MS_BIND, NULL))
+        return adit_err_sys(err, errno, "mount the user namespace");
+    return 0;
 }
 
 /* A detached clone of what @fd is, to be attached in another namespace. Only possible in the mount
@@ -392,23 +407,21 @@ static int mount_root(const struct inputs *in, int userns, int container_tree, s
     return rc;
 }
 
-static int write_config(const struct launch_host *h, const struct launch_request *r, int userns_fd,
+static int write_config(const struct launch_host *h, const struct launch_request *r,
                         struct adit_err *err)
 {
-    char userns[48];
     struct rlimit nofile = {NOFILE_MAX, NOFILE_MAX};
     struct adit_buf text;
     (void)getrlimit(RLIMIT_NOFILE, &nofile); /* cannot fail with these arguments */
     struct oci_config c = {
         .envd_source = STAGE_DIR "/envd",
         .seccomp_bpf = h->seccomp_bpf,
-        .userns = userns,
+        .userns = STAGE_DIR "/userns",
         .id_base = uid_base(r),
         .id_cnt = LAUNCH_UID_CNT,
         .shm_bytes = r->memory_mb * 1024 * 1024 / 2,
         .nofile = nofile.rlim_max < NOFILE_MAX ? nofile.rlim_max : NOFILE_MAX,
     };
-    (void)snprintf(userns, sizeof(userns), "/proc/%d/fd/%d", (int)getpid(), userns_fd);
     adit_buf_init(&text, OCI_CONFIG_CAP);
     int rc = oci_config_write(&c, &text, err);
     int fd = rc ? -1 : open("config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -430,7 +443,7 @@ static int enter_stage(const struct inputs *in, struct adit_err *err)
         return adit_err_sys(err, errno, "mount the stage");
     if (mkdir("lower", MODE_DIR) || mkdir("rootfs", MODE_DIR) || mkdir("container", 0700) ||
         mkdir("state", 0700) || mknod("null", S_IFCHR | 0666, makedev(1, 3)) ||
-        mknod("envd", S_IFREG | 0600, 0))
+        mknod("envd", S_IFREG | 0600, 0) || mknod("userns", S_IFREG | 0600, 0))
         return adit_err_sys(err, errno, "fill the stage");
     return attach(in->envd_tree, "envd", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, -1, err);
 }
@@ -666,9 +679,11 @@ static int start(const struct launch_host *h, const struct launch_request *r,
     if (!rc)
         rc = open_userns(uid_base(r), &userns, err);
     if (!rc)
+        rc = show_userns(userns, err);
+    if (!rc)
         rc = mount_root(in, userns, tree, err);
     if (!rc)
-        rc = write_config(h, r, userns, err);
+        rc = write_config(h, r, err);
     return rc ? rc : run_runtime(h, r, channel, console, err);
 }
 

@@ -48,6 +48,7 @@
 #include "base/limit.h"
 #include "base/log.h"
 #include "broker/launcher/launch_container.h"
+#include "broker/launcher/launcher_profile.h"
 #include "broker/launcher/runtime_version.h"
 
 #ifndef CLOSE_RANGE_CLOEXEC
@@ -457,7 +458,8 @@ static _Noreturn void run_keeper(const struct launcher_conf *conf, int socket_fd
     int status;
 
     (void)prctl(PR_SET_NAME, "adit-keeper", 0, 0, 0); /* always valid */
-    if (isolate(socket_fd, &err) || launch_container_open(&host, conf, true, &err)) {
+    if (isolate(socket_fd, &err) || launch_container_open(&host, conf, true, &err) ||
+        launcher_profile_enter(&err)) {
         adit_log(ADIT_LOG_ERROR, "launcher_failed", LOG_ERR(&err));
         _exit(1);
     }

@@ -99,6 +99,13 @@ int confine_keep_caps(uint64_t mask, struct adit_err *err)
     return rc ? rc : set_caps(mask & permitted, err);
 }
 
+int confine_raise_caps(struct adit_err *err)
+{
+    uint64_t permitted = 0;
+    int rc = get_caps(&permitted, err);
+    return rc ? rc : set_caps(permitted, err);
+}
+
 /* ---- identity ---- */
 
 static int become(const struct confine_user *u, struct adit_err *err)

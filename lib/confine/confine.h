@@ -76,6 +76,8 @@ ADIT_MUST_CHECK int confine_enter(const struct confine_profile *p, struct adit_e
  * another one, also by exec. Those the process does not have are left out.
  */
 ADIT_MUST_CHECK int confine_keep_caps(uint64_t mask, struct adit_err *err);
+/* Make every permitted capability effective, as it is not after a change of the effective user. */
+ADIT_MUST_CHECK int confine_raise_caps(struct adit_err *err);
 
 /* No core file, and nobody without privileges may look into the process's memory. */
 ADIT_MUST_CHECK int confine_hide_memory(struct adit_err *err);
@@ -90,6 +92,15 @@ ADIT_MUST_CHECK int confine_root(const struct confine_mount *mounts, size_t cnt,
 ADIT_MUST_CHECK int confine_landlock(const struct confine_profile *p, struct adit_err *err);
 /* No system call but those of the list (confine_filter.c). The last step. */
 ADIT_MUST_CHECK int confine_filter(const struct confine_profile *p, struct adit_err *err);
+/*
+ * For processes that stay root and start programs: calls that change the kernel or reach past every
+ * namespace fail with EPERM, sockets of families such as AF_VSOCK with EAFNOSUPPORT, also in what
+ * is executed. Takes CAP_SYS_ADMIN, since no_new_privs is left alone. Errors: NO_MEMORY, IO,
+ * DENIED.
+ */
+ADIT_MUST_CHECK int confine_deny_kernel(struct adit_err *err);
+/* What confine_deny_kernel() denies, NULL-terminated. */
+extern const char *const confine_denied_calls[];
 /* "enforce", "log" or "off". Errors: BAD_INPUT. */
 ADIT_MUST_CHECK int confine_mode_parse(const char *text, enum confine_mode *mode,
                                        struct adit_err *err);

@@ -21,11 +21,25 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "confine/confine_int.h"
 
 #define DIGITS_MAX 10
+
+/* None of them is made by an OCI runtime, nor allowed to sandboxes. */
+const char *const confine_denied_calls[] = {
+    /* another kernel, other code in it, its memory and devices */
+    "bpf", "create_module", "delete_module", "finit_module", "init_module", "ioperm", "iopl",
+    "kexec_file_load", "kexec_load", "perf_event_open", "userfaultfd", "io_uring_enter",
+    "io_uring_register", "io_uring_setup",
+    /* the machine */
+    "acct", "clock_settime", "quotactl", "quotactl_fd", "reboot", "settimeofday", "swapoff",
+    "swapon", "syslog", "vhangup",
+    /* around permissions */
+    "add_key", "fanotify_init", "lookup_dcookie", "nfsservctl", "open_by_handle_at", "request_key",
+    NULL};
 
 /* A process that breaks its filter cannot be trusted with more than this. */
 static void on_refused(int number, siginfo_t *info, void *context)
@@ -76,6 +90,35 @@ static int add_conditions(scmp_filter_ctx filter, const struct confine_profile *
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)p->families[i], 0));
     return rc;
+}
+
+static int deny_calls(scmp_filter_ctx filter)
+{
+    /* Of what comes after AF_PACKET only AF_VSOCK and its like can be made without a device. */
+    int rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+                              SCMP_A0(SCMP_CMP_GT, AF_PACKET, 0));
+    for (const char *const *name = confine_denied_calls; rc == 0 && *name; name++) {
+        int call = seccomp_syscall_resolve_name(*name);
+        if (call >= 0) /* as above */
+            rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0);
+    }
+    return rc;
+}
+
+int confine_deny_kernel(struct adit_err *err)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    if (!filter)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for the system call filter");
+    int sys = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
+    if (sys == 0)
+        sys = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    if (sys == 0)
+        sys = deny_calls(filter);
+    if (sys == 0)
+        sys = seccomp_load(filter);
+    seccomp_release(filter);
+    return sys ? adit_err_sys(err, -sys, "enter the filter of kernel calls") : 0;
 }
 
 int confine_filter(const struct confine_profile *p, struct adit_err *err)

@@ -14,9 +14,10 @@ from e2b import Sandbox
 from support import api, http_request
 
 SANITIZED = "asan" in str(BIN)
+LAUNCHER_CAPS = {"chown", "dac_override", "fowner", "kill", "setgid", "setuid", "mknod", "sys_admin", "sys_resource"}
 SUPERVISOR_CAPS = {"chown", "dac_override", "fowner", "kill", "setgid", "setuid", "setpcap", "sys_admin"}
 CAPS = {0: "chown", 1: "dac_override", 3: "fowner", 5: "kill", 6: "setgid", 7: "setuid", 8: "setpcap",
-        21: "sys_admin"}
+        21: "sys_admin", 24: "sys_resource", 27: "mknod"}
 # Allowed although clients' requests do not make them: each group says when they come.
 RARELY = {
     # between the filter and the first request: loops, threads, files of the state directory
@@ -72,10 +73,26 @@ def test_broker_and_scheduler_have_no_privileges(own_broker):
     assert ids["broker"] != ids["scheduler"]
 
 
+def caps_of(text):
+    return {CAPS.get(n, n) for n in range(64) if int(text, 16) >> n & 1}
+
+
 def test_the_helpers_keep_what_they_need(own_broker):
     broker = own_broker()
-    caps = int(status(broker.child("adit-supervisor"))["CapBnd"], 16)
-    assert {CAPS.get(n, n) for n in range(64) if caps >> n & 1} <= SUPERVISOR_CAPS
+    pids = helpers(broker)
+    assert caps_of(status(pids["supervisor"])["CapBnd"]) <= SUPERVISOR_CAPS
+    for name in ("keeper", "launcher"):
+        s = status(pids[name])
+        for caps in ("CapPrm", "CapEff", "CapBnd"):
+            assert caps_of(s[caps]) <= LAUNCHER_CAPS, (name, caps)
+        assert int(s["CapInh"], 16) == int(s["CapAmb"], 16) == 0
+        assert s["Seccomp"] == "2" and s["NoNewPrivs"] == "0"  # set-user-id programs work in sandboxes
+        devices = Path(f"/proc/{pids[name]}/net/dev").read_text().splitlines()[2:]
+        assert [d.split(":")[0].strip() for d in devices] == ["lo"]
+        for ns in ("mnt", "net", "ipc", "uts"):
+            assert os.readlink(f"/proc/{pids[name]}/ns/{ns}") != os.readlink(f"/proc/self/ns/{ns}")
+        limits = Path(f"/proc/{pids[name]}/limits").read_text()
+        assert re.search(r"^Max core file size\s+0\s+0", limits, re.M)
 
 
 def test_the_root_holds_what_is_needed_and_nothing_else(own_broker):

@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/encode.h"
+#include "confine/confine.h"
 
 #include "tests/unit/suite.h"
 
@@ -62,6 +64,18 @@ START_TEST(oci_seccomp_refuses_what_reaches_the_host)
 }
 END_TEST
 
+/* Sandboxes inherit the launcher's filter: it must take nothing from them. */
+START_TEST(oci_seccomp_refuses_all_that_the_launcher_may_not_do)
+{
+    enter();
+    for (const char *const *name = confine_denied_calls; *name; name++) {
+        int call = seccomp_syscall_resolve_name(*name);
+        if (call >= 0)
+            assert_refused(syscall(call, 0, 0, 0, 0, 0, 0), EPERM, *name);
+    }
+}
+END_TEST
+
 START_TEST(oci_seccomp_allows_what_programs_need)
 {
     int status, ends[2];
@@ -80,4 +94,5 @@ START_TEST(oci_seccomp_allows_what_programs_need)
 END_TEST
 
 SUITE_MAIN("oci_seccomp", oci_seccomp_refuses_what_reaches_the_host,
+           oci_seccomp_refuses_all_that_the_launcher_may_not_do,
            oci_seccomp_allows_what_programs_need)
