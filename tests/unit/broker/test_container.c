@@ -2,9 +2,11 @@
 /* Real containers through driver, client and launcher. Needs root, crun and a C compiler. */
 #include "broker/vmm/container.h"
 
+#include "tests/unit/broker/run_world.h"
 #include "tests/unit/suite.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,10 +23,10 @@
 #include "broker/launcher/launch_container.h"
 #include "broker/launcher/launcher.h"
 
-#define CGROUP_PARENT "adit-test"
 #define TEXT_CAP (1024u * 1024)
 
-static char base_dir[64], templates_dir[96], sandboxes_dir[96], agent[96], template_dir[128];
+static char base_dir[RUN_WORLD_CAP], cgroup_parent[RUN_WORLD_CAP];
+static char templates_dir[96], sandboxes_dir[96], agent[96], template_dir[128];
 static uv_loop_t loop;
 static struct launcher_client *client;
 static struct vmm *driver;
@@ -207,7 +209,7 @@ static void assert_nothing_left(const char *id)
     static const char *const roots[] = {"", "/memory", "/cpu", "/pids"};
     char path[256];
     for (size_t i = 0; i < 4; i++) {
-        (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/%s/%s", roots[i], CGROUP_PARENT, id);
+        (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/%s/%s", roots[i], cgroup_parent, id);
         ck_assert_msg(access(path, F_OK) != 0, "%s is left", path);
     }
     ck_assert_msg(rmdir(dir_of(id)) == 0 || errno == ENOENT, "%s: %s", dir_of(id), strerror(errno));
@@ -226,7 +228,7 @@ static void start_broker(void)
         .envd = agent,
         .templates_dir = templates_dir,
         .sandboxes_dir = sandboxes_dir,
-        .cgroup_parent = CGROUP_PARENT,
+        .cgroup_parent = cgroup_parent,
     };
     struct launcher_client_ops client_ops = {on_restart, on_lost};
     struct container_conf conf = {.loop = &loop, .isolation = "container", .on_exited = on_exited};
@@ -287,6 +289,24 @@ START_TEST(container_root_is_nobody_on_the_host)
     free(map);
     destroy("a1");
     assert_nothing_left("a1");
+}
+END_TEST
+
+/* Where the host allows it: a broker in a container of somebody else's may not. */
+START_TEST(container_agent_goes_last_when_memory_runs_out)
+{
+    struct vmm_instance i = must_create("a4", 64);
+    char *own = read_text("/proc/self/status");
+    char *score = read_text("/proc/%d/oom_score_adj", (int)i.pid);
+    unsigned long long caps = strtoull(strstr(own, "CapEff:") + strlen("CapEff:"), NULL, 16);
+    if (caps >> CAP_SYS_RESOURCE & 1)
+        ck_assert_str_eq(score, "-1000\n");
+    else
+        suite_skip("container_agent_goes_last_when_memory_runs_out", "CAP_SYS_RESOURCE");
+    free(own);
+    free(score);
+    destroy("a4");
+    assert_nothing_left("a4");
 }
 END_TEST
 
@@ -580,7 +600,7 @@ START_TEST(container_launcher_does_not_follow_a_link_to_the_sandboxes)
         .envd = agent,
         .templates_dir = templates_dir,
         .sandboxes_dir = link,
-        .cgroup_parent = CGROUP_PARENT,
+        .cgroup_parent = cgroup_parent,
     };
     ck_assert_int_ne(launcher_start(&conf, &fd, &pid, &err), 0);
     ck_assert_ptr_nonnull(strstr(err.msg, link));
@@ -619,8 +639,8 @@ static const char *missing(void)
 static void make_world(void)
 {
     char device[256];
-    (void)snprintf(base_dir, sizeof(base_dir), "/tmp/adit-container-XXXXXX");
-    must(mkdtemp(base_dir) != NULL, "mkdtemp");
+    must(run_world_make(base_dir), "make this run's world");
+    (void)snprintf(cgroup_parent, sizeof(cgroup_parent), "%s", run_world_group(base_dir));
     (void)snprintf(templates_dir, sizeof(templates_dir), "%s/templates", base_dir);
     (void)snprintf(sandboxes_dir, sizeof(sandboxes_dir), "%s/sandboxes", base_dir);
     (void)snprintf(agent, sizeof(agent), "%s/agent", base_dir);
@@ -645,8 +665,8 @@ int main(void)
     int status = suite_run(&(struct suite){
         .name = "container",
         .fixtures = {{setup, teardown}},
-        TESTS(container_root_is_nobody_on_the_host, container_channel_is_for_the_broker_alone,
-              container_has_only_the_loopback_device,
+        TESTS(container_root_is_nobody_on_the_host, container_agent_goes_last_when_memory_runs_out,
+              container_channel_is_for_the_broker_alone, container_has_only_the_loopback_device,
               container_allows_and_refuses_what_containers_usually_do, container_tells_how_it_ended,
               container_destroy_is_idempotent_and_takes_unknown_ones, container_runs_many_at_once,
               container_destroyed_while_it_is_created_is_gone,
@@ -656,6 +676,6 @@ int main(void)
               container_refuses_hostile_templates_and_foreign_paths,
               container_launcher_does_not_follow_a_link_to_the_sandboxes,
               container_refuses_a_directory_that_is_in_use)});
-    shell("rm -rf %s", base_dir);
+    must(run_world_remove(base_dir), "remove this run's world");
     return status;
 }
