@@ -5,10 +5,12 @@
  * Theory of operation
  *
  * What: an append writes behind the last whole record, so that what a crash tore is overwritten. A
- * read goes through the file once with a small buffer; when the points gathered reach
- * SAMPLE_FILE_POINTS_MAX every second one is dropped and from then on only every second (fourth, …)
- * sample is taken: whatever the range, an answer has between half of the maximum and the maximum,
- * at even distances.
+ * read finds both ends of its range by halving, as records lie in the order of time, and then reads
+ * the records of its answer and no others: of a range with more than SAMPLE_FILE_POINTS_MAX every
+ * n-th one and the last. So a sandbox that has lived for a year costs as many reads as one of two
+ * hours. Where SKIP_MAX records in a row cannot be read, the halving goes on in the direction that
+ * loses nothing. After a host's clock was set back it may miss samples of the time that came twice;
+ * an answer never has one from outside of its range.
  * Ownership: a job is memory of its own and knows a sandbox by its id only, so a sandbox need not
  * wait for it. Its folder may be removed under it; the file is then created in no folder and the
  * job fails.
@@ -25,7 +27,7 @@
 #include "base/cleanup.h"
 #include "broker/sandbox_id.h"
 
-#define STEP 512 /* records read at once */
+#define SKIP_MAX 64
 
 /* owned by: itself, until its callback */
 struct job {
@@ -36,7 +38,6 @@ struct job {
     int64_t start_ms, end_ms;
     struct sample *points;
     size_t cnt;
-    uint64_t seen, stride;
     sample_file_appended_fn on_appended;
     sample_file_read_fn on_read;
     void *user;
@@ -71,43 +72,61 @@ static int append(const struct job *j, struct adit_err *err)
     return n == SAMPLE_LEN ? 0 : adit_err_sys(err, n < 0 ? errno : ENOSPC, "write a sample");
 }
 
-static void thin_out(struct job *j)
+static bool read_record(int fd, uint64_t i, struct sample *out)
 {
-    for (size_t i = 0; i < j->cnt / 2; i++)
-        j->points[i] = j->points[2 * i];
-    j->cnt /= 2;
-    j->stride *= 2;
+    uint8_t record[SAMPLE_LEN];
+    return pread(fd, record, SAMPLE_LEN, (off_t)(i * SAMPLE_LEN)) == SAMPLE_LEN &&
+           sample_decode(record, out);
 }
 
-/* @last: the newest in the range, whether it was taken or not. */
-static void take(struct job *j, const struct sample *s, struct sample *last)
+/* Was record @i, or the next one below @end that can be read, taken after @at_ms? */
+static bool is_after(int fd, uint64_t i, uint64_t end, int64_t at_ms, bool if_unknown)
 {
-    if (s->at_ms < j->start_ms || s->at_ms > j->end_ms)
-        return;
-    if (j->seen++ % j->stride == 0) {
-        j->points[j->cnt++] = *s;
-        if (j->cnt == SAMPLE_FILE_POINTS_MAX)
-            thin_out(j);
+    struct sample s;
+    for (unsigned skipped = 0; i < end && skipped < SKIP_MAX; i++, skipped++)
+        if (read_record(fd, i, &s))
+            return s.at_ms > at_ms;
+    return if_unknown;
+}
+
+/* The first of @cnt records that was taken after @at_ms; @cnt when there is none. */
+static uint64_t find(int fd, uint64_t cnt, int64_t at_ms, bool if_unknown)
+{
+    uint64_t from = 0, to = cnt;
+    while (from < to) {
+        uint64_t middle = from + (to - from) / 2;
+        if (is_after(fd, middle, to, at_ms, if_unknown))
+            to = middle;
+        else
+            from = middle + 1;
     }
-    *last = *s;
+    return from;
+}
+
+static void take(struct job *j, int fd, uint64_t i)
+{
+    struct sample s;
+    if (read_record(fd, i, &s) && s.at_ms >= j->start_ms && s.at_ms <= j->end_ms)
+        j->points[j->cnt++] = s;
 }
 
 static int read_range(struct job *j, struct adit_err *err)
 {
-    uint8_t records[STEP][SAMPLE_LEN];
-    struct sample s, last = {0};
-    ssize_t n = 1;
+    struct stat st;
     ADIT_CLEANUP_CLOSE int fd = open_file(j, O_RDONLY, err);
     if (fd < 0)
         return err->code;
-    for (off_t at = 0; n > 0; at += n) {
-        n = pread(fd, records, sizeof(records), at) / SAMPLE_LEN * SAMPLE_LEN;
-        for (ssize_t i = 0; i < n / SAMPLE_LEN; i++)
-            if (sample_decode(records[i], &s))
-                take(j, &s, &last);
-    }
-    if (j->seen && j->points[j->cnt - 1].at_ms != last.at_ms)
-        j->points[j->cnt++] = last; /* there is room: thin_out() came before */
+    if (fstat(fd, &st))
+        return adit_err_sys(err, errno, "look at the samples");
+    uint64_t all = (uint64_t)st.st_size / SAMPLE_LEN;
+    uint64_t from = find(fd, all, j->start_ms - 1, true), to = find(fd, all, j->end_ms, false);
+    if (to <= from)
+        return 0;
+    uint64_t last = to - 1;
+    uint64_t step = (last - from + SAMPLE_FILE_POINTS_MAX - 2) / (SAMPLE_FILE_POINTS_MAX - 1);
+    for (uint64_t i = from; i < last; i += step)
+        take(j, fd, i);
+    take(j, fd, last);
     return 0;
 }
 
@@ -152,7 +171,6 @@ static struct job *job_new(int sandboxes_fd, const char *sandbox_id, void *user)
     j->sandboxes_fd = sandboxes_fd;
     memcpy(j->sandbox_id, sandbox_id, strlen(sandbox_id) + 1);
     j->user = user;
-    j->stride = 1;
     j->work.data = j;
     return j;
 }

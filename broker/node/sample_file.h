@@ -29,7 +29,8 @@ typedef void (*sample_file_read_fn)(void *user, const struct sample *samples, si
 ADIT_MUST_CHECK int sample_file_append(uv_loop_t *uv, int sandboxes_fd, const char *sandbox_id,
                                        const struct sample *s, sample_file_appended_fn on_done,
                                        void *user);
-/* Those with start_ms <= at_ms <= end_ms. */
+/* Those with 0 <= start_ms <= at_ms <= end_ms; a bounded number of reads, however many there are.
+ */
 ADIT_MUST_CHECK int sample_file_read(uv_loop_t *uv, int sandboxes_fd, const char *sandbox_id,
                                      int64_t start_ms, int64_t end_ms, sample_file_read_fn on_done,
                                      void *user);

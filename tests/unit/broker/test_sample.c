@@ -211,6 +211,85 @@ START_TEST(sample_file_thins_long_ranges_out_evenly)
 }
 END_TEST
 
+/* Calls of the kernel that read, of all threads. */
+static unsigned long reads_until_now(void)
+{
+    char text[512] = "";
+    unsigned long cnt;
+    int fd = open("/proc/self/io", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_gt(read(fd, text, sizeof(text) - 1), 0);
+    close(fd);
+    const char *at = strstr(text, "syscr: ");
+    ck_assert_ptr_nonnull(at);
+    ck_assert_int_eq(sscanf(at, "syscr: %lu", &cnt), 1);
+    return cnt;
+}
+
+START_TEST(sample_file_reads_no_more_than_it_answers)
+{
+    struct disk d;
+    const size_t cnt = 100000;
+    open_disk(&d);
+    fill(&d, cnt, 5000);
+    unsigned long before = reads_until_now();
+    read_range(&d, 1 + 70000 * 5000LL, 1 + 70009 * 5000LL);
+    unsigned long few = reads_until_now() - before;
+    ck_assert_uint_eq(d.cnt, 10);
+    ck_assert_int_eq(d.samples[0].at_ms, 1 + 70000 * 5000LL);
+    ck_assert_uint_lt(few, 100);
+    before = reads_until_now();
+    read_range(&d, 0, INT64_MAX);
+    unsigned long most = reads_until_now() - before;
+    ck_assert_uint_gt(d.cnt, SAMPLE_FILE_POINTS_MAX - 20);
+    ck_assert_uint_lt(most, SAMPLE_FILE_POINTS_MAX + 100);
+    close_disk(&d);
+}
+END_TEST
+
+/* Records in the middle that are none, as a disk may leave them. */
+START_TEST(sample_file_finds_what_lies_around_a_hole)
+{
+    static const uint8_t zeros[SAMPLE_LEN];
+    static const int lengths[] = {1, 63, 64, 65, 129, 220};
+    const int len = lengths[_i];
+    struct disk d;
+    open_disk(&d);
+    fill(&d, 400, 5000);
+    int fd = openat(d.fd, "ia/" SAMPLE_FILE_NAME, O_WRONLY | O_CLOEXEC);
+    for (int i = 0; i < len; i++)
+        ck_assert_int_eq(pwrite(fd, zeros, SAMPLE_LEN, (150 + i) * SAMPLE_LEN), SAMPLE_LEN);
+    close(fd);
+    read_range(&d, 1, 1 + 399 * 5000);
+    ck_assert_uint_eq(d.cnt, 400 - (size_t)len);
+    read_range(&d, 1 + 140 * 5000, 1 + 389 * 5000);
+    ck_assert_uint_eq(d.cnt, 250 - (size_t)len);
+    ck_assert_int_eq(d.samples[0].at_ms, 1 + 140 * 5000);
+    read_range(&d, 1, 1 + 139 * 5000);
+    ck_assert_uint_eq(d.cnt, 140);
+    read_range(&d, 1 + 390 * 5000, INT64_MAX);
+    ck_assert_uint_eq(d.cnt, 10);
+    close_disk(&d);
+}
+END_TEST
+
+START_TEST(sample_file_tells_nothing_from_outside_when_the_clock_was_set_back)
+{
+    struct disk d;
+    open_disk(&d);
+    for (int64_t at = 1000; at <= 9000; at += 1000)
+        append(&d, at);
+    for (int64_t at = 4000; at <= 12000; at += 1000)
+        append(&d, at);
+    read_range(&d, 0, INT64_MAX);
+    ck_assert_uint_eq(d.cnt, 18);
+    read_range(&d, 10000, 11000);
+    for (size_t i = 0; i < d.cnt; i++)
+        ck_assert(d.samples[i].at_ms >= 10000 && d.samples[i].at_ms <= 11000);
+    ck_assert_uint_eq(d.cnt, 2);
+    close_disk(&d);
+}
+END_TEST
+
 START_TEST(sample_file_gives_every_count_up_to_the_maximum)
 {
     struct disk d;
@@ -218,7 +297,7 @@ START_TEST(sample_file_gives_every_count_up_to_the_maximum)
     open_disk(&d);
     fill(&d, cnt, 5000);
     read_range(&d, 0, INT64_MAX);
-    if (cnt < SAMPLE_FILE_POINTS_MAX)
+    if (cnt <= SAMPLE_FILE_POINTS_MAX)
         ck_assert_uint_eq(d.cnt, cnt);
     ck_assert_uint_ge(d.cnt, SAMPLE_FILE_POINTS_MAX / 2);
     ck_assert_int_eq(d.samples[d.cnt - 1].at_ms, 1 + (int64_t)(cnt - 1) * 5000);
@@ -246,5 +325,8 @@ SUITE_MAIN_WITH("sample",
                       sample_file_gives_what_lies_in_the_range,
                       sample_file_passes_over_what_a_crash_tore,
                       sample_file_thins_long_ranges_out_evenly,
+                      sample_file_reads_no_more_than_it_answers,
+                      sample_file_tells_nothing_from_outside_when_the_clock_was_set_back,
                       sample_file_of_a_removed_sandbox_comes_to_nothing),
-                LOOPS({sample_file_gives_every_count_up_to_the_maximum, 5}))
+                LOOPS({sample_file_gives_every_count_up_to_the_maximum, 5},
+                      {sample_file_finds_what_lies_around_a_hole, 6}))
