@@ -142,6 +142,60 @@ def test_files_and_folders(services):
         == grpc.StatusCode.NOT_FOUND
 
 
+def watch(services, path, **more):
+    """A stream of events about @path that has begun."""
+    stream = services.files.WatchDir(services.f.WatchDirRequest(path=path, **more),
+                                     metadata=services.metadata, timeout=60)
+    assert next(stream).HasField("start")
+    return stream
+
+
+def test_a_watch_streams_what_happens(services):
+    f = services.f
+    services.call(services.files.MakeDir, f.MakeDirRequest(path="/tmp/watched/deep"))
+    stream = watch(services, "/tmp/watched", recursive=True, include_entry=True)
+    list(services.start("cd /tmp/watched && echo x >deep/new && mv deep/new moved && rm moved"))
+    seen = []
+    while ("moved", f.EVENT_TYPE_REMOVE) not in seen:
+        event = next(stream).filesystem
+        seen.append((event.name, event.type))
+        if seen[-1] == ("deep/new", f.EVENT_TYPE_CREATE):
+            assert event.entry.path in ("", "/tmp/watched/deep/new")  # it may be gone by now
+    assert seen.index(("deep/new", f.EVENT_TYPE_CREATE)) \
+        < seen.index(("deep/new", f.EVENT_TYPE_WRITE)) \
+        < seen.index(("deep/new", f.EVENT_TYPE_RENAME)) \
+        < seen.index(("moved", f.EVENT_TYPE_REMOVE))
+    stream.cancel()
+    services.call(services.files.Remove, f.RemoveRequest(path="/tmp/watched"))
+
+
+def test_a_watch_of_nothing_is_refused(services):
+    f = services.f
+    assert refused(lambda: services.files.WatchDir(
+        f.WatchDirRequest(path="/no/dir"), metadata=services.metadata, timeout=30))[0] \
+        == grpc.StatusCode.NOT_FOUND
+
+
+def test_a_watch_that_is_given_up_is_over(services):
+    """Else its place, one of WATCHERS_MAX, would stay taken."""
+    streams = [watch(services, "/tmp") for _ in range(64)]
+
+    def one_more():
+        try:
+            return watch(services, "/tmp")
+        except grpc.RpcError as e:
+            assert e.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            return None
+
+    assert one_more() is None
+    for s in streams:
+        s.cancel()
+    last = wait_for(one_more, 10, "a place for one more watch")
+    list(services.start("touch /tmp/seen"))
+    assert next(last).filesystem.name == "seen"
+    last.cancel()
+
+
 def test_errors_are_codes_with_their_text(services):
     f, p = services.f, services.p
     code, text = refused(lambda: services.call(services.files.Stat, f.StatRequest(path="/no/ä")))
