@@ -71,29 +71,30 @@ static void reply_none(struct api_request *rq)
     api_reply_error(rq, 404, NULL, "template not found");
 }
 
-static json_t *build_document(const struct template_info *t, const char *created)
+static json_t *build_document(const struct template_info *t)
 {
+    char created[ADIT_CLOCK_RFC3339_CAP];
+    adit_clock_format_rfc3339(t->created_ns, created);
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:s}", "buildID", t->build_id,
                      "status", "ready", "createdAt", created, "updatedAt", created, "finishedAt",
                      created, "cpuCount", (int)t->cpu_count, "memoryMB", (json_int_t)t->memory_mb,
                      "diskSizeMB", (json_int_t)t->disk_mb, "envdVersion", ADIT_ENVD_VERSION);
 }
 
+/* As in a list, and its builds. */
 void api_templates_get(struct api_request *rq)
 {
-    char created[ADIT_CLOCK_RFC3339_CAP];
     const struct template_info *t = find(rq, "{templateID}");
     if (!t) {
         reply_none(rq);
         return;
     }
-    adit_clock_format_rfc3339(t->created_ns, created);
-    api_reply_json(rq, 200,
-                   json_pack("{s:s, s:b, s:o, s:o, s:s, s:s, s:n, s:i, s:[o]}", "templateID",
-                             t->template_id, "public", 1, "aliases", aliases_of(t), "names",
-                             aliases_of(t), "createdAt", created, "updatedAt", created,
-                             "lastSpawnedAt", "spawnCount", 0, "builds",
-                             build_document(t, created)));
+    json_t *doc = template_document(t);
+    if (json_object_set_new(doc, "builds", json_pack("[o]", build_document(t)))) {
+        json_decref(doc);
+        doc = NULL;
+    }
+    api_reply_json(rq, 200, doc);
 }
 
 void api_templates_alias(struct api_request *rq)
