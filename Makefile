@@ -201,9 +201,10 @@ fuzz-smoke: ## every fuzz harness for its budget on a change, 6 minutes (tests/f
 	@$(MAKE) --no-print-directory MODE=fuzz SECONDS_EACH=change fuzz-run
 
 BENCH_C := $(sort $(wildcard bench/bench_*.c))
+$(B)/bench/bench_edge: $(B)/bench/parts.o
 $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(LIBADIT)
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
 # ---- set-up and running --------------------------------------------------------------------------
 
