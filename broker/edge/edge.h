@@ -32,6 +32,8 @@
 #define EDGE_API_HELD_MAX (16u * 1024 * 1024)
 /* HTTP/2 streams of one kind of listener, each loop, above which connections get but few. */
 #define EDGE_STREAMS_BUSY 16384
+/* At a stop, who has connected already may still say what it wants. */
+#define EDGE_STOP_READ_MS 100
 #define EDGE_LOOPS_MAX 64
 #define EDGE_LISTENERS_MAX 16
 
@@ -107,8 +109,8 @@ typedef void (*edge_collect_fn)(void *user, const struct edge_stats *sum,
                                 const struct edge_use *uses, size_t use_cnt);
 ADIT_MUST_CHECK int edge_collect(struct edge *e, edge_collect_fn on_done, void *user);
 
-/* Stop accepting, let running requests finish (drain_ms), stop the threads, then on_closed; frees.
- */
+/* Stop accepting, read what was asked already (EDGE_STOP_READ_MS), let running requests finish
+ * (drain_ms), stop the threads, then on_closed; frees. */
 void edge_close(struct edge *e, void (*on_closed)(void *user), void *user);
 
 /* ---- API requests (views are valid until the request is answered) ---- */

@@ -59,6 +59,7 @@ struct edge_door {
  * @debug_id: the sandbox of debug listeners, or ""
  * @table:    sandbox id → struct edge_entry
  * @tls:      of the connections to come; one reference, or NULL
+ * @stop_read: until then requests are read at a stop
  * @uses:     counts look-ups, to find the pool used longest ago
  * @listeners: NULL once they are closed, as a door's server is once it has drained
  * @api_bytes: that the heads and bodies of control API requests of this loop hold
@@ -75,6 +76,7 @@ struct edge_loop {
     struct edge_door doors[EDGE_DOORS_MAX];
     size_t door_cnt;  /* opened */
     size_t drain_cnt; /* not drained yet */
+    struct net_deadline stop_read;
     char debug_id[EDGE_ID_CAP];
     struct tls_context *tls;
     struct listener *listeners[EDGE_LISTENERS_MAX];

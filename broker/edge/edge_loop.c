@@ -9,9 +9,9 @@
  * them, which breaks every exchange that runs over them, so a killed sandbox's clients see a reset
  * and the next request sees "not found".
  *
- * States: open (sockets bound, no thread) → running → draining (no accept; running exchanges get
- * drain_ms) → stopped (pools, mailbox and timers closed; the thread ends and tells the control
- * loop).
+ * States: open (sockets bound, no thread) → running → stopping (whoever waits is accepted, then
+ * nobody; what was sent is read for EDGE_STOP_READ_MS) → draining (running exchanges get drain_ms)
+ * → stopped (pools, mailbox and timers closed; the thread ends and tells the control loop).
  *
  * Limits: EDGE_POOLS_MAX pools an entry; the one used longest ago without connections makes room.
  */
@@ -419,16 +419,27 @@ static void on_drained(void *owner)
         close_everything(door->loop);
 }
 
+/* Nothing more can be asked: connections without a request are closed. */
+static void on_stop_read(struct net_deadline *d)
+{
+    struct edge_loop *l = ADIT_CONTAINER_OF(d, struct edge_loop, stop_read);
+
+    l->drain_cnt = l->door_cnt;
+    for (size_t i = 0; i < l->door_cnt; i++)
+        http_server_drain(l->doors[i].http, l->edge->conf.drain_ms, on_drained);
+}
+
+/* Who has connected and asked is answered, read or not. */
 void edge_loop_stop(struct edge_loop *l)
 {
     for (size_t i = 0; i < l->edge->conf.listen_cnt; i++) {
+        listener_accept_waiting(l->listeners[i]);
         l->stats.descriptors_dropped += listener_dropped_cnt(l->listeners[i]);
         listener_close(l->listeners[i]);
         l->listeners[i] = NULL;
     }
-    l->drain_cnt = l->door_cnt;
-    for (size_t i = 0; i < l->door_cnt; i++)
-        http_server_drain(l->doors[i].http, l->edge->conf.drain_ms, on_drained);
+    net_deadline_init(&l->stop_read, &l->net, on_stop_read);
+    net_deadline_arm(&l->stop_read, EDGE_STOP_READ_MS);
 }
 
 static void run(void *arg)

@@ -311,19 +311,22 @@ static bool accept_failed(struct listener *l, int sys_errno)
     return false;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void accept_waiting(struct listener *l, int budget)
 {
-    struct listener *l = poll->data;
-
-    (void)status;
-    (void)events;
-    for (int i = 0; i < ACCEPT_BUDGET && !l->is_closing; i++) {
+    while (budget-- > 0 && !l->is_closing) {
         int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0)
             l->on_accept(l->owner, fd);
         else if (!accept_failed(l, errno))
             break;
     }
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    accept_waiting(poll->data, ACCEPT_BUDGET);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -359,6 +362,11 @@ int listener_open(struct net_loop *loop, int take_fd, listener_accept_fn on_acce
     watch(l);
     *out = l;
     return ADIT_OK;
+}
+
+void listener_accept_waiting(struct listener *l)
+{
+    accept_waiting(l, LISTENER_BACKLOG + 1); /* the kernel lets one more wait */
 }
 
 void listener_close(struct listener *l)

@@ -36,6 +36,8 @@ ADIT_MUST_CHECK int listener_open_early(char **address, struct adit_err *err);
 
 ADIT_MUST_CHECK int listener_open(struct net_loop *l, int take_fd, listener_accept_fn on_accept,
                                   void *owner, struct listener **out, struct adit_err *err);
+/* Accept all whom the kernel has connected already. Before a close, which resets them. */
+void listener_accept_waiting(struct listener *l);
 /* Stop accepting; frees itself later. A Unix path is left to its maker. */
 void listener_close(struct listener *l);
 /* Connections dropped because descriptors ran out. */

@@ -246,6 +246,25 @@ static size_t use_up_descriptors(int *fds, size_t max)
     return cnt;
 }
 
+START_TEST(listener_accepts_all_who_wait_before_it_closes)
+{
+    int fd = open_listener("127.0.0.1:0");
+    enum { CNT = 40 };
+    int peers[CNT];
+
+    for (size_t i = 0; i < CNT; i++)
+        peers[i] = connect_tcp(listener_port(fd));
+    ck_assert_uint_eq(T.accepted_cnt, 0); /* the loop did not run */
+    listener_accept_waiting(T.l);
+    ck_assert_uint_eq(T.accepted_cnt, CNT);
+    listener_close(T.l);
+    close_accepted();
+    for (size_t i = 0; i < CNT; i++)
+        ck_assert_int_eq(close(peers[i]), 0);
+    fixture_fini();
+}
+END_TEST
+
 START_TEST(listener_drops_connections_without_descriptors_and_recovers)
 {
     enum { CLIENTS = 20 };
@@ -310,5 +329,6 @@ SUITE_MAIN("listener", listener_accepts_on_tcp_with_its_options,
            listener_shares_a_tcp_port_between_loops, listener_replaces_only_a_dead_unix_socket,
            listener_takes_an_inherited_descriptor_only_if_it_listens,
            listener_refuses_addresses_that_are_none, listener_may_be_closed_while_it_accepts,
+           listener_accepts_all_who_wait_before_it_closes,
            listener_drops_connections_without_descriptors_and_recovers,
            listener_waits_when_even_the_spare_descriptor_is_lost)
