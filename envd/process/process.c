@@ -38,6 +38,7 @@ static void handle_closed(struct process *p)
         return;
     if (p->config)
         protobuf_c_message_free_unpacked(&p->config->base, NULL);
+    backlog_clear(&p->backlog);
     free(p->tag);
     free(p);
 }
@@ -103,6 +104,7 @@ int process_new(struct process_table *t, struct stdio_fds *fds, bool is_pty, str
     adit_list_init(&p->node);
     adit_list_init(&p->subscribers);
     adit_list_init(&p->waiters);
+    backlog_init(&p->backlog, &t->backlogs);
     net_deadline_init(&p->deadline, &t->envd->net, on_deadline);
     init_outputs(p);
     input_queue_init(&p->input, t->envd->net.uv, -1, on_input_closed);
@@ -144,7 +146,8 @@ static void fill_end(struct process *p, Process__ProcessEvent__EndEvent *end)
     }
 }
 
-void process_tell_end(struct process *p, struct subscriber *s)
+/* Frees @s. */
+static void tell_end(struct process *p, struct subscriber *s)
 {
     Process__ProcessEvent__EndEvent end;
     process__process_event__end_event__init(&end);
@@ -165,9 +168,13 @@ static void end_process(struct process *p)
         close_output(&p->outputs[i]);
     if (input_queue_close(&p->input))
         p->open_handles++;
-    struct adit_list *it;
-    while ((it = adit_list_first(&p->subscribers)))
-        process_tell_end(p, ADIT_CONTAINER_OF(it, struct subscriber, node));
+    struct adit_list *it, *tmp;
+    ADIT_LIST_EACH(it, tmp, &p->subscribers)
+    {
+        struct subscriber *s = ADIT_CONTAINER_OF(it, struct subscriber, node);
+        if (!s->is_behind) /* else when it has caught up */
+            tell_end(p, s);
+    }
     process_table_retain(p);
 }
 
@@ -182,18 +189,14 @@ static void end_if_over(struct process *p)
 
 static void deliver(struct process_output *o, struct adit_view bytes)
 {
-    Process__ProcessEvent__DataEvent data;
-    process__process_event__data_event__init(&data);
-    Process__ProcessEvent event;
-    process__process_event__init(&event);
-    data.output_case = o->kind;
-    data.stdout.data = (uint8_t *)o->process->table->chunk;
-    data.stdout.len = bytes.len;
-    event.event_case = PROCESS__PROCESS_EVENT__EVENT_DATA;
-    event.data = &data;
     struct adit_list *it, *tmp;
+    backlog_put(&o->process->backlog, o->kind, bytes);
     ADIT_LIST_EACH(it, tmp, &o->process->subscribers)
-    (void)subscriber_send(ADIT_CONTAINER_OF(it, struct subscriber, node), &event, bytes.len);
+    {
+        struct subscriber *s = ADIT_CONTAINER_OF(it, struct subscriber, node);
+        if (!s->is_behind)
+            (void)subscriber_send_data(s, o->kind, bytes); /* a failure has freed it */
+    }
 }
 
 /* Read one chunk and hand it on. Return: false if there was none. */
@@ -290,6 +293,38 @@ void process_subscribe(struct process *p, struct subscriber *s)
     s->process = p;
     adit_list_push(&p->subscribers, &s->node);
     process_update_flow(p);
+    if (s->is_behind)
+        process_catch_up(p, s);
+    else if (p->state == PROCESS_ENDED)
+        tell_end(p, s);
+}
+
+/* One event for a reader that is behind. Return: false if it is freed. */
+static bool send_kept(struct process *p, struct subscriber *s)
+{
+    unsigned kind;
+    struct adit_view bytes;
+    uint64_t lost = s->at < p->backlog.begin ? p->backlog.begin - s->at : 0;
+    if (lost) {
+        s->at += lost;
+        return subscriber_send_gap(s, lost);
+    }
+    backlog_get(&p->backlog, s->at, &kind, &bytes);
+    s->at += bytes.len;
+    return subscriber_send_data(s, (Process__ProcessEvent__DataEvent__OutputCase)kind, bytes);
+}
+
+void process_catch_up(struct process *p, struct subscriber *s)
+{
+    while (s->at < p->backlog.end) {
+        if (rpc_call_is_congested(s->call))
+            return; /* until stream_on_drain */
+        if (!send_kept(p, s))
+            return;
+    }
+    s->is_behind = false;
+    if (p->state == PROCESS_ENDED)
+        tell_end(p, s);
 }
 
 int process_resize(struct process *p, uint32_t cols, uint32_t rows, struct adit_err *err)

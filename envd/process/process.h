@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include "envd/process/backlog.h"
 #include "envd/process/exit_status.h"
 #include "envd/process/input.h"
 #include "envd/process/stdio_fds.h"
@@ -51,6 +52,7 @@ struct process_output {
  * @config:     as the client sent it, owned; NULL after the end
  * @tag:        owned, or NULL
  * @must_not_wait: the end does not wait for the end of the output (it was killed by request)
+ * @backlog:    its last output, for readers that come back
  * @deadline:   armed when the client that started it gave a timeout; it outlives the client
  */
 struct process {
@@ -64,6 +66,7 @@ struct process {
     bool is_pty, must_not_wait, is_off_table;
     struct process_output outputs[2];
     struct input_queue input;
+    struct backlog backlog;
     struct adit_list subscribers, waiters;
     struct exit_status end;
     struct net_deadline deadline, retention;
@@ -82,12 +85,15 @@ void process_close(struct process *p);
 /* Called by the table: waitpid() gave @wait_status. May end the process. */
 void process_on_reaped(struct process *p, int wait_status);
 
-/* From now on @s gets every event, and the process owns it. */
+/*
+ * From now on @s gets every event, and the process owns it. One that comes back is given what was
+ * kept first. Of a process that has ended, @s is told the end. May free @s.
+ */
 void process_subscribe(struct process *p, struct subscriber *s);
+/* @s, which is behind, can take more. May free it. */
+void process_catch_up(struct process *p, struct subscriber *s);
 /* Read the output or stop reading it, as the subscribers can take more or not. */
 void process_update_flow(struct process *p);
-/* Tell @s how the process ended; frees @s. */
-void process_tell_end(struct process *p, struct subscriber *s);
 
 /* Errors: IO (also: not a terminal). Words as in envd-api.md 7.5 and 7.6. */
 ADIT_MUST_CHECK int process_resize(struct process *p, uint32_t cols, uint32_t rows,

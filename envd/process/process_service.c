@@ -18,6 +18,7 @@
  */
 #include "envd/process/process_service.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,20 +75,26 @@ static void connect_on_message(struct rpc_call *c, const ProtobufCMessage *m)
         subscriber_finish(s, &err);
         return;
     }
-    if (!subscriber_send_start(s, (uint32_t)p->pid))
-        return;
-    if (p->state == PROCESS_ENDED)
-        process_tell_end(p, s);
-    else
+    if (s->at > p->backlog.end) {
+        (void)adit_err_set(&err, ADIT_ERR_BAD_INPUT,
+                           "Adit-Output-Offset: %" PRIu64 " is beyond the %" PRIu64
+                           " bytes of output so far",
+                           s->at, p->backlog.end);
+        subscriber_finish(s, &err);
+    } else if (subscriber_send_start(s, (uint32_t)p->pid)) {
         process_subscribe(p, s);
+    }
 }
 
 static void stream_on_drain(struct rpc_call *c)
 {
     struct subscriber *s = rpc_call_user(c);
     s->lag = 0;
-    if (s->process)
-        process_update_flow(s->process);
+    if (!s->process)
+        return;
+    process_update_flow(s->process);
+    if (s->is_behind)
+        process_catch_up(s->process, s);
 }
 
 static void stream_on_cancel(struct rpc_call *c, int code)
@@ -375,6 +382,22 @@ static const struct rpc_method methods[] = {
     },
 };
 
+/* A reader that comes back says how many bytes of output it has. */
+static int read_offset(const struct http_head *head, struct subscriber *s, struct adit_err *err)
+{
+    struct adit_view text = http_head_get(head, "Adit-Output-Offset");
+    if (!text.ptr)
+        return ADIT_OK;
+    if (s->is_start)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "Adit-Output-Offset is for Connect only");
+    if (adit_view_u64(text, INT64_MAX, &s->at) != ADIT_OK)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT,
+                            "Adit-Output-Offset is not a number of bytes: %.*s",
+                            (int)(text.len < 40 ? text.len : 40), text.ptr);
+    s->is_behind = true;
+    return ADIT_OK;
+}
+
 static int open_stream(struct rpc_call *c, const struct http_head *head, const char *user,
                        struct adit_err *err)
 {
@@ -382,6 +405,11 @@ static int open_stream(struct rpc_call *c, const struct http_head *head, const c
     struct subscriber *s = subscriber_new(c, is_start, head);
     if (!s)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
+    int code = read_offset(head, s, err);
+    if (code != ADIT_OK) {
+        subscriber_free(s);
+        return code;
+    }
     (void)snprintf(s->user, sizeof s->user, "%s", user);
     rpc_call_set_user(c, s);
     return ADIT_OK;

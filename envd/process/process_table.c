@@ -78,9 +78,21 @@ static void forget(struct process *p)
     process_close(p);
 }
 
+static void break_streams(struct process *p)
+{
+    struct adit_list *it;
+    while ((it = adit_list_first(&p->subscribers))) {
+        struct subscriber *s = ADIT_CONTAINER_OF(it, struct subscriber, node);
+        rpc_call_abort(s->call);
+        subscriber_free(s);
+    }
+}
+
+/* Readers that still catch up are too slow for it. */
 static void forget_retained(struct process *p)
 {
     p->table->retained_cnt--;
+    break_streams(p);
     forget(p);
 }
 
@@ -99,12 +111,7 @@ static void on_table_closed(uv_handle_t *h)
 
 static void break_off(struct process *p)
 {
-    struct adit_list *it;
-    while ((it = adit_list_first(&p->subscribers))) {
-        struct subscriber *s = ADIT_CONTAINER_OF(it, struct subscriber, node);
-        rpc_call_abort(s->call);
-        subscriber_free(s);
-    }
+    break_streams(p);
     if (p->state == PROCESS_RUNNING)
         (void)kill(p->pid, SIGKILL); /* not reaped, so the pid is its own */
 }

@@ -20,6 +20,7 @@
  * @live, @retained: in the order of start and of end
  * @nofile:   the descriptor limit that children get
  * @on_idle:  NULL while nobody waits for the last process
+ * @backlogs: what all processes keep of their output
  * @chunk:    where output is read into, and gone when the event was sent
  */
 struct process_table {
@@ -30,6 +31,7 @@ struct process_table {
     uint64_t last_serial;
     struct cgroup_set cgroups;
     struct rlimit nofile;
+    struct backlog_budget backlogs;
     uv_signal_t child_signal;
     void (*on_idle)(void *owner);
     void *idle_owner;

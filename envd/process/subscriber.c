@@ -89,6 +89,33 @@ bool subscriber_send(struct subscriber *s, Process__ProcessEvent *event, size_t 
     return false;
 }
 
+bool subscriber_send_data(struct subscriber *s, Process__ProcessEvent__DataEvent__OutputCase kind,
+                          struct adit_view bytes)
+{
+    Process__ProcessEvent__DataEvent data;
+    process__process_event__data_event__init(&data);
+    Process__ProcessEvent event;
+    process__process_event__init(&event);
+    data.output_case = kind;
+    data.stdout.data = (uint8_t *)(uintptr_t)bytes.ptr; /* only read; one place for all kinds */
+    data.stdout.len = bytes.len;
+    event.event_case = PROCESS__PROCESS_EVENT__EVENT_DATA;
+    event.data = &data;
+    return subscriber_send(s, &event, bytes.len);
+}
+
+bool subscriber_send_gap(struct subscriber *s, uint64_t bytes)
+{
+    Process__ProcessEvent__GapEvent gap;
+    process__process_event__gap_event__init(&gap);
+    Process__ProcessEvent event;
+    process__process_event__init(&event);
+    gap.bytes = bytes;
+    event.event_case = PROCESS__PROCESS_EVENT__EVENT_GAP;
+    event.gap = &gap;
+    return subscriber_send(s, &event, 0);
+}
+
 bool subscriber_send_start(struct subscriber *s, uint32_t pid)
 {
     Process__ProcessEvent__StartEvent start;

@@ -28,6 +28,7 @@ struct process;
  * @call:     borrowed; never dead while the subscriber lives
  * @is_start: the call began the process: its deadline kills it
  * @lag:      bytes sent since the call became congested
+ * @is_behind: it came back and is given what the process kept, from position @at on (backlog.h)
  * @user:     who the request acts as; "" the default user
  */
 struct subscriber {
@@ -37,7 +38,8 @@ struct subscriber {
     struct net_deadline keepalive;
     uint64_t keepalive_ms;
     size_t lag;
-    bool is_start;
+    uint64_t at;
+    bool is_start, is_behind;
     char user[USER_NAME_CAP];
 };
 
@@ -50,6 +52,11 @@ void subscriber_free(struct subscriber *s);
  */
 bool subscriber_send(struct subscriber *s, Process__ProcessEvent *event, size_t data_len);
 bool subscriber_send_start(struct subscriber *s, uint32_t pid);
+/* Output. False as above. */
+bool subscriber_send_data(struct subscriber *s, Process__ProcessEvent__DataEvent__OutputCase kind,
+                          struct adit_view bytes);
+/* @bytes of output are lost. False as above. */
+bool subscriber_send_gap(struct subscriber *s, uint64_t bytes);
 /* End the stream, well (@err NULL) or not, and free @s. */
 void subscriber_finish(struct subscriber *s, const struct adit_err *err);
 

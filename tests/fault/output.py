@@ -25,14 +25,14 @@ class Broken(Exception):
 class Stream:
     """The answer of a streaming call of envd, on a connection of its own."""
 
-    def __init__(self, broker, routing, token, method, message, timeout=30):
+    def __init__(self, broker, routing, token, method, message, timeout=30, headers=()):
         self.connection = http.client.HTTPConnection("127.0.0.1", broker.port, timeout=timeout)
         body = json.dumps(message).encode()
         try:
             self.connection.request(
                 "POST", f"/process.Process/{method}", b"\0" + len(body).to_bytes(4, "big") + body,
                 {**routing, "X-Access-Token": token, "Content-Type": "application/connect+json",
-                 "Connect-Protocol-Version": "1"})
+                 "Connect-Protocol-Version": "1", **dict(headers)})
             self.answer = self.connection.getresponse()
         except TimeoutError:
             raise
@@ -126,6 +126,40 @@ class Reader:
                 return False
         assert self.end is not None, "a clean end without an end event"
         return True
+
+    def headers(self):
+        return {}
+
+    def last(self):
+        return min(s.last for s in self.outputs.values())
+
+
+class CountingReader:
+    """Comes back with the number of bytes it has, so its outputs go on where they stopped."""
+
+    def __init__(self, pad):
+        self.outputs = {"stdout": Sequence(pad), "stderr": Sequence(pad)}
+        for s in self.outputs.values():
+            s.connect(from_start=True)
+        self.at = self.connections = 0
+        self.gaps = []
+
+    def headers(self):
+        return {"Adit-Output-Offset": str(self.at)}
+
+    def read(self, stream, enough):
+        self.connections += 1
+        for event in stream.events():
+            if "gap" in event:
+                self.gaps.append(int(event["gap"]["bytes"]))
+                self.at += self.gaps[-1]
+            for name, data in event.get("data", {}).items():
+                data = base64.b64decode(data)
+                self.at += len(data)
+                if not self.gaps:  # behind one, lines are no longer whole
+                    self.outputs[name].feed(data)
+            if enough():
+                return
 
     def last(self):
         return min(s.last for s in self.outputs.values())

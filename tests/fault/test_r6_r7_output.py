@@ -3,7 +3,7 @@
 
 Lines of 1 byte to 1 MiB; readers that are quick, slow, stopped for a while, that leave and come back,
 or whose channels all break because the broker is killed. What was written while nobody read may be
-missing, between two connections only. ADIT_FAULT_SCALE=full: 1,000 streams for 10 minutes.
+missing, between two connections only; a reader that counts its bytes misses nothing that was kept. ADIT_FAULT_SCALE=full: 1,000 streams for 10 minutes.
 """
 
 import os
@@ -14,7 +14,7 @@ import time
 import pytest
 from e2b import Sandbox
 
-from output import PROGRAM, Broken, Reader, Stream
+from output import PROGRAM, Broken, CountingReader, Reader, Stream
 from support import routing
 
 FULL = os.environ.get("ADIT_FAULT_SCALE") == "full"
@@ -30,9 +30,9 @@ def start(broker, sandbox, pad, pause, count):
         "stdin": False})
 
 
-def connect(broker, sandbox, pid):
+def connect(broker, sandbox, pid, headers=()):
     return Stream(broker, routing(sandbox), sandbox._envd_access_token, "Connect",
-                  {"process": {"pid": pid}})
+                  {"process": {"pid": pid}}, headers=headers)
 
 
 def whole(reader, count):
@@ -73,7 +73,7 @@ def follow(broker, sandbox, pid, reader, stop, failures, enough):
         while not stop.is_set():
             stream = None
             try:
-                stream = connect(broker, sandbox, pid)
+                stream = connect(broker, sandbox, pid, reader.headers())
                 reader.read(stream, enough=lambda: stop.is_set() or enough(reader))
             except Broken:
                 stop.wait(0.02)  # the broker is down: not a thousand refused connections
@@ -84,9 +84,9 @@ def follow(broker, sandbox, pid, reader, stop, failures, enough):
         failures.append(e)
 
 
-def run_readers(broker, sandbox, pid, enoughs, during):
+def run_readers(broker, sandbox, pid, enoughs, during, kind=Reader):
     stop, failures = threading.Event(), []
-    readers = [Reader(100) for _ in enoughs]
+    readers = [kind(100) for _ in enoughs]
     threads = [threading.Thread(target=follow,
                                 args=(broker, sandbox, pid, r, stop, failures, enough))
                for r, enough in zip(readers, enoughs)]
@@ -101,6 +101,17 @@ def run_readers(broker, sandbox, pid, enoughs, during):
     return readers
 
 
+def kill_often(broker, rng):
+    def kills(stop):
+        for _ in range(KILLS):
+            stop.wait(rng.uniform(0.5, 1.5))
+            broker.kill()
+            broker.start()
+        stop.wait(1)
+
+    return kills
+
+
 @pytest.mark.timeout(1200)
 def test_readers_come_back_after_every_break(own_broker):
     """The broker is killed again and again: every channel breaks, the program goes on."""
@@ -111,19 +122,30 @@ def test_readers_come_back_after_every_break(own_broker):
     first.close()
     print(f"\nR7: seed {SEED}")
 
-    def kills(stop):
-        for _ in range(KILLS):
-            stop.wait(rng.uniform(0.5, 1.5))
-            broker.kill()
-            broker.start()
-        stop.wait(1)
-
-    readers = run_readers(broker, sandbox, pid, [lambda r: False] * 5, kills)
+    readers = run_readers(broker, sandbox, pid, [lambda r: False] * 5, kill_often(broker, rng))
     for r in readers:
         for s in r.outputs.values():
             assert s.connections > KILLS and s.last > 100
     print(f"R7: {readers[0].last()} lines, {readers[0].outputs['stdout'].missing} while nobody "
           f"could read, {readers[0].outputs['stdout'].connections} connections")
+    assert sandbox.kill()
+
+
+@pytest.mark.timeout(1200)
+def test_a_reader_that_counts_misses_nothing(own_broker):
+    """The same, and each comes back where it stopped: what it missed fits into what is kept."""
+    broker, rng = own_broker(), random.Random(SEED)
+    sandbox = Sandbox.create(timeout=7200)
+    first = start(broker, sandbox, 100, 0.002, 10_000_000)
+    pid = next(first.events())["start"]["pid"]
+    first.close()
+
+    readers = run_readers(broker, sandbox, pid, [lambda r: False] * 5, kill_often(broker, rng),
+                          CountingReader)
+    for r in readers:
+        assert r.gaps == [] and r.connections > KILLS and r.last() > 100
+        assert all(s.missing == 0 for s in r.outputs.values())
+    print(f"\nR7: {readers[0].last()} lines, none missing, {readers[0].connections} connections")
     assert sandbox.kill()
 
 
