@@ -9,7 +9,8 @@
  *          removing a sandbox is killing that list, whatever state its creation had reached. Groups
  *          are made here and not by the runtime, because runtimes refuse hybrid hosts.
  * Layouts: v2 has one directory per sandbox and cgroup.kill. v1 has one in each of three
- * hierarchies; processes are listed from the last (pids) and killed one by one. Joining: v2 moves a
+ * hierarchies, and in that of cpuacct where it is not cpu's; processes are listed from pids, in
+ * which every sandbox is, and killed one by one. Joining: v2 moves a
  * process through cgroup.procs. In v1 the calling thread moves itself through "tasks": moving a
  * single thread that is the caller spares the kernel its global lock, which takes many milliseconds
  * to get (measured: under 0.1 ms against 10 to 30). Swap:    none: a sandbox's memory limit is what
@@ -45,7 +46,8 @@
  */
 #define RETRY_MS 2
 
-static const char *const v1_controllers[LAUNCH_CGROUP_HIERARCHIES_MAX] = {"memory", "cpu", "pids"};
+enum { MEMORY, CPU, PIDS, CONTROLLERS_CNT, CPUACCT = CONTROLLERS_CNT };
+static const char *const controllers[CONTROLLERS_CNT] = {"memory", "cpu", "pids"};
 
 static int open_v2(struct launch_cgroup_host *h, struct adit_err *err)
 {
@@ -56,11 +58,10 @@ static int open_v2(struct launch_cgroup_host *h, struct adit_err *err)
     adit_buf_init(&words, 4096);
     int rc = adit_file_read(root, "cgroup.controllers", &words, err);
     struct adit_view known = adit_buf_view(&words);
-    for (int i = 0; !rc && i < LAUNCH_CGROUP_HIERARCHIES_MAX; i++)
-        if (!known.len ||
-            !memmem(known.ptr, known.len, v1_controllers[i], strlen(v1_controllers[i])))
+    for (int i = 0; !rc && i < CONTROLLERS_CNT; i++)
+        if (!known.len || !memmem(known.ptr, known.len, controllers[i], strlen(controllers[i])))
             rc = adit_err_set(err, ADIT_ERR_PRECONDITION, "cgroup controller %s is missing",
-                              v1_controllers[i]);
+                              controllers[i]);
     adit_buf_fini(&words);
     if (rc)
         return rc;
@@ -69,20 +70,33 @@ static int open_v2(struct launch_cgroup_host *h, struct adit_err *err)
     return 0;
 }
 
+/* Time may be accounted for in a hierarchy of its own; a host that has none does without. */
+static void open_cpuacct(struct launch_cgroup_host *h)
+{
+    struct stat cpu, own;
+    struct statfs fs;
+    ADIT_CLEANUP_CLOSE int fd = open(CGROUP_ROOT "/cpuacct", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fstatfs(fd, &fs) || fs.f_type != CGROUP_SUPER_MAGIC || fstat(fd, &own) ||
+        fstat(h->fd[CPU], &cpu) || own.st_dev == cpu.st_dev)
+        return;
+    h->fd[h->hierarchy_cnt++] = adit_steal_fd(&fd);
+}
+
 static int open_v1(struct launch_cgroup_host *h, struct adit_err *err)
 {
     char path[PATH_CAP];
-    for (int i = 0; i < LAUNCH_CGROUP_HIERARCHIES_MAX; i++) {
+    for (int i = 0; i < CONTROLLERS_CNT; i++) {
         struct statfs fs;
-        (void)snprintf(path, sizeof(path), CGROUP_ROOT "/%s", v1_controllers[i]);
+        (void)snprintf(path, sizeof(path), CGROUP_ROOT "/%s", controllers[i]);
         int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
             return adit_err_set(err, ADIT_ERR_PRECONDITION, "cgroup controller %s is missing",
-                                v1_controllers[i]);
+                                controllers[i]);
         h->fd[h->hierarchy_cnt++] = fd;
         if (fstatfs(fd, &fs) || fs.f_type != CGROUP_SUPER_MAGIC)
             return adit_err_set(err, ADIT_ERR_PRECONDITION, "%s is not a cgroup hierarchy", path);
     }
+    open_cpuacct(h);
     return 0;
 }
 
@@ -153,13 +167,13 @@ static int write_number(const struct launch_cgroup_host *h, int hierarchy, const
 /* Hand the controllers down to the parent's children. A parent that is gone again is made anew. */
 static int delegate(const struct launch_cgroup_host *h, struct adit_err *err)
 {
-    static const char controllers[] = "+memory +cpu +pids";
+    static const char all[] = "+memory +cpu +pids";
     struct adit_err why;
     char path[PATH_CAP];
     (void)snprintf(path, sizeof(path), "%s/cgroup.subtree_control", h->parent);
-    int rc = write_text(h->fd[0], "cgroup.subtree_control", controllers, &why);
+    int rc = write_text(h->fd[0], "cgroup.subtree_control", all, &why);
     if (!rc)
-        rc = write_text(h->fd[0], path, controllers, &why);
+        rc = write_text(h->fd[0], path, all, &why);
     return unless_missing(rc, &why, err);
 }
 
@@ -205,19 +219,19 @@ static int limit_v1(const struct launch_cgroup_host *h, const char *id,
                     const struct launch_cgroup_limits *l, struct adit_err *err)
 {
     struct adit_err why;
-    int rc = write_number(h, 0, id, "memory.limit_in_bytes", l->memory_bytes, err);
+    int rc = write_number(h, MEMORY, id, "memory.limit_in_bytes", l->memory_bytes, err);
     if (!rc) /* as far as v1 can, where it cannot limit swap; the next line does where it can */
-        rc = write_number(h, 0, id, "memory.swappiness", 0, err);
+        rc = write_number(h, MEMORY, id, "memory.swappiness", 0, err);
     if (!rc)
         rc = unless_missing(
-            write_number(h, 0, id, "memory.memsw.limit_in_bytes", l->memory_bytes, &why), &why,
+            write_number(h, MEMORY, id, "memory.memsw.limit_in_bytes", l->memory_bytes, &why), &why,
             err);
     if (!rc)
-        rc = write_number(h, 1, id, "cpu.cfs_period_us", CPU_PERIOD_US, err);
+        rc = write_number(h, CPU, id, "cpu.cfs_period_us", CPU_PERIOD_US, err);
     if (!rc)
-        rc =
-            write_number(h, 1, id, "cpu.cfs_quota_us", (uint64_t)l->cpu_count * CPU_PERIOD_US, err);
-    return rc ? rc : write_number(h, 2, id, "pids.max", l->pids_max, err);
+        rc = write_number(h, CPU, id, "cpu.cfs_quota_us", (uint64_t)l->cpu_count * CPU_PERIOD_US,
+                          err);
+    return rc ? rc : write_number(h, PIDS, id, "pids.max", l->pids_max, err);
 }
 
 int launch_cgroup_create(const struct launch_cgroup_host *h, const char *id,
@@ -289,7 +303,7 @@ static int kill_listed(const struct launch_cgroup_host *h, const char *id, uint6
     uint64_t pid;
 
     adit_buf_init(&list, PROCS_CAP);
-    int rc = read_file(h, h->hierarchy_cnt - 1, id, "cgroup.procs", &list, err);
+    int rc = read_file(h, h->is_v2 ? 0 : PIDS, id, "cgroup.procs", &list, err);
     rest = adit_buf_view(&list);
     *is_empty = !rc && rest.len == 0;
     while (!rc && adit_view_split(rest, '\n', &line, &rest)) {
@@ -321,7 +335,7 @@ static int kill_listed(const struct launch_cgroup_host *h, const char *id, uint6
 static int begin_kill(const struct launch_cgroup_host *h, const char *id, struct adit_err *err)
 {
     return h->is_v2 ? write_file(h, 0, id, "cgroup.kill", "1", err)
-                    : write_number(h, h->hierarchy_cnt - 1, id, "pids.max", 0, err);
+                    : write_number(h, PIDS, id, "pids.max", 0, err);
 }
 
 static int kill_all(const struct launch_cgroup_host *h, const char *id, uint64_t deadline_ns,
@@ -405,6 +419,7 @@ static int read_number(const struct launch_cgroup_host *h, int hierarchy, const 
 int launch_cgroup_measure(const struct launch_cgroup_host *h, const char *id,
                           struct launch_usage *out, struct adit_err *err)
 {
+    int account = h->hierarchy_cnt > CPUACCT ? CPUACCT : CPU; /* of v1 */
     int rc = read_number(h, 0, id, h->is_v2 ? "memory.current" : "memory.usage_in_bytes",
                          &out->memory, err);
     if (rc)
@@ -412,12 +427,10 @@ int launch_cgroup_measure(const struct launch_cgroup_host *h, const char *id,
     out->cache = number_of(h, 0, id, "memory.stat", h->is_v2 ? "file" : "total_cache");
     (void)read_number(h, 0, id, h->is_v2 ? "memory.max" : "memory.limit_in_bytes", &out->memory_max,
                       NULL); /* 0: none is known */
-    /* v1 hosts keep the account with the limits (cpu,cpuacct), or in a hierarchy that is not ours
-     */
     if (h->is_v2)
         out->cpu_ns = number_of(h, 0, id, "cpu.stat", "usage_usec") * 1000;
-    else
-        (void)read_number(h, 1, id, "cpuacct.usage", &out->cpu_ns, NULL); /* 0: as above */
+    else /* 0: no account, or a sandbox that was made before there was one */
+        (void)read_number(h, account, id, "cpuacct.usage", &out->cpu_ns, NULL);
     return 0;
 }
 

@@ -4,7 +4,8 @@
  * that runs in it.
  *
  * One module for both layouts: cgroup v2 (/sys/fs/cgroup is cgroup2) and v1 or hybrid hosts
- * (memory, cpu and pids each mounted under /sys/fs/cgroup/<name>). A group's name is <parent>/<id>.
+ * (memory, cpu and pids each mounted under /sys/fs/cgroup/<name>; cpuacct if it is there). A
+ * group's name is <parent>/<id>.
  */
 #ifndef BROKER_LAUNCHER_LAUNCH_CGROUP_H
 #define BROKER_LAUNCHER_LAUNCH_CGROUP_H
@@ -13,12 +14,13 @@
 
 #include "broker/launcher/launch_msg.h"
 
-#define LAUNCH_CGROUP_HIERARCHIES_MAX 3
+#define LAUNCH_CGROUP_HIERARCHIES_MAX 4
 /* How long killed processes may take to be gone. */
 #define LAUNCH_CGROUP_KILL_MS 8000u
 
 /*
- * @fd:  directories of the hierarchies' roots: one of v2, or memory, cpu, pids of v1
+ * @fd:  directories of the hierarchies' roots: one of v2, or memory, cpu, pids of v1, and cpuacct
+ *       where it is one of its own
  * @parent: one path component, made on demand and removed when it is empty
  */
 struct launch_cgroup_host {

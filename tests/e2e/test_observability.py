@@ -50,6 +50,15 @@ def test_metrics_come_soon_and_go_on(sandbox):
     assert 4 < (more[0].timestamp - first.timestamp).total_seconds() < 8
 
 
+def test_a_sandbox_is_told_its_own_load_and_not_its_neighbours(sandbox):
+    with Sandbox.create(timeout=60) as busy:
+        busy.commands.run("while :; do :; done & while :; do :; done", background=True, timeout=0)
+        wait_for(lambda: any(m.cpu_used_pct > 15 for m in busy.get_metrics()), 30, "load")
+        assert all(m.cpu_used_pct < 15 for m in sandbox.get_metrics())
+        assert all(m.cpu_used_pct <= 100 for m in busy.get_metrics())
+        busy.kill()
+
+
 def test_metrics_of_a_range(broker, sandbox):
     first = wait_for(sandbox.get_metrics, 10, "a first sample")[0]
     hour = timedelta(hours=1)

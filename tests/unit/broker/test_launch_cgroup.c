@@ -122,7 +122,43 @@ START_TEST(launch_cgroup_remove_wins_against_a_fork_bomb)
 }
 END_TEST
 
+static void spin(const struct launch_cgroup_host *h)
+{
+    if (launch_cgroup_join(h, "b", NULL))
+        _exit(1);
+    for (;;)
+        ;
+}
+
+START_TEST(launch_cgroup_tells_the_time_that_its_processes_used)
+{
+    const struct launch_cgroup_limits limits = {
+        .memory_bytes = UINT64_C(4) << 30, .cpu_count = 1, .pids_max = 100};
+    struct launch_cgroup_host h;
+    struct launch_usage before = {0}, now = {0};
+
+    if (geteuid() != 0 || launch_cgroup_open(&h, parent, NULL) ||
+        (!h.is_v2 && access("/sys/fs/cgroup/cpuacct", F_OK))) {
+        suite_skip("launch_cgroup_tells_the_time_that_its_processes_used",
+                   "root and the controllers");
+        return;
+    }
+    ck_assert_int_eq(launch_cgroup_create(&h, "b", &limits, NULL), 0);
+    ck_assert_int_eq(launch_cgroup_measure(&h, "b", &before, NULL), 0);
+    ck_assert_uint_eq(before.cpu_ns, 0); /* not the host's */
+    pid_t pid = fork();
+    if (pid == 0)
+        spin(&h);
+    while (now.cpu_ns < 20000000) /* the suite's own limit of time ends it otherwise */
+        ck_assert_int_eq(launch_cgroup_measure(&h, "b", &now, NULL), 0);
+    ck_assert_int_eq(launch_cgroup_remove(&h, "b", NULL), 0);
+    ck_assert(waitpid(pid, NULL, 0) == pid);
+    launch_cgroup_close(&h);
+}
+END_TEST
+
 SUITE_MAIN_WITH("launch_cgroup", .fixtures = {{setup, NULL}},
                 TESTS(launch_cgroup_refuses_parents_that_are_no_plain_names,
                       launch_cgroup_v2_remove_kills_what_joined,
+                      launch_cgroup_tells_the_time_that_its_processes_used,
                       launch_cgroup_remove_wins_against_a_fork_bomb))
