@@ -67,11 +67,6 @@ static void free_env(struct adit_map *env)
     adit_map_fini(env);
 }
 
-int state_set_internal(struct envd *e, const char *name, const char *value)
-{
-    return put_var(&e->env, adit_view_str(name), adit_view_str(value), true);
-}
-
 static bool is_internal(const struct envd *e, struct adit_view name)
 {
     const struct envd_env_var *var = adit_map_get(&e->env, name);
@@ -239,12 +234,13 @@ static void write_marker(const struct envd *e, const char *name, const char *val
         adit_log(ADIT_LOG_DEBUG, "marker_not_written", LOG_S("path", path));
 }
 
+/* A variable that envd answers for: /init cannot change it as one of the environment. */
 static int set_identity(struct envd *e, const char *name, const char *value)
 {
     if (!value || !value[0])
         return 0;
     write_marker(e, name, value);
-    return state_set_internal(e, name, value);
+    return put_var(&e->env, adit_view_str(name), adit_view_str(value), true);
 }
 
 static int take_document(struct envd *e, const struct document *d, struct adit_err *err)

@@ -21,9 +21,6 @@
 ADIT_MUST_CHECK int state_setup(struct envd *e, struct adit_err *err);
 void state_fini(struct envd *e);
 
-/* Set a variable that envd answers for: /init cannot change it. Errors: NO_MEMORY. */
-ADIT_MUST_CHECK int state_set_internal(struct envd *e, const char *name, const char *value);
-
 /*
  * Take an /init document. @shown: the token that came with it beside the document, or empty.
  * Errors: UNAUTHENTICATED (a token is set, and neither is it), BAD_INPUT, NO_MEMORY; nothing was

@@ -74,7 +74,7 @@ static int check_command(const char *field, const char *text, struct adit_err *e
     return adit_utf8_valid(adit_view_mem(text, len)) ? 0 : refuse(err, field, "not UTF-8");
 }
 
-int check_resources(const char *field, const Scheduler__Resources *r, struct adit_err *err)
+static int check_resources(const char *field, const Scheduler__Resources *r, struct adit_err *err)
 {
     if (!r)
         return refuse(err, field, "missing");

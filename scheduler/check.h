@@ -27,8 +27,6 @@ ADIT_MUST_CHECK int check_name(const char *field, const char *text, struct adit_
 ADIT_MUST_CHECK int check_text(const char *field, const char *text, size_t max,
                                struct adit_err *err);
 
-ADIT_MUST_CHECK int check_resources(const char *field, const Scheduler__Resources *r,
-                                    struct adit_err *err);
 ADIT_MUST_CHECK int check_node(const Scheduler__Node *n, struct adit_err *err);
 ADIT_MUST_CHECK int check_running(const Scheduler__RunningSandbox *s, struct adit_err *err);
 ADIT_MUST_CHECK int check_template(const Scheduler__Template *t, struct adit_err *err);

@@ -52,22 +52,6 @@ void keys_generate(char secret[KEYS_SECRET_CAP], char masked[KEYS_MASKED_CAP],
                    secret + PREFIX_LEN + 2 * KEYS_SECRET_LEN - MASKED_TAIL); /* fits exactly */
 }
 
-int keys_hash(struct adit_view secret, uint8_t sha256[ADIT_SHA256_LEN])
-{
-    uint8_t bytes[KEYS_SECRET_LEN];
-    if (secret.len != KEYS_SECRET_CAP - 1 || !adit_view_has_prefix(secret, KEYS_SECRET_PREFIX))
-        return ADIT_ERR_BAD_INPUT;
-    struct adit_view digits = adit_view_mem(secret.ptr + PREFIX_LEN, secret.len - PREFIX_LEN);
-    for (size_t i = 0; i < digits.len; i++) {
-        if (digits.ptr[i] >= 'A' && digits.ptr[i] <= 'F')
-            return ADIT_ERR_BAD_INPUT;
-    }
-    if (adit_hex_decode(digits, bytes, sizeof(bytes)))
-        return ADIT_ERR_BAD_INPUT;
-    adit_sha256(adit_view_mem(bytes, sizeof(bytes)), sha256);
-    return 0;
-}
-
 static struct adit_view hash_of(const Scheduler__Store__KeyRecord *r)
 {
     return adit_view_mem(r->sha256.data, r->sha256.len);

@@ -27,8 +27,6 @@ void keys_fini(struct keys *k);
 /* A new key as the client sees it, and what is kept of it. */
 void keys_generate(char secret[KEYS_SECRET_CAP], char masked[KEYS_MASKED_CAP],
                    uint8_t sha256[ADIT_SHA256_LEN]);
-/* Of a key's text, over its decoded bytes. Errors: BAD_INPUT (not a key). */
-ADIT_MUST_CHECK int keys_hash(struct adit_view secret, uint8_t sha256[ADIT_SHA256_LEN]);
 
 /* A change from the store. The message is taken in any case. Errors: NO_MEMORY, BAD_INPUT (a record
  * without its parts). */

@@ -45,8 +45,6 @@ void service_fail_no_memory(struct rpc_call *c);
 ADIT_MUST_CHECK int service_check_quota(struct scheduler *s, const Scheduler__PlaceRequest *q,
                                         const struct registry_sandbox *known, bool *is_slow,
                                         struct adit_err *err);
-/* Longest life that a key's sandboxes may have, in seconds; 0: nothing is said about it. */
-uint32_t service_timeout_max(const struct scheduler *s, const Scheduler__Key *key);
 
 /* A node that was not heard of for longer is unreachable. */
 uint64_t service_unreachable_ms(const struct scheduler *s);

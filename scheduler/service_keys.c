@@ -35,7 +35,8 @@ static Scheduler__Limits team_limits(const struct scheduler *s, const char *team
     return quota_limits(r ? r->limits : NULL, &configured);
 }
 
-uint32_t service_timeout_max(const struct scheduler *s, const Scheduler__Key *key)
+/* Longest life that a key's sandboxes may have, in seconds; 0: nothing is said about it. */
+static uint32_t timeout_max(const struct scheduler *s, const Scheduler__Key *key)
 {
     Scheduler__Limits of_team = team_limits(s, key->team_id);
     return quota_limits(key->limits, &of_team).timeout_max_s;
@@ -109,7 +110,7 @@ void service_authenticate(struct rpc_call *c, const ProtobufCMessage *m)
     }
     answer.key_id = r->key->key_id;
     answer.team_id = r->key->team_id;
-    answer.timeout_max_s = service_timeout_max(s, r->key);
+    answer.timeout_max_s = timeout_max(s, r->key);
     service_answer(c, &answer.base);
 }
 

@@ -12,7 +12,6 @@
 /* gRPC's codes that the broker itself answers with. */
 enum edge_grpc_code {
     EDGE_GRPC_UNKNOWN = 2,
-    EDGE_GRPC_INVALID = 3,
     EDGE_GRPC_NOT_FOUND = 5,
     EDGE_GRPC_DENIED = 7,
     EDGE_GRPC_EXHAUSTED = 8,

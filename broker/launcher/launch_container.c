@@ -61,7 +61,6 @@
 #define STAGE_DIR "/tmp"
 #define RUNTIME_MS 10000u
 #define NOFILE_MAX 65536u
-#define LOG_CAP (16u * 1024)
 #define MODE_DIR 0755
 #define COPY_STEP (16u << 20)
 

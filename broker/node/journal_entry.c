@@ -22,14 +22,8 @@
 #define NS_PER_MS 1000000
 #define CUT "…"
 
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
-static const char level_letters[] = "diwe";
-#define LEVEL_CNT (sizeof(level_names) / sizeof(level_names[0]))
-
-const char *journal_entry_level_name(enum adit_log_level level)
-{
-    return level_names[level];
-}
+static const char level_letters[] = "diwe"; /* as enum adit_log_level counts */
+#define LEVEL_CNT (sizeof(level_letters) - 1)
 
 /* ---- cleaning ---- */
 
@@ -78,7 +72,7 @@ static json_t *clean_string(struct adit_view v, size_t cap)
 static json_t *begin(enum adit_log_level level, const char *logger, struct adit_view message)
 {
     json_t *text = clean_string(message, JOURNAL_ENTRY_MESSAGE_CAP);
-    return text ? json_pack("{s:s, s:o, s:o}", "level", level_names[level], "logger",
+    return text ? json_pack("{s:s, s:o, s:o}", "level", adit_log_level_name(level), "logger",
                             clean_string(adit_view_str(logger), JOURNAL_ENTRY_KEY_CAP), "message",
                             text)
                 : NULL;
@@ -121,7 +115,7 @@ int journal_entry_append(struct adit_buf *out, int64_t at_ms, enum adit_log_leve
 static enum adit_log_level level_of(struct adit_view name)
 {
     for (size_t i = 0; i < LEVEL_CNT; i++)
-        if (adit_view_ieq_str(name, level_names[i]))
+        if (adit_view_ieq_str(name, adit_log_level_name((enum adit_log_level)i)))
             return (enum adit_log_level)i;
     if (adit_view_ieq_str(name, "warning"))
         return ADIT_LOG_WARN;
@@ -131,7 +125,7 @@ static enum adit_log_level level_of(struct adit_view name)
 static bool is_level(struct adit_view name)
 {
     for (size_t i = 0; i < LEVEL_CNT; i++)
-        if (adit_view_eq_str(name, level_names[i]))
+        if (adit_view_eq_str(name, adit_log_level_name((enum adit_log_level)i)))
             return true;
     return false;
 }
@@ -287,5 +281,5 @@ json_t *journal_entry_document(const struct journal_entry *e, json_t *object)
     (void)json_object_del(object, "level");   /* may be missing */
     adit_clock_format_rfc3339(e->at_ms * NS_PER_MS, at);
     return json_pack("{s:s, s:o, s:s, s:O}", "timestamp", at, "message", message, "level",
-                     level_names[e->level], "fields", object);
+                     adit_log_level_name(e->level), "fields", object);
 }

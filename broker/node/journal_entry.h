@@ -49,7 +49,6 @@ ADIT_MUST_CHECK int journal_entry_append_console(struct adit_buf *out, int64_t a
 /* Take the line at the front of @rest, which it shortens. Return: false when nothing whole is left;
  * what is no entry is passed over. */
 bool journal_entry_next(struct adit_view *rest, struct journal_entry *out);
-const char *journal_entry_level_name(enum adit_log_level level);
 /* The object of an entry; a new reference. Errors: BAD_INPUT (a crash damaged it), NO_MEMORY. */
 ADIT_MUST_CHECK int journal_entry_parse(const struct journal_entry *e, json_t **out);
 /* The answer of the API for an entry: {"timestamp", "message", "level", "fields"}, a new reference;

@@ -31,7 +31,8 @@ bool watch_os_is_network(unsigned long type)
            type == SMB2_SUPER_MAGIC || type == FUSE_SUPER_MAGIC;
 }
 
-bool watch_os_is_made_up(unsigned long type)
+/* Does the kernel make it up? Nothing is ever told of it then. */
+static bool is_made_up(unsigned long type)
 {
     return type == PROC_SUPER_MAGIC || type == SYSFS_MAGIC || type == CGROUP_SUPER_MAGIC ||
            type == CGROUP2_SUPER_MAGIC;
@@ -80,7 +81,7 @@ static bool goes_into(int fd, enum watch_place place)
     if (place == WATCH_ROOT || fstatfs(fd, &fs))
         return true;
     unsigned long type = (unsigned long)fs.f_type;
-    return !watch_os_is_made_up(type) && (place == WATCH_INNER || !watch_os_is_network(type));
+    return !is_made_up(type) && (place == WATCH_INNER || !watch_os_is_network(type));
 }
 
 static bool is_dir(DIR *dir, const struct dirent *d)

@@ -27,8 +27,7 @@ void watch_os_close(struct watch_kernel *k);
 ADIT_MUST_CHECK int watch_os_check(const char *path, bool allows_network, struct adit_err *err);
 
 /* Of statfs(2)'s f_type: a file system whose changes others may make without the kernel seeing them
- * (NFS, CIFS, SMB, FUSE); one that the kernel makes up, where nothing is ever told. */
+ * (NFS, CIFS, SMB, FUSE). */
 bool watch_os_is_network(unsigned long type);
-bool watch_os_is_made_up(unsigned long type);
 
 #endif

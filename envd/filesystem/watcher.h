@@ -21,7 +21,6 @@
 /* "w" and random letters and digits. */
 #define WATCHER_ID_LEN 21
 
-struct watchers;
 struct watcher;
 
 /*

@@ -46,7 +46,8 @@
 #define EXIT_NOT_FOUND 127
 #define EXIT_NOT_RUN 126
 
-const int spawn_reset_signals[] = {SIGPIPE, SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0};
+/* Signals that envd ignores or handles: children get the default back. */
+static const int reset_signals[] = {SIGPIPE, SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0};
 
 /* Shared by parent and child. @step and @sys_errno are the child's answer. */
 struct child {
@@ -128,7 +129,7 @@ ON_CHILD_STACK static void child_identity(struct child *c)
 
 static void child_signals(void)
 {
-    for (const int *s = spawn_reset_signals; *s != 0; s++)
+    for (const int *s = reset_signals; *s != 0; s++)
         (void)signal(*s, SIG_DFL); /* cannot fail for these */
     sigset_t none;
     (void)sigemptyset(&none);

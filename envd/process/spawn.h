@@ -46,7 +46,4 @@ struct spawn_request {
  */
 ADIT_MUST_CHECK int spawn_start(const struct spawn_request *r, pid_t *pid, struct adit_err *err);
 
-/* Signals that envd ignores or handles: children get the default back. */
-extern const int spawn_reset_signals[];
-
 #endif

@@ -27,7 +27,7 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-void stdio_fds_close_child(struct stdio_fds *f)
+static void close_child(struct stdio_fds *f)
 {
     if (f->child[1] == f->child[0])
         f->child[1] = f->child[2] = -1;
@@ -37,7 +37,7 @@ void stdio_fds_close_child(struct stdio_fds *f)
 
 void stdio_fds_close(struct stdio_fds *f)
 {
-    stdio_fds_close_child(f);
+    close_child(f);
     close_fd(&f->input);
     close_fd(&f->output[0]);
     close_fd(&f->output[1]);

@@ -25,8 +25,7 @@ ADIT_MUST_CHECK int stdio_fds_pipes(const struct user_entry *user, bool with_std
                                     struct stdio_fds *out, struct adit_err *err);
 ADIT_MUST_CHECK int stdio_fds_pty(const struct user_entry *user, uint32_t cols, uint32_t rows,
                                   struct stdio_fds *out, struct adit_err *err);
-/* Close the child's side (after the spawn) / all that is still open. */
-void stdio_fds_close_child(struct stdio_fds *f);
+/* Close all that is still open. */
 void stdio_fds_close(struct stdio_fds *f);
 ADIT_MUST_CHECK int stdio_fds_resize(int pty_fd, uint32_t cols, uint32_t rows,
                                      struct adit_err *err);

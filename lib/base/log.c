@@ -45,6 +45,11 @@ bool adit_log_enabled(enum adit_log_level level)
     return level >= settings.level;
 }
 
+const char *adit_log_level_name(enum adit_log_level level)
+{
+    return level_names[level];
+}
+
 int adit_log_level_parse(const char *text, enum adit_log_level *level)
 {
     for (size_t i = 0; i < sizeof level_names / sizeof level_names[0]; i++) {

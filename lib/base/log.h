@@ -48,6 +48,7 @@ void adit_log_init(const char *program, enum adit_log_level level, bool json);
 bool adit_log_enabled(enum adit_log_level level);
 /* "debug" "info" "warn" "error". Errors: ADIT_ERR_BAD_INPUT. */
 ADIT_MUST_CHECK int adit_log_level_parse(const char *text, enum adit_log_level *level);
+const char *adit_log_level_name(enum adit_log_level level);
 
 void adit_log_fields(enum adit_log_level level, const char *event,
                      const struct adit_log_field *fields);

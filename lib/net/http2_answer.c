@@ -299,14 +299,6 @@ static void answer_begin(struct http_exchange *x, unsigned status, enum http_fra
     http2_stream_update(st);
 }
 
-static void answer_flush(struct http_exchange *x)
-{
-    struct http2_conn *c = http2_stream_of(x)->conn;
-
-    http2_server_enter(c);
-    http2_server_leave(c); /* pumps */
-}
-
 static int answer_write(struct http_exchange *x, struct adit_view bytes)
 {
     struct http2_stream *st = http2_stream_of(x);
@@ -408,7 +400,6 @@ const struct http_carrier http2_answer_carrier = {
     .pause = answer_pause,
     .resume = answer_resume,
     .begin = answer_begin,
-    .flush = answer_flush,
     .write = answer_write,
     .is_congested = answer_is_congested,
     .trailer = answer_trailer,

@@ -8,7 +8,7 @@
  * framing. The head is kept back until the first bytes come (or the next loop turn), so that head
  * and first bytes leave in one writev.
  *
- *   NONE ──begin──> BEGUN ──bytes, turn, flush──> SENT ──end──> ENDED
+ *   NONE ──begin──> BEGUN ──bytes, turn──> SENT ──end──> ENDED
  *     └───────────────────────reply────────────────────────────────^
  *
  * Headers that the handler gives are gathered, checked by http_write, in @headers, whose storage is
@@ -282,7 +282,6 @@ const struct http_carrier http_answer_carrier = {
     .pause = answer_pause,
     .resume = answer_resume,
     .begin = answer_begin,
-    .flush = http_answer_send_pending,
     .write = answer_write,
     .is_congested = answer_is_congested,
     .end = answer_end,

@@ -139,11 +139,6 @@ void http_exchange_begin(struct http_exchange *x, unsigned status, enum http_fra
     x->carrier->begin(x, status, framing, length);
 }
 
-void http_exchange_flush(struct http_exchange *x)
-{
-    x->carrier->flush(x);
-}
-
 int http_exchange_write(struct http_exchange *x, struct adit_view bytes)
 {
     int rc = x->carrier->write(x, bytes);

@@ -151,12 +151,9 @@ enum http_framing {
                          exchange is over when both are closed */
 };
 
-/* Begin a streamed answer. The head leaves with the first bytes, or at the next loop turn, or with
- * http_exchange_flush. */
+/* Begin a streamed answer. The head leaves with the first bytes, or at the next loop turn. */
 void http_exchange_begin(struct http_exchange *x, unsigned status, enum http_framing framing,
                          uint64_t length);
-/* Send the head of a begun answer now. */
-void http_exchange_flush(struct http_exchange *x);
 /* Send body bytes; never copies what the socket takes at once. Errors: ADIT_ERR_CLOSED: on_abort
  * will come (or came); ADIT_ERR_LIMIT: back-pressure ignored. */
 ADIT_MUST_CHECK int http_exchange_write(struct http_exchange *x, struct adit_view bytes);

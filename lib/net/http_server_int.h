@@ -63,7 +63,6 @@ struct http_carrier {
     void (*resume)(struct http_exchange *x);
     void (*begin)(struct http_exchange *x, unsigned status, enum http_framing framing,
                   uint64_t length);
-    void (*flush)(struct http_exchange *x);
     int (*write)(struct http_exchange *x, struct adit_view bytes);
     bool (*is_congested)(const struct http_exchange *x);
     int (*trailer)(struct http_exchange *x, struct adit_view name,

@@ -17,8 +17,6 @@
 #include "net/http_client.h"
 #include "net/http_server.h"
 
-struct relay;
-
 struct relay_ops {
     /* The call failed before a reply began: answer the exchange (it is yours again). */
     void (*on_fail)(void *owner, struct http_exchange *x, const struct adit_err *err);

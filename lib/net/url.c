@@ -118,29 +118,6 @@ int url_decode(struct adit_view v, bool plus_is_space, struct adit_buf *out)
     return rc;
 }
 
-int url_encode(struct adit_view v, struct adit_buf *out)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    if (v.len > SIZE_MAX / 3)
-        return ADIT_ERR_LIMIT;
-    int rc = adit_buf_reserve(out, 3 * v.len);
-    if (rc != ADIT_OK)
-        return rc;
-    char *start = adit_buf_tail(out), *at = start;
-    for (size_t i = 0; i < v.len; i++) {
-        char c = v.ptr[i];
-        if (is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '~') {
-            *at++ = c;
-            continue;
-        }
-        *at++ = '%';
-        *at++ = digits[(unsigned char)c >> 4];
-        *at++ = digits[(unsigned char)c & 15];
-    }
-    adit_buf_added(out, (size_t)(at - start));
-    return ADIT_OK;
-}
-
 /* ---- queries ---- */
 
 bool url_query_next(struct adit_view *rest, struct adit_view *key, struct adit_view *value)

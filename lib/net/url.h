@@ -21,8 +21,6 @@ ADIT_MUST_CHECK int url_split_target(struct adit_view target, struct url_target 
 /* Append the decoded text. Errors: BAD_INPUT for a bad escape or an encoded NUL. @plus_is_space:
  * form decoding, as in queries. */
 ADIT_MUST_CHECK int url_decode(struct adit_view v, bool plus_is_space, struct adit_buf *out);
-ADIT_MUST_CHECK int url_encode(struct adit_view v,
-                               struct adit_buf *out); /* RFC 3986 unreserved kept */
 
 /*
  * The decoded value of the first parameter called @name, appended to @out. *found tells "absent"

@@ -23,7 +23,7 @@ static void check_line(struct adit_view said)
     ORACLE(journal_entry_next(&rest, &e) && rest.len == 0 && e.at_ms == 1);
     ORACLE(journal_entry_parse(&e, &object) == 0);
     ORACLE(strcmp(json_string_value(json_object_get(object, "level")),
-                  journal_entry_level_name(e.level)) == 0);
+                  adit_log_level_name(e.level)) == 0);
     ORACLE(json_is_string(json_object_get(object, "logger")));
     json_t *doc = journal_entry_document(&e, object);
     ORACLE(doc);

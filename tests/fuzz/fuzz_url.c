@@ -28,6 +28,13 @@ static void check_is_clean(struct adit_view v)
     check(!(v.len >= 3 && memcmp(v.ptr + v.len - 3, "/..", 3) == 0));
 }
 
+/* Every byte as an escape. */
+static void encode(struct adit_view v, struct adit_buf *out)
+{
+    for (size_t i = 0; i < v.len; i++)
+        check(adit_buf_appendf(out, "%%%02X", (unsigned char)v.ptr[i]) == ADIT_OK);
+}
+
 static void check_path(struct adit_view text)
 {
     struct adit_buf once, encoded, again;
@@ -37,7 +44,7 @@ static void check_path(struct adit_view text)
     if (url_clean_path(text, &once) == ADIT_OK) {
         check_is_clean(adit_buf_view(&once));
         check(once.len <= text.len);
-        check(url_encode(adit_buf_view(&once), &encoded) == ADIT_OK);
+        encode(adit_buf_view(&once), &encoded);
         check(url_clean_path(adit_buf_view(&encoded), &again) == ADIT_OK);
         check(adit_view_eq(adit_buf_view(&once), adit_buf_view(&again)));
     }
@@ -51,7 +58,7 @@ static void check_coding(struct adit_view text)
     struct adit_buf encoded, decoded;
     adit_buf_init(&encoded, 3 * text.len);
     adit_buf_init(&decoded, 3 * text.len);
-    check(url_encode(text, &encoded) == ADIT_OK);
+    encode(text, &encoded);
     bool has_nul = text.len > 0 && memchr(text.ptr, '\0', text.len);
     int rc = url_decode(adit_buf_view(&encoded), true, &decoded);
     check(rc == (has_nul ? ADIT_ERR_BAD_INPUT : ADIT_OK));

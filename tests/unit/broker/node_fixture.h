@@ -78,7 +78,6 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
         static const struct http_exchange_ops ops = {0};
         http_exchange_set_ops(x, &ops, NULL);
         http_exchange_begin(x, v->init_status, HTTP_FRAMING_CHUNKED, 0);
-        http_exchange_flush(x);
         return;
     }
     if (adit_view_eq_str(head->target, "/metrics"))

@@ -31,7 +31,7 @@ static json_t *console_line(struct adit_view said)
     json_t *doc = json_loadb(e.json.ptr, e.json.len, 0, NULL);
     ck_assert_ptr_nonnull(doc);
     ck_assert_str_eq(json_string_value(json_object_get(doc, "level")),
-                     journal_entry_level_name(e.level));
+                     adit_log_level_name(e.level));
     adit_buf_fini(&out);
     return doc;
 }

@@ -4,25 +4,10 @@
  * second, … allocation failing, until it gets through. Whatever fails, each stream gets an answer
  * or an end, and the loop becomes empty.
  */
-#include "tests/unit/failing_malloc.h"
-#include "tests/unit/suite.h"
+#include "failing_loop.h"
 
 #include <stdbool.h>
 
-#include <uv.h>
-
-#define UNUSED __attribute__((unused))
-
-/* Only what runs in the loop may be refused memory, not the test itself. */
-static int run_loop(uv_loop_t *loop, uv_run_mode mode)
-{
-    failing_malloc.is_off = false;
-    int rc = uv_run(loop, mode);
-    failing_malloc.is_off = true;
-    return rc;
-}
-
-#define uv_run run_loop
 #include "http2_client.h"
 
 #include "net/http2_server.h"
@@ -136,10 +121,7 @@ START_TEST(http2_server_survives_each_allocation_that_fails)
 {
     long before, n = 1;
 
-#if FAILING_MALLOC
-    ck_assert_int_eq(
-        uv_replace_allocator(__libc_malloc, __libc_realloc, __libc_calloc, __libc_free), 0);
-#endif
+    spare_libuv();
     failing_malloc.is_off = true;
     ck_assert(!run_scenario(0));
     before = failing_malloc.live;

@@ -86,14 +86,6 @@ START_TEST(url_refuses_bad_escapes)
 }
 END_TEST
 
-START_TEST(url_encodes)
-{
-    static const struct adit_view all = ADIT_VIEW("aZ09-._~ /?%\0\xff");
-    ck_assert_int_eq(url_encode(all, &out), ADIT_OK);
-    ck_assert_str_eq(taken(), "aZ09-._~%20%2F%3F%25%00%FF");
-}
-END_TEST
-
 static void check_query(const char *query, const char *name, const char *value)
 {
     bool found;
@@ -223,7 +215,7 @@ START_TEST(url_bounds_host_names)
 END_TEST
 
 SUITE_MAIN_WITH("url", .fixtures = {{setup, teardown}},
-                TESTS(url_splits_targets, url_decodes, url_refuses_bad_escapes, url_encodes,
+                TESTS(url_splits_targets, url_decodes, url_refuses_bad_escapes,
                       url_finds_query_parameters, url_refuses_hostile_queries,
                       url_cleans_paths_to_one_spelling, url_clean_path_appends, url_splits_hosts,
                       url_bounds_host_names))

@@ -4,38 +4,19 @@
 
 #include <stdio.h>
 
+#include "request_fixture.h"
+
 #include "rpc/connect.h"
 #include "rpc/frame.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-static struct http_head head;
-static struct protocol_request req;
 static struct adit_err err;
-
-static void begin_head(enum http_method method)
-{
-    head = (struct http_head){.kind = HTTP_REQUEST, .method = method};
-    err = (struct adit_err)ADIT_ERR_INIT;
-}
-
-static void add(const char *name, const char *value)
-{
-    head.headers[head.header_cnt++] =
-        (struct http_header){adit_view_str(name), adit_view_str(value)};
-}
-
-static unsigned negotiate(enum rpc_kind kind, const char *type)
-{
-    begin_head(HTTP_POST);
-    if (type)
-        add("Content-Type", type);
-    return protocol_negotiate(&head, kind, &req);
-}
 
 /* Read a head that has one header more than the type. */
 static int read_head(enum rpc_kind kind, const char *name, const char *value)
 {
+    err = (struct adit_err)ADIT_ERR_INIT;
     ck_assert_uint_eq(
         negotiate(kind, kind == RPC_UNARY ? "application/json" : "application/connect+json"), 0);
     add(name, value);

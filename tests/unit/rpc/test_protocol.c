@@ -2,32 +2,12 @@
 /* Which protocol a request speaks. */
 #include "tests/unit/suite.h"
 
+#include "request_fixture.h"
+
 #include "rpc/connect.h"
 #include "rpc/grpc_web.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-static struct http_head head;
-static struct protocol_request req;
-
-static void begin_head(enum http_method method)
-{
-    head = (struct http_head){.kind = HTTP_REQUEST, .method = method};
-}
-
-static void add(const char *name, const char *value)
-{
-    head.headers[head.header_cnt++] =
-        (struct http_header){adit_view_str(name), adit_view_str(value)};
-}
-
-static unsigned negotiate(enum rpc_kind kind, const char *type)
-{
-    begin_head(HTTP_POST);
-    if (type)
-        add("Content-Type", type);
-    return protocol_negotiate(&head, kind, &req);
-}
 
 START_TEST(protocol_takes_content_types_in_their_spellings)
 {

@@ -17,6 +17,7 @@
 #include "rpc/status.h"
 #include "scheduler/message.h"
 #include "scheduler/scheduler.h"
+#include "secret.h"
 
 #define ANSWER_CAP (1024 * 1024)
 
@@ -596,7 +597,7 @@ static void authenticate(const char *secret)
 {
     Scheduler__AuthenticateRequest request;
     uint8_t sha256[ADIT_SHA256_LEN];
-    ck_assert_int_eq(keys_hash(adit_view_mem(secret, KEYS_SECRET_CAP - 1), sha256), 0);
+    hash_secret(secret, sha256);
     scheduler__authenticate_request__init(&request);
     request.key_sha256 = (ProtobufCBinaryData){sizeof(sha256), sha256};
     send_message("Authenticate", &request.base);
