@@ -15,6 +15,9 @@
 /* The contract's id for the only cluster there is. */
 #define CLUSTER_ID "00000000-0000-0000-0000-000000000000"
 
+/* What the scheduler counts in mebibytes; it takes no more than 2^32 of them. */
+#define BYTES_PER_MB (1 << 20)
+
 /* ---- nodes ---- */
 
 static const char *state_name(Scheduler__NodeState state)
@@ -39,8 +42,8 @@ static json_t *node_document(const Scheduler__Node *n)
                      "version", n->version, "status", state_name(n->state), "sandboxCount",
                      (int)n->sandbox_cnt, "metrics", "allocatedCPU", (json_int_t)used->cpu_count,
                      "cpuCount", (json_int_t)cap->cpu_count, "allocatedMemoryBytes",
-                     (json_int_t)(used->memory_mb << 20), "memoryTotalBytes",
-                     (json_int_t)(cap->memory_mb << 20), "disks");
+                     (json_int_t)used->memory_mb * BYTES_PER_MB, "memoryTotalBytes",
+                     (json_int_t)cap->memory_mb * BYTES_PER_MB, "disks");
 }
 
 static void on_nodes(void *user, const ProtobufCMessage *answer, const struct adit_err *err)

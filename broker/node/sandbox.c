@@ -179,10 +179,10 @@ static void watch_console(struct sandbox *s)
 {
     static const struct console_ops ops = {.on_line = on_console_line,
                                            .on_dropped = on_console_dropped};
-    char path[PATH_MAX + sizeof("/" VMM_CONSOLE_NAME)];
+    char dir[PATH_MAX], path[PATH_MAX + sizeof("/" VMM_CONSOLE_NAME)];
     struct adit_err err = ADIT_ERR_INIT;
-    sandbox_path(s, path, PATH_MAX);
-    strcat(path, "/" VMM_CONSOLE_NAME);
+    sandbox_path(s, dir, sizeof(dir));
+    (void)snprintf(path, sizeof(path), "%s/" VMM_CONSOLE_NAME, dir); /* fits */
     int rc = console_open(s->node->conf.loop, path, &ops, s, &s->console, &err);
     if (rc && rc != ADIT_ERR_NOT_FOUND)
         adit_log(ADIT_LOG_WARN, "console_not_read", LOG_S("sandbox", s->record.sandbox_id),

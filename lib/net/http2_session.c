@@ -14,6 +14,8 @@
  */
 #include "net/http2_server_int.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/rand.h"
@@ -108,7 +110,8 @@ static int new_key(struct http2_conn *c)
     adit_buf_init(&text, sizeof(c->websocket_key));
     rc = adit_base64_append(&text, raw, sizeof(raw));
     if (rc == ADIT_OK)
-        memcpy(c->websocket_key, adit_buf_view(&text).ptr, text.len);
+        (void)snprintf(c->websocket_key, sizeof(c->websocket_key), "%.*s",
+                       ADIT_VIEW_ARG(adit_buf_view(&text)));
     adit_buf_fini(&text);
     return rc;
 }
