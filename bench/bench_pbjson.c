@@ -3,10 +3,9 @@
  * What JSON costs: process output as 32 KiB data events (MB of output a second, beside memcpy of
  * the same bytes), 64 KiB of input read, and small messages both ways. Medians of rounds.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
+#include "bench/figure.h"
 #include "process.pb-c.h"
 #include "rpc/message.h"
 #include "rpc/pbjson.h"
@@ -144,23 +143,29 @@ static void end_json(void)
     adit_buf_consume(&buf, buf.len);
 }
 
+static void print_rate(const char *what, double len, double ns)
+{
+    figure_print(FIGURE_NO_AIM, what, "-", "%.0f MB/s", len * 1e3 / ns);
+}
+
+static void print_time(const char *what, double ns)
+{
+    figure_print(FIGURE_NO_AIM, what, "-", "%.0f ns", ns);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < sizeof(noise); i++)
         noise[i] = (uint8_t)(i * 2654435761u >> 7);
     adit_buf_init(&buf, 1u << 20);
     make_input();
-    printf("output event 32 KiB, JSON:      %8.0f MB/s\n",
-           OUTPUT_LEN * 1e3 / measure(output_json, 500));
-    printf("output event 32 KiB, protobuf:  %8.0f MB/s\n",
-           OUTPUT_LEN * 1e3 / measure(output_proto, 500));
-    printf("the same bytes, copied:         %8.0f MB/s\n",
-           OUTPUT_LEN * 1e3 / measure(output_memcpy, 500));
-    printf("input of 64 KiB, JSON:          %8.0f MB/s\n",
-           INPUT_LEN * 1e3 / measure(input_json, 200));
-    printf("read a Start request (136 B):   %8.0f ns\n", measure(start_json, 20000));
-    printf("read an empty request:          %8.0f ns\n", measure(list_json, 50000));
-    printf("write an end event:             %8.0f ns\n", measure(end_json, 50000));
+    print_rate("output events of 32 KiB, JSON", OUTPUT_LEN, measure(output_json, 500));
+    print_rate("  protobuf", OUTPUT_LEN, measure(output_proto, 500));
+    print_rate("  only copied", OUTPUT_LEN, measure(output_memcpy, 500));
+    print_rate("input of 64 KiB, JSON", INPUT_LEN, measure(input_json, 200));
+    print_time("reading a Start request, JSON, 136 bytes", measure(start_json, 20000));
+    print_time("  an empty request", measure(list_json, 50000));
+    print_time("writing an end event, JSON", measure(end_json, 50000));
     adit_buf_fini(&input_text);
     adit_buf_fini(&buf);
     return 0;
