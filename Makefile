@@ -142,6 +142,7 @@ $(patsubst %.c,$(B)/%.o,$(UNIT_C) $(wildcard tests/fuzz/fuzz_*.c)): | $(GEN)/eve
 CHECK_LIBS := -lcheck -lsubunit -lm -lrt
 
 $(B)/tests/unit/base/%: LINK := $(LIBADIT)
+$(B)/tests/unit/confine/%: LINK := $(LIBADIT)
 $(B)/tests/unit/net/%: LINK := $(LIBADIT)
 $(B)/tests/unit/rpc/%: LINK := $(LIBADIT)
 $(B)/tests/unit/envd/%: LINK := $(B)/libenvd.a $(LIBADIT)
