@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import BIN, REPO, children_of, wait_for
+from conftest import BIN, REPO, TEMPLATES, children_of, wait_for
 from e2b import Sandbox
 from support import api, http_request
 
@@ -198,6 +198,45 @@ def test_what_the_broker_could_plant_moves_nothing_of_roots(own_broker, scratch)
             kept.rename(state / name)
     assert [p.name for p in elsewhere.iterdir()] == ["kept"]
     assert (elsewhere / "kept").stat().st_uid == 0 and elsewhere.stat().st_uid == 0
+    broker.start()
+
+
+def listing(directory):
+    """Everything about what is in it but the time of the last access."""
+    return {str(p): (s.st_mode, s.st_uid, s.st_gid, s.st_size, s.st_nlink, s.st_mtime_ns, s.st_ctime_ns)
+            for p in (directory, *directory.rglob("*")) for s in [p.lstat()]}
+
+
+def test_links_in_the_place_of_its_own_files_move_nothing(own_broker, scratch):
+    """Each name in the state directory that the broker's user can replace, at a start, with keys and purge."""
+    broker = own_broker()
+    uid, _ = broker.ids()
+    broker.stop()
+    state, elsewhere = broker.state / "state", scratch / "elsewhere"
+    (elsewhere / "dir").mkdir(parents=True)
+    (elsewhere / "file").write_text("root's")
+    before = listing(elsewhere)
+    own = [p for p in state.iterdir() if p.lstat().st_uid == uid]
+    assert {"sandboxes", "seed", "lock", "client.env"} <= {p.name for p in own}
+    for path in own:
+        kept = state / "kept"
+        path.rename(kept)
+        path.symlink_to(elsewhere / ("dir" if kept.is_dir() else "file"))
+        os.chown(path, uid, uid, follow_symlinks=False)
+        try:
+            broker.start()
+            broker.stop()
+        except AssertionError as refused:  # fine as well, if it says so
+            assert broker.process.poll() == 1, refused
+        assert listing(elsewhere) == before, path
+        for verb in (["keys", "list"], ["purge"]):
+            subprocess.run([BIN / "broker", *verb, "--state-dir", state, "--templates-dir", TEMPLATES,
+                            "--envd", BIN / "envd"], capture_output=True, timeout=60)
+            assert listing(elsewhere) == before, (path, verb)
+        if not path.is_dir() or path.is_symlink():
+            path.unlink(missing_ok=True)
+        if not path.exists():
+            kept.rename(path)
     broker.start()
 
 
