@@ -31,6 +31,7 @@ static struct world {
     pthread_t client;
     void (*script)(void);
     struct edge_api_request *held; /* an API request that is answered late */
+    uv_sem_t has_come;             /* it is there */
     bool withdrawn, is_republish;
     int collect_cnt; /* figures still to ask for while the edge closes */
     uv_async_t ask_withdraw;
@@ -73,6 +74,7 @@ static void on_api(void *owner, struct edge_api_request *r)
     (void)owner;
     if (adit_view_eq_str(edge_api_path(r), "/hold")) {
         w.held = r;
+        uv_sem_post(&w.has_come);
         return;
     }
     adit_buf_init(&text, 4 << 20);
@@ -226,6 +228,7 @@ static void run_with(size_t connections_max, void (*script)(void))
     ck_assert_int_eq(uv_async_init(&w.uv, &w.client_done, on_client_done), 0);
     ck_assert_int_eq(uv_async_init(&w.uv, &w.ask_withdraw, on_ask_withdraw), 0);
     ck_assert_int_eq(uv_sem_init(&w.withdraw_done, 0), 0);
+    ck_assert_int_eq(uv_sem_init(&w.has_come, 0), 0);
     open_guest();
     ck_assert_msg(edge_open(&conf, &w.edge, &err) == 0, "%s", err.msg);
     ck_assert_msg(edge_start(w.edge, &err) == 0, "%s", err.msg);
@@ -237,6 +240,7 @@ static void run_with(size_t connections_max, void (*script)(void))
     uv_run(&w.uv, UV_RUN_DEFAULT);
     ck_assert_int_eq(uv_loop_close(&w.uv), 0);
     uv_sem_destroy(&w.withdraw_done);
+    uv_sem_destroy(&w.has_come);
     unlink(w.guest_path);
 }
 
@@ -616,9 +620,7 @@ static void hold_script(void)
     int fd = dial();
 
     send_text(fd, "GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    /* a second request on another connection proves that the first one has arrived or is on its way
-     */
-    ASSERT_HAS(ask("GET / HTTP/1.1\r\nHost: localhost\r\n"), "HTTP/1.1 201 ");
+    uv_sem_wait(&w.has_come);
     close(fd);
 }
 
@@ -632,7 +634,7 @@ END_TEST
 static void collect_script(void)
 {
     send_text(dial(), "GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    ASSERT_HAS(ask("GET / HTTP/1.1\r\nHost: localhost\r\n"), "HTTP/1.1 201 ");
+    uv_sem_wait(&w.has_come);
     w.collect_cnt = 10;
 }
 
