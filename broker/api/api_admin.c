@@ -6,7 +6,8 @@
  *
  * What the scheduler counts is told as it counts it: a node that it does not hear of is
  * "unhealthy". Members of the contract's node that nobody measures are left out. Killing a team's
- * sandboxes is answered when all that ran on this host are dead, or cannot be for now.
+ * sandboxes is answered when all that ran or were being created on this host are dead, or cannot be
+ * for now.
  */
 #include <stdlib.h>
 
@@ -217,7 +218,7 @@ void api_admin_kill_team(struct api_request *rq)
     }
     m->rq = rq;
     m->left = 1; /* ours, so that it is not answered before all were told */
-    while ((s = node_next(node, rq->who.team_id, &pos))) {
+    while ((s = node_next_living(node, rq->who.team_id, &pos))) {
         m->left++;
         node_kill(s, "killed by the operator", on_one_killed, m);
     }

@@ -257,6 +257,15 @@ struct sandbox *node_next(const struct node *n, const char *team_id, size_t *pos
     return NULL;
 }
 
+struct sandbox *node_next_living(const struct node *n, const char *team_id, size_t *pos)
+{
+    struct sandbox *s;
+    while ((s = node_next_any(n, pos)))
+        if (!s->is_ending && strcmp(s->record.team_id, team_id) == 0)
+            return s;
+    return NULL;
+}
+
 void node_kill(struct sandbox *s, const char *reason, node_done_fn on_done, void *user)
 {
     s->ended = on_done;

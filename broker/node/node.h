@@ -102,10 +102,12 @@ const char *node_owner(const struct node *n, const char *sandbox_id);
 bool node_has(const struct node *n, const char *sandbox_id);
 /* Running sandboxes of a team: start with *pos = 0; NULL at the end. */
 struct sandbox *node_next(const struct node *n, const char *team_id, size_t *pos);
+/* The same with those that are being created. */
+struct sandbox *node_next_living(const struct node *n, const char *team_id, size_t *pos);
 /* All that hold resources, of all teams, for the scheduler. */
 struct sandbox *node_next_any(const struct node *n, size_t *pos);
-/* End a running sandbox (NODE_END_WAIT_MS at most). It is not found from now on; @on_done: it is
- * dead. */
+/* End a sandbox that runs or is being created (NODE_END_WAIT_MS at most). It is not found from now
+ * on; @on_done: it is dead. Who waits for its creation is told that it failed. */
 void node_kill(struct sandbox *s, const char *reason, node_done_fn on_done, void *user);
 /* Let it end @from_now_ms from now; @on_done: that is on record. Errors: LIMIT, NO_MEMORY. */
 ADIT_MUST_CHECK int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, node_done_fn on_done,

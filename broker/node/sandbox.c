@@ -112,13 +112,14 @@ static void on_answer_due(struct net_deadline *d)
 {
     struct sandbox *s = ADIT_CONTAINER_OF(d, struct sandbox, answer);
     struct adit_err err = ADIT_ERR_INIT;
+    if (s->ended) {
+        (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the sandbox is still being ended");
+        answer_ended(s, &err);
+    }
     if (s->created) {
         (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the sandbox was not ready in time");
         answer_created(s, &err);
         sandbox_end(s, SANDBOX_FAILED, "not ready in time");
-    } else {
-        (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the sandbox is still being ended");
-        answer_ended(s, &err);
     }
 }
 

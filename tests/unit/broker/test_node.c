@@ -2,6 +2,7 @@
 /* The life of sandboxes on a node: creating, running, ending, failing, and what is kept of it. */
 #include "tests/unit/suite.h"
 
+#include "broker/node/sandbox.h"
 #include "node_fixture.h"
 
 #include "broker/api/create_request.h"
@@ -106,6 +107,49 @@ START_TEST(node_kill_leaves_nothing_and_is_answered_when_it_is_done)
     ck_assert(!has_folder(&w, "ia"));
     ck_assert_uint_eq(node_admission(w.node)->sandbox_cnt, 0);
     ck_assert_uint_eq(node_admission(w.node)->memory_mb_used, 0);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_kill_ends_a_sandbox_that_is_being_created)
+{
+    struct world w;
+    size_t pos = 0;
+    open_world(&w);
+    ck_assert_int_eq(create(&w, "ia", 60000, NULL), 0);
+    ck_assert_ptr_null(node_next(w.node, "red", &pos));
+    pos = 0;
+    ck_assert_ptr_null(node_next_living(w.node, "blue", &pos));
+    pos = 0;
+    struct sandbox *s = node_next_living(w.node, "red", &pos);
+    ck_assert_ptr_nonnull(s);
+    node_kill(s, "test", on_ended, &w);
+    pos = 0;
+    ck_assert_ptr_null(node_next_living(w.node, "red", &pos));
+    run_until(&w, &w.ended_cnt, 1);
+    ck_assert_uint_eq(w.failed_cnt, 1); /* who waited for it was told */
+    ck_assert_uint_eq(w.created_cnt, 0);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
+/* Both that wait have one deadline; it is made due by hand. */
+START_TEST(node_answers_a_kill_that_takes_too_long_during_a_creation)
+{
+    struct world w;
+    size_t pos = 0;
+    open_world(&w);
+    w.vmm.destroy_fails = 1;
+    ck_assert_int_eq(create(&w, "ia", 60000, NULL), 0);
+    struct sandbox *s = node_next_living(w.node, "red", &pos);
+    node_kill(s, "test", on_ended, &w);
+    run_until(&w, &w.vmm.destroyed, 1);
+    net_deadline_cancel(&s->answer);
+    s->answer.on_due(&s->answer);
+    ck_assert(w.failed_cnt == 1 && w.ended_cnt == 1);
+    run_until(&w, &w.released, 1);
+    ck_assert(w.failed_cnt == 1 && w.ended_cnt == 1);
     close_world(&w);
 }
 END_TEST
@@ -428,6 +472,8 @@ SUITE_MAIN_WITH(
           node_takes_all_metadata_and_variables_that_the_door_takes,
           node_finds_a_sandbox_for_its_team_only,
           node_kill_leaves_nothing_and_is_answered_when_it_is_done,
+          node_kill_ends_a_sandbox_that_is_being_created,
+          node_answers_a_kill_that_takes_too_long_during_a_creation,
           node_kill_works_without_the_scheduler, node_tries_again_until_a_sandbox_is_destroyed,
           node_undoes_a_create_whose_driver_fails, node_undoes_a_create_whose_envd_refuses,
           node_gives_up_on_an_envd_that_is_never_ready, node_refuses_more_than_fits,
