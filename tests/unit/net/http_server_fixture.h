@@ -6,9 +6,6 @@
 #ifndef ADIT_TESTS_HTTP_SERVER_FIXTURE_H
 #define ADIT_TESTS_HTTP_SERVER_FIXTURE_H
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include "net/http_server.h"
 #include "tests/unit/net/net_fixture.h"
 
@@ -145,21 +142,13 @@ static struct peer *start(void)
 static struct peer *start_tcp(void)
 {
     struct http_server_conf conf = default_conf();
-    struct sockaddr_in a = {.sin_family = AF_INET};
-    socklen_t len = sizeof(a);
-    int listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), accepted;
+    struct peer *p;
+    int fd;
 
     start_server(&conf);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ck_assert_int_eq(bind(listen_fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    ck_assert_int_eq(listen(listen_fd, 1), 0);
-    ck_assert_int_eq(getsockname(listen_fd, (struct sockaddr *)&a, &len), 0);
-    ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    accepted = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    ck_assert_int_eq(close(listen_fd), 0);
-    http_server_accept(T.s, accepted);
-    return peer_of_fd(fd);
+    p = peer_new_tcp(&fd);
+    http_server_accept(T.s, fd);
+    return p;
 }
 
 static void on_drained(void *owner)

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -90,6 +92,24 @@ static UNUSED struct peer *peer_new(int *other_fd)
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
     *other_fd = fds[1];
     return peer_of_fd(fds[0]);
+}
+
+/* The same over loopback TCP, where a reset can be told from an end. */
+static UNUSED struct peer *peer_new_tcp(int *other_fd)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    int listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_eq(bind(listen_fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    ck_assert_int_eq(listen(listen_fd, 1), 0);
+    ck_assert_int_eq(getsockname(listen_fd, (struct sockaddr *)&a, &len), 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    *other_fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    ck_assert_int_ge(*other_fd, 0);
+    ck_assert_int_eq(close(listen_fd), 0);
+    return peer_of_fd(fd);
 }
 
 /* Read what is there; a peer keeps at most PEER_CAP bytes and counts all. */

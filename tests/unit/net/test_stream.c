@@ -3,9 +3,6 @@
 #include "tests/unit/suite.h"
 #include "net_fixture.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 static struct {
     struct net_stream *s;
     size_t read_total;
@@ -48,7 +45,7 @@ static void on_drain(struct net_stream *s)
 
 static const struct net_stream_ops ops = {on_read, on_end, on_drain};
 
-static struct peer *open_pair(void)
+static struct peer *open_with(struct peer *(*new_peer)(int *other_fd))
 {
     struct adit_err err = ADIT_ERR_INIT;
     struct peer *p;
@@ -56,35 +53,20 @@ static struct peer *open_pair(void)
 
     memset(&T, 0, sizeof(T));
     fixture_init();
-    p = peer_new(&fd);
+    p = new_peer(&fd);
     ck_assert_int_eq(net_stream_open_fd(&F.net, fd, &ops, &T, &T.s, &err), ADIT_OK);
     net_stream_read_start(T.s);
     return p;
 }
 
-/* The same over loopback TCP. */
+static struct peer *open_pair(void)
+{
+    return open_with(peer_new);
+}
+
 static struct peer *open_tcp(void)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET};
-    socklen_t len = sizeof(a);
-    struct adit_err err = ADIT_ERR_INIT;
-    int listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int accepted;
-
-    memset(&T, 0, sizeof(T));
-    fixture_init();
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ck_assert_int_eq(bind(listen_fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    ck_assert_int_eq(listen(listen_fd, 1), 0);
-    ck_assert_int_eq(getsockname(listen_fd, (struct sockaddr *)&a, &len), 0);
-    ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    accepted = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    ck_assert_int_ge(accepted, 0);
-    ck_assert_int_eq(close(listen_fd), 0);
-    ck_assert_int_eq(net_stream_open_fd(&F.net, accepted, &ops, &T, &T.s, &err), ADIT_OK);
-    net_stream_read_start(T.s);
-    return peer_of_fd(fd);
+    return open_with(peer_new_tcp);
 }
 
 static void write_str(const char *text)
