@@ -182,6 +182,7 @@ int host_prepare(struct host *h, struct broker_conf *c, struct adit_err *err)
                             "control groups, the rest becomes a user without privileges");
     raise_limits();
     read_boot_id(h->boot_id);
+    machine_read(&h->machine);
     int rc = confine_user_find(c->user, CONFINE_BROKER_ACCOUNT, CONFINE_BROKER_UID, &h->user, err);
     if (rc == 0)
         rc = prepare_state(c, &h->user, err);

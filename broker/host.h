@@ -7,6 +7,7 @@
 
 #include "broker/broker_conf.h"
 #include "broker/launcher/launcher_client.h"
+#include "broker/machine.h"
 #include "broker/node/record.h"
 #include "broker/vmm/vmm.h"
 #include "confine/confine.h"
@@ -14,6 +15,7 @@
 /* owned by: main() */
 struct host {
     char boot_id[RECORD_BOOT_ID_CAP]; /* of this host, or empty */
+    struct machine machine;
     int launcher_fd, scheduler_fd;
     struct confine_user user;
     struct launcher_client *launcher;

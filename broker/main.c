@@ -200,6 +200,7 @@ static int open_registration(struct program *p, struct adit_err *err)
         .child = b->scheduler_child,
         .node = b->node,
         .templates = b->templates,
+        .machine = &p->host.machine,
         .node_id = b->node_id,
         .on_online = on_online,
         .owner = p,

@@ -157,9 +157,27 @@ static char *text(const char *s)
 struct node_message {
     Scheduler__Node node;
     Scheduler__Resources capacity, allocated;
+    Scheduler__Machine machine;
     char *isolation;
     char *template_ids[TEMPLATE_DIR_MAX];
 };
+
+static void fill_machine(const struct machine *from, Scheduler__Machine *out)
+{
+    scheduler__machine__init(out);
+    out->cpu_family = text(from->cpu_family);
+    out->cpu_model = text(from->cpu_model);
+    out->cpu_model_name = text(from->cpu_model_name);
+    out->cpu_architecture = text(from->cpu_architecture);
+}
+
+static void fill_counts(const struct registration *r, Scheduler__Node *out)
+{
+    const struct node_stats stats = node_stats(r->conf.node);
+    out->creating_cnt = (uint32_t)stats.creating;
+    out->creates_ok = stats.creates_ok;
+    out->creates_failed = stats.creates_failed + stats.creates_refused;
+}
 
 static void fill_node(const struct registration *r, struct node_message *m)
 {
@@ -182,6 +200,9 @@ static void fill_node(const struct registration *r, struct node_message *m)
     m->node.sandbox_max = (uint32_t)a->sandbox_max;
     m->isolation = text(node_isolation(r->conf.node));
     m->node.version = text(ADIT_VERSION);
+    fill_machine(r->conf.machine, &m->machine);
+    m->node.machine = &m->machine;
+    fill_counts(r, &m->node);
     m->node.isolations = &m->isolation;
     m->node.n_isolations = 1;
     m->node.n_template_ids = template_dir_cnt(r->conf.templates);

@@ -3,6 +3,7 @@
 #ifndef BROKER_REGISTRATION_H
 #define BROKER_REGISTRATION_H
 
+#include "broker/machine.h"
 #include "broker/node/node.h"
 #include "broker/node/template_dir.h"
 #include "broker/scheduler_child.h"
@@ -27,6 +28,7 @@ struct registration_conf {
     struct scheduler_child *child;
     const struct node *node;
     struct template_dir *templates;
+    const struct machine *machine;
     const char *node_id;
     void (*on_online)(void *owner); /* each time the scheduler has taken everything */
     void *owner;

@@ -84,6 +84,16 @@ static int check_resources(const char *field, const Scheduler__Resources *r, str
     return 0;
 }
 
+static int check_machine(const Scheduler__Machine *m, struct adit_err *err)
+{
+    int rc = check_text("cpu_family", m->cpu_family, CHECK_TEXT_MAX, err);
+    if (rc == 0)
+        rc = check_text("cpu_model", m->cpu_model, CHECK_TEXT_MAX, err);
+    if (rc == 0)
+        rc = check_text("cpu_model_name", m->cpu_model_name, CHECK_TEXT_MAX, err);
+    return rc ? rc : check_text("cpu_architecture", m->cpu_architecture, CHECK_TEXT_MAX, err);
+}
+
 int check_node(const Scheduler__Node *n, struct adit_err *err)
 {
     if (!n)
@@ -99,6 +109,8 @@ int check_node(const Scheduler__Node *n, struct adit_err *err)
         rc = check_resources("capacity", n->capacity, err);
     if (rc == 0 && n->allocated)
         rc = check_resources("allocated", n->allocated, err);
+    if (rc == 0 && n->machine)
+        rc = check_machine(n->machine, err);
     if (rc == 0 && (n->state != SCHEDULER__NODE_STATE__NODE_STATE_READY &&
                     n->state != SCHEDULER__NODE_STATE__NODE_STATE_DRAINING))
         rc = refuse(err, "state", "neither ready nor draining");

@@ -86,6 +86,9 @@ def test_nodes_are_listed_and_drained(broker, token):
     nodes = admin(broker, token, "GET", "/nodes").json()
     assert len(nodes) == 1 and nodes[0]["status"] == "ready"
     assert nodes[0]["metrics"]["cpuCount"] > 0 and nodes[0]["version"]
+    machine = nodes[0]["machineInfo"]
+    assert set(machine) == {"cpuFamily", "cpuModel", "cpuModelName", "cpuArchitecture"}
+    assert machine["cpuArchitecture"] == os.uname().machine
     path = f"/nodes/{nodes[0]['id']}"
     assert admin(broker, token, "GET", path).json()["id"] == nodes[0]["id"]
     assert admin(broker, token, "GET", "/nodes/nobody").status == 404
@@ -104,6 +107,20 @@ def test_nodes_are_listed_and_drained(broker, token):
         assert admin(broker, token, "POST", path, {"status": "ready"}).status == 204
     made = wait_for(lambda: api(broker, "POST", "/v2/sandboxes", BODY), 10, "a create")
     assert made.status == 201, made.text
+    assert api(broker, "DELETE", f"/sandboxes/{made.json()['sandboxID']}").status == 204
+
+
+def test_a_node_counts_its_creates(broker, token):
+    def told():
+        node = admin(broker, token, "GET", "/nodes").json()[0]
+        return node["createSuccesses"], node["createFails"]
+
+    ok, failed = told()
+    made = api(broker, "POST", "/v2/sandboxes", BODY)
+    assert made.status == 201
+    wait_for(lambda: told()[0] > ok, 10, "a heartbeat with one more create")
+    assert told()[1] == failed
+    assert admin(broker, token, "GET", "/nodes").json()[0]["sandboxStartingCount"] == 0
     assert api(broker, "DELETE", f"/sandboxes/{made.json()['sandboxID']}").status == 204
 
 
