@@ -277,7 +277,8 @@ $(LAB_MODULES)/ok: tests/lab/js/package-lock.json
 	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test compatibility matrix e2e e2e-asan fault fault-asan fault-all leak soak bench bench-full test
+.PHONY: setup-test compatibility matrix torture e2e e2e-asan fault fault-asan fault-all leak soak bench \
+	bench-full test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
 	@$(MAKE) --no-print-directory $(VENV)/ok $(NODE_MODULES)/ok $(LAB_VENVS) $(LAB_MODULES)/ok
@@ -294,6 +295,14 @@ e2e: setup-test template ## end-to-end tests with the official clients; T=tests/
 e2e-asan: setup-test template ## the same against the sanitizer build
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan build
 	ADIT_BIN=build/asan/bin $(PYTEST) -m 'not heavy and not footprint' $(if $(T),$(T),tests/e2e)
+
+$(B)/tests/torture/failing_malloc.so: tests/torture/failing_malloc.c
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(WARN) -std=gnu11 -O2 -fPIC -shared -pthread -o $@ $<
+
+torture: setup-test template $(B)/tests/torture/failing_malloc.so ## each allocation of the broker's requests fails once
+	$(PYTEST) $(if $(T),$(T),tests/torture)
 
 matrix: setup-test template ## authorization: every route, everybody, every spelling (tests/matrix)
 	$(PYTEST) -s tests/matrix
@@ -333,6 +342,7 @@ test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit
 	@$(MAKE) --no-print-directory fuzz-smoke
 	@$(MAKE) --no-print-directory matrix
+	@$(MAKE) --no-print-directory torture
 	@$(MAKE) --no-print-directory fault
 	@$(MAKE) --no-print-directory e2e-asan
 	@$(MAKE) --no-print-directory e2e

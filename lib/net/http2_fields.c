@@ -138,10 +138,11 @@ static int add_pseudo(struct http2_fields *f, struct adit_view name, struct adit
         return bad(f, "pseudo-header field more than once");
     if (value.len == 0)
         return bad(f, "empty pseudo-header field");
-    f->pseudo[which].is_set = true;
     f->pseudo[which].at = f->text.len;
     f->pseudo[which].len = value.len;
-    return written(f, adit_buf_append_view(&f->text, value));
+    int rc = adit_buf_append_view(&f->text, value);
+    f->pseudo[which].is_set = rc == ADIT_OK; /* the answer to a failed head looks at them too */
+    return written(f, rc);
 }
 
 static bool is_websocket(const struct http2_fields *f)

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Torture: every allocation that the broker makes for a request fails once, in one broker that lives on.
+
+What comes of that request is its own affair: an error, or a broken connection. The broker answers the
+next one, and in the end it holds as many blocks of memory as before. `failing_malloc.c` is preloaded
+and says which allocations count. (envd's are in tests/unit/envd/test_request_torture.c.)
+"""
+
+import http.client
+import json
+import mmap
+import os
+import ssl
+import time
+
+import httpx
+import pytest
+
+from conftest import BIN, Broker, end, kill_everything, wait_for
+from support import NOBODY, http_request
+from world import signature
+
+LIBRARY = BIN.parent / "tests/torture/failing_malloc.so"
+# More allocations than one request makes; the test asserts it.
+FAILURES_MAX = 3000
+ROUNDS = 4
+BROKEN = (OSError, http.client.HTTPException, httpx.HTTPError)
+
+
+class Memory:
+    """The numbers that the broker shares with us."""
+
+    def __init__(self, path):
+        path.write_bytes(b"\0" * mmap.PAGESIZE)
+        with open(path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), mmap.PAGESIZE)
+        self.numbers = memoryview(self.map).cast("q")
+
+    def fail(self, n):
+        self.numbers[0] = n
+
+    @property
+    def fired(self):
+        return self.numbers[1]
+
+    @property
+    def live(self):
+        return self.numbers[2]
+
+
+class World:
+    def __init__(self, broker, memory):
+        self.broker, self.memory = broker, memory
+        self.key = {"X-API-Key": broker.env()["E2B_API_KEY"]}
+        self.admin = {"X-Admin-Token": (broker.state / "state/admin-token").read_text().strip()}
+        self.box = self.create({"secure": True, "network": {"allowPublicTraffic": False}})
+        self.mine = f"/sandboxes/{self.box['sandboxID']}"
+        self.tls = ssl.create_default_context()
+
+    def create(self, options):
+        made = http_request(self.broker, "POST", "/sandboxes", self.key,
+                            json.dumps({"templateID": "base", "timeout": 900, **options}))
+        assert made.status == 201, made.text
+        return made.json()
+
+    def leads_to(self, port=49983):
+        return {"E2b-Sandbox-Id": self.box["sandboxID"], "E2b-Sandbox-Port": str(port)}
+
+    @property
+    def envd(self):
+        return {**self.leads_to(), "X-Access-Token": self.box["envdAccessToken"]}
+
+
+@pytest.fixture(scope="module")
+def world(scratch):
+    if "asan" in str(BIN):
+        pytest.skip("needs a malloc of its own (release build, no sanitizer)")
+    assert LIBRARY.exists(), "make torture builds it"
+    memory = Memory(scratch / "torture-memory")
+    broker = Broker(scratch / "torture", ["--relay-loops", "1"])
+    broker.prefix = ["env", f"LD_PRELOAD={LIBRARY}", f"ADIT_TORTURE={scratch / 'torture-memory'}"]
+    broker.start()
+    yield World(broker, memory)
+    memory.fail(0)
+    kill_everything(broker)
+    end(broker, [])
+
+
+# name: method, target, headers, body, status when nothing fails; %s is the sandbox's id
+def scenarios(w):
+    traffic = {"e2b-traffic-access-token": w.box["trafficAccessToken"]}
+    browser = {"User-Agent": "Mozilla/5.0", "Accept": "text/html"}
+    rpc = {**w.envd, "Content-Type": "application/json"}
+    octets = {**w.envd, "Content-Type": "application/octet-stream"}
+    ask = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST",
+           "Access-Control-Request-Headers": "x-api-key"}
+    return {
+        "health": ("GET", "/health", {}, None, 204),
+        "preflight": ("OPTIONS", "/sandboxes", ask, None, 204),
+        "no key": ("GET", "/sandboxes", {}, None, 401),
+        "unknown path": ("GET", "/nothing", w.key, None, 404),
+        "list": ("GET", "/v2/sandboxes?metadata=a%3Db&limit=5", w.key, None, 200),
+        "list v1": ("GET", "/sandboxes", {**w.key, "Origin": "https://a.example"}, None, 200),
+        "get": ("GET", w.mine, w.key, None, 200),
+        "not there": ("GET", f"/sandboxes/{NOBODY}", w.key, None, 404),
+        "bad create": ("POST", "/sandboxes", w.key, '{"templateID": 7, "metadata": {"a": "b"}}', 400),
+        "unknown template": ("POST", "/v2/sandboxes", w.key, '{"templateID": "none"}', 404),
+        "large body": ("POST", "/sandboxes", w.key, "{" + " " * 200_000 + "}", 400),
+        "timeout": ("POST", f"{w.mine}/timeout", w.key, '{"timeout": 900}', 204),
+        "connect": ("POST", f"{w.mine}/connect", w.key, '{"timeout": 900}', 200),
+        "network": ("PUT", f"{w.mine}/network", w.key, '{"denyOut": ["10.0.0.0/8"]}', 204),
+        "metrics": ("GET", f"{w.mine}/metrics", w.key, None, 200),
+        "logs": ("GET", f"/v2{w.mine}/logs?level=info&search=x", w.key, None, 200),
+        "templates": ("GET", "/templates", w.key, None, 200),
+        "nodes": ("GET", "/nodes", w.admin, None, 200),
+        "counts": ("GET", "/admin/sandboxes/running-counts", w.admin, None, 200),
+        "envs": ("GET", "/envs", w.envd, None, 200),
+        "envd refuses": ("GET", "/envs", w.leads_to(), None, 401),
+        "control route": ("POST", "/init", w.envd, "{}", 404),
+        "upload": ("POST", "/files?path=/tmp/a", octets, "x" * 100_000, 200),
+        "download": ("GET", "/files?path=/tmp/a", w.envd, None, 200),
+        "signed": ("GET", f"/files?{signature(w.box, '/tmp/a', 'read')}", {}, None, 200),
+        "by token": ("GET", "/files?path=/tmp/a",
+                     {"X-Access-Token": w.box["envdAccessToken"]}, None, 200),
+        "rpc": ("POST", "/process.Process/List", rpc, "{}", 200),
+        "closed port": ("GET", "/", {**w.leads_to(9), **traffic}, None, 502),
+        "closed port, page": ("GET", "/", {**w.leads_to(9), **traffic, **browser}, None, 502),
+        "private port": ("GET", "/", w.leads_to(9), None, 403),
+        "nobody's": ("GET", "/", {"E2b-Sandbox-Id": NOBODY, "E2b-Sandbox-Port": "80"}, None, 502),
+        "reserved port": ("GET", "/", w.leads_to(1024), None, 404),
+        "bad port": ("GET", "/", w.leads_to("x"), None, 400),
+    }
+
+
+NAMES = ["health", "preflight", "no key", "unknown path", "list", "list v1", "get", "not there",
+         "bad create", "unknown template", "large body", "timeout", "connect", "network", "metrics",
+         "logs", "templates", "nodes", "counts", "envs", "envd refuses", "control route", "upload",
+         "download", "signed", "by token", "rpc", "closed port", "closed port, page", "private port",
+         "nobody's", "reserved port", "bad port"]
+OVER_HTTP2 = ["no key", "get", "bad create", "envs", "upload", "download", "rpc", "private port",
+              "unknown path"]
+
+
+def over_http1(w, method, target, headers, body):
+    return http_request(w.broker, method, target, headers, body, timeout=20).status
+
+
+def over_http2(w, method, target, headers, body):
+    with httpx.Client(http1=False, http2=True, verify=w.tls, timeout=20, trust_env=False) as client:
+        return client.request(method, w.broker.url + target, headers=headers,
+                              content=body).status_code
+
+
+def settled(w):
+    """The blocks that there are once nothing of an earlier request is going on."""
+    seen = []
+
+    def is_same():
+        seen.append(w.memory.live)
+        time.sleep(0.01)
+        return len(seen) > 20 and max(seen[-20:]) == min(seen[-20:])
+
+    wait_for(is_same, 20, "a broker at rest")
+    return seen[-1]
+
+
+def expect_alive(w):
+    status = w.broker.process.poll()
+    assert status is None, f"the broker ended with {status}: {w.broker.log()[-3000:]}"
+    assert over_http1(w, "GET", "/health", {}, None) == 204
+
+
+def fail_each(w, ask, status):
+    """Return: how many allocations failed, each in its turn."""
+    n, has_fired = 0, True
+    while has_fired:
+        n += 1
+        assert n < FAILURES_MAX
+        fired = w.memory.fired
+        w.memory.fail(n)
+        try:
+            got = ask()
+        except BROKEN:
+            got = None
+        w.memory.fail(0)
+        has_fired = w.memory.fired != fired
+        expect_alive(w)
+        assert has_fired or got == status
+    return n - 1
+
+
+def torture(w, ask, status):
+    """The same, and nothing is kept. Tables that grow once grow once: what leaks leaks each time."""
+    for _ in range(2):
+        assert ask() == status  # also makes what is made once
+    more = []
+    while not more or (more[-1] > 0 and len(more) < ROUNDS):
+        before = settled(w)
+        failed = fail_each(w, ask, status)
+        more.append(settled(w) - before)
+    assert more[-1] <= 0, f"blocks more, each round: {more}"
+    return failed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_allocation_of_a_request_fails_once(world, name):
+    *request, status = scenarios(world)[name]
+    failed = torture(world, lambda: over_http1(world, *request), status)
+    print(name, failed)
+    assert failed > 1
+
+
+@pytest.mark.parametrize("name", OVER_HTTP2)
+def test_each_allocation_of_an_http2_request_fails_once(world, name):
+    *request, status = scenarios(world)[name]
+    failed = torture(world, lambda: over_http2(world, *request), status)
+    print(name, "HTTP/2", failed)
+    assert failed > 1
+
+
+def test_each_allocation_of_a_create_and_a_kill_fails_once(world):
+    """Whatever failed: what was answered with 201 is there until it is killed, the rest is not."""
+    def life():
+        made = http_request(world.broker, "POST", "/sandboxes", world.key,
+                            '{"templateID": "base", "timeout": 60, "metadata": {"torture": "yes"}}')
+        if made.status != 201:
+            return made.status
+        return http_request(world.broker, "DELETE", f"/sandboxes/{made.json()['sandboxID']}",
+                            world.key).status
+
+    failed = torture(world, life, 204)
+    print("create and kill", failed)
+    left = http_request(world.broker, "GET", "/v2/sandboxes?metadata=torture%3Dyes", world.key).json()
+    for sandbox in left:  # the kill failed
+        assert http_request(world.broker, "DELETE", f"/sandboxes/{sandbox['sandboxID']}",
+                            world.key).status == 204
+    assert failed > 30
