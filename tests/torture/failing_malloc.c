@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -29,6 +28,8 @@ struct shared {
 };
 
 static struct shared alone, *shared = &alone;
+/* On a page that is empty in every process that this one forks. NULL: not begun */
+static bool *is_ours;
 static struct {
     uintptr_t begin, end;
 } ranges[RANGES_MAX];
@@ -53,7 +54,7 @@ static bool is_counted(uintptr_t caller)
 
 static bool fails(void *caller)
 {
-    if (__atomic_load_n(&shared->countdown, __ATOMIC_RELAXED) <= 0 ||
+    if (!is_ours || !*is_ours || __atomic_load_n(&shared->countdown, __ATOMIC_RELAXED) <= 0 ||
         !is_counted((uintptr_t)caller) ||
         __atomic_sub_fetch(&shared->countdown, 1, __ATOMIC_RELAXED) != 0)
         return false;
@@ -62,9 +63,15 @@ static bool fails(void *caller)
     return true;
 }
 
+static void count(long more)
+{
+    if (is_ours && *is_ours)
+        (void)__atomic_add_fetch(&shared->live, more, __ATOMIC_RELAXED);
+}
+
 static void *counted(void *p)
 {
-    (void)__atomic_add_fetch(&shared->live, p != NULL, __ATOMIC_RELAXED);
+    count(p != NULL);
     return p;
 }
 
@@ -87,7 +94,7 @@ void *realloc(void *p, size_t n)
 
 void free(void *p)
 {
-    (void)__atomic_sub_fetch(&shared->live, p != NULL, __ATOMIC_RELAXED);
+    count(-(p != NULL));
     __libc_free(p);
 }
 
@@ -109,11 +116,6 @@ static int add_ranges(struct dl_phdr_info *info, size_t size, void *data)
     return 0;
 }
 
-static void leave_alone(void)
-{
-    shared = &alone;
-}
-
 __attribute__((constructor)) static void begin(void)
 {
     const char *path = getenv("ADIT_TORTURE");
@@ -121,10 +123,14 @@ __attribute__((constructor)) static void begin(void)
     if (fd < 0 || strcmp(program_invocation_short_name, "broker") != 0)
         return;
     void *map = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    bool *page =
+        mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     (void)close(fd);
     (void)unsetenv("LD_PRELOAD");
-    if (map == MAP_FAILED || pthread_atfork(NULL, NULL, leave_alone) != 0)
+    if (map == MAP_FAILED || page == MAP_FAILED || madvise(page, sizeof(*page), MADV_WIPEONFORK))
         abort(); /* the test would test nothing */
     (void)dl_iterate_phdr(add_ranges, NULL);
     shared = map;
+    is_ours = page;
+    *is_ours = true;
 }

@@ -216,3 +216,23 @@ def test_each_allocation_of_an_http2_request_fails_once(world, name):
     failed = torture(world, lambda: over_http2(world, *request), status)
     print(name, "HTTP/2", failed)
     assert failed > 1
+
+
+def test_each_allocation_of_a_create_and_a_kill_fails_once(world):
+    """Whatever failed: what was answered with 201 is there until it is killed, the rest is not."""
+    def life():
+        made = http_request(world.broker, "POST", "/sandboxes", world.key,
+                            '{"templateID": "base", "timeout": 60, "metadata": {"torture": "yes"}}')
+        if made.status != 201:
+            print("XX", made.status, made.text)
+            return made.status
+        return http_request(world.broker, "DELETE", f"/sandboxes/{made.json()['sandboxID']}",
+                            world.key).status
+
+    failed = torture(world, life, 204)
+    print("create and kill", failed)
+    left = http_request(world.broker, "GET", "/v2/sandboxes?metadata=torture%3Dyes", world.key).json()
+    for sandbox in left:  # the kill failed
+        assert http_request(world.broker, "DELETE", f"/sandboxes/{sandbox['sandboxID']}",
+                            world.key).status == 204
+    assert failed > 30
