@@ -28,10 +28,11 @@ static int republish(void *owner, const struct edge_route *route, void (*done)(v
     return edge_republish(b->edge, route, done, user, err);
 }
 
-static void withdraw(void *owner, const char *sandbox_id, void (*done)(void *user), void *user)
+static int withdraw(void *owner, const char *sandbox_id, void (*done)(void *user), void *user,
+                    struct adit_err *err)
 {
     struct broker *b = owner;
-    edge_withdraw(b->edge, sandbox_id, done, user);
+    return edge_withdraw(b->edge, sandbox_id, done, user, err);
 }
 
 /* Something the scheduler was told. owned by: the running call */

@@ -23,11 +23,14 @@ static int publish(void *owner, const struct edge_route *route, struct adit_err 
     return 0;
 }
 
-static void withdraw(void *owner, const char *sandbox_id, void (*done)(void *user), void *user)
+static int withdraw(void *owner, const char *sandbox_id, void (*done)(void *user), void *user,
+                    struct adit_err *err)
 {
     (void)owner;
     (void)sandbox_id;
+    (void)err; /* as above */
     done(user);
+    return 0;
 }
 
 static int no_scheduler(struct adit_err *err)

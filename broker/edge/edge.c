@@ -18,15 +18,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/cleanup.h"
 
 /* ---- messages to the loops ---- */
 
 /* @change: NULL when nobody waits */
 struct put_mail {
     struct edge_mail mail;
-    struct edge_route route;
-    struct edge_usage *usage; /* one reference */
+    struct edge_entry *entry; /* ours until it is delivered */
     struct change *change;
 };
 
@@ -71,7 +70,7 @@ static void deliver_put(struct edge_mail *m, void *receiver)
     struct put_mail *put = ADIT_CONTAINER_OF(m, struct put_mail, mail);
     struct edge_loop *l = receiver;
 
-    edge_loop_put_route(l, &put->route, put->usage);
+    edge_loop_put_route(l, adit_steal(&put->entry));
     if (put->change == NULL) {
         free(put);
         return;
@@ -80,25 +79,41 @@ static void deliver_put(struct edge_mail *m, void *receiver)
     (void)edge_mailbox_post(&l->edge->inbox, m); /* open until every loop has ended */
 }
 
+static struct put_mail *make_put_mail(const struct edge_route *route, struct edge_usage *usage)
+{
+    struct put_mail *put = calloc(1, sizeof(*put));
+    struct edge_entry *entry = calloc(1, sizeof(*entry));
+
+    if (put == NULL || entry == NULL) {
+        free(put);
+        free(entry);
+        return NULL;
+    }
+    entry->route = *route;
+    entry->usage = usage;
+    put->mail.deliver = deliver_put;
+    put->entry = entry;
+    return put;
+}
+
 /* A message for every loop, or none at all: a route that some loops lack would fail for some
- * connections only. */
+ * connections only. All memory for it is taken here, where its lack can be told. */
 static int make_put_mails(size_t cnt, const struct edge_route *route,
                           struct put_mail *mails[EDGE_LOOPS_MAX])
 {
     struct edge_usage *usage = calloc(1, sizeof(*usage));
     size_t made = 0;
 
-    while (usage != NULL && made < cnt && (mails[made] = calloc(1, sizeof(**mails)))) {
-        mails[made]->mail.deliver = deliver_put;
-        mails[made]->route = *route;
-        mails[made++]->usage = usage;
-    }
+    while (usage != NULL && made < cnt && (mails[made] = make_put_mail(route, usage)))
+        made++;
     if (made == cnt) {
         atomic_init(&usage->refs, (unsigned)made);
         return 0;
     }
-    while (made-- > 0)
+    while (made-- > 0) {
+        free(mails[made]->entry);
         free(mails[made]);
+    }
     free(usage);
     return ADIT_ERR_NO_MEMORY;
 }
@@ -115,7 +130,7 @@ static int put_everywhere(struct edge *e, const struct edge_route *route, struct
         mails[i]->change = change;
         if (edge_mailbox_post(&e->loops[i].inbox, &mails[i]->mail))
             continue;
-        edge_usage_unref(mails[i]->usage); /* that loop is closing and needs no route */
+        edge_entry_free(adit_steal(&mails[i]->entry)); /* that loop closes: it needs no route */
         mails[i]->mail.deliver = deliver_was_put;
         if (change == NULL)
             free(mails[i]);
@@ -191,38 +206,46 @@ static void deliver_drop(struct edge_mail *m, void *receiver)
     (void)edge_mailbox_post(&l->edge->inbox, m); /* open until every loop has ended */
 }
 
-/* Killing must not fail for want of a few bytes; a broker that has none is restarted (fault F12).
- */
-static void *must_calloc(size_t size)
+/* A message for every loop, or none at all. */
+static int make_drop_mails(size_t cnt, struct change *change,
+                           struct drop_mail *mails[EDGE_LOOPS_MAX])
 {
-    void *p = calloc(1, size);
+    size_t made = 0;
 
-    if (p == NULL) {
-        adit_log(ADIT_LOG_ERROR, "out_of_memory", LOG_S("where", "withdraw a route"));
-        abort();
+    while (made < cnt && (mails[made] = calloc(1, sizeof(**mails)))) {
+        mails[made]->mail.deliver = deliver_drop;
+        mails[made++]->change = change;
     }
-    return p;
+    if (made == cnt)
+        return 0;
+    while (made-- > 0)
+        free(mails[made]);
+    return ADIT_ERR_NO_MEMORY;
 }
 
-void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void *user), void *user)
+int edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void *user), void *user,
+                  struct adit_err *err)
 {
-    struct change *w = must_calloc(sizeof(*w));
+    struct drop_mail *mails[EDGE_LOOPS_MAX];
+    const size_t cnt = e->conf.loops;
+    struct change *w = calloc(1, sizeof(*w));
 
+    if (w == NULL || make_drop_mails(cnt, w, mails) != 0) {
+        free(w);
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to withdraw a route");
+    }
     snprintf(w->sandbox_id, sizeof(w->sandbox_id), "%s", sandbox_id);
-    w->left = e->conf.loops;
+    w->left = cnt;
     w->on_done = on_done;
     w->user = user;
-    for (size_t i = 0; i < e->conf.loops; i++) {
-        struct drop_mail *drop = must_calloc(sizeof(*drop));
-
-        drop->mail.deliver = deliver_drop;
-        drop->change = w;
-        if (!edge_mailbox_post(&e->loops[i].inbox, &drop->mail)) {
-            /* A closing loop has dropped everything already. */
-            drop->mail.deliver = deliver_dropped;
-            (void)edge_mailbox_post(&e->inbox, &drop->mail); /* ours, open */
-        }
+    for (size_t i = 0; i < cnt; i++) {
+        if (edge_mailbox_post(&e->loops[i].inbox, &mails[i]->mail))
+            continue;
+        /* A closing loop has dropped everything already. */
+        mails[i]->mail.deliver = deliver_dropped;
+        (void)edge_mailbox_post(&e->inbox, &mails[i]->mail); /* ours, open */
     }
+    return 0;
 }
 
 /* ---- collecting what the loops counted ---- */
@@ -467,22 +490,20 @@ static void deliver_stopped(struct edge_mail *m, void *receiver)
 {
     struct edge *e = receiver;
 
-    free(m);
+    (void)m; /* the loop's */
     e->running_cnt--;
     edge_maybe_closed(e);
 }
 
-void edge_loop_stopped(struct edge *e)
+void edge_loop_stopped(struct edge_loop *l)
 {
-    struct edge_mail *m = must_calloc(sizeof(*m));
-
-    m->deliver = deliver_stopped;
-    (void)edge_mailbox_post(&e->inbox, m); /* open until every loop has ended */
+    l->stop.deliver = deliver_stopped;
+    (void)edge_mailbox_post(&l->edge->inbox, &l->stop); /* open until every loop has ended */
 }
 
 static void deliver_stop(struct edge_mail *m, void *receiver)
 {
-    free(m);
+    (void)m; /* the loop's */
     edge_loop_stop(receiver);
 }
 
@@ -491,9 +512,8 @@ void edge_close(struct edge *e, void (*on_closed)(void *user), void *user)
     e->on_closed = on_closed;
     e->on_closed_user = user;
     for (size_t l = 0; l < e->conf.loops; l++) {
-        struct edge_mail *m = must_calloc(sizeof(*m));
-
-        m->deliver = deliver_stop;
-        (void)edge_mailbox_post(&e->loops[l].inbox, m); /* closes only by this message */
+        e->loops[l].stop.deliver = deliver_stop;
+        /* closes only by this message */
+        (void)edge_mailbox_post(&e->loops[l].inbox, &e->loops[l].stop);
     }
 }

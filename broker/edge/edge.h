@@ -94,8 +94,9 @@ ADIT_MUST_CHECK int edge_publish(struct edge *e, const struct edge_route *route,
 ADIT_MUST_CHECK int edge_republish(struct edge *e, const struct edge_route *route,
                                    void (*on_done)(void *user), void *user, struct adit_err *err);
 /* Forget it: afterwards every loop answers "not found" and its open connections were reset; then
- * on_done is called. */
-void edge_withdraw(struct edge *e, const char *sandbox_id, void (*on_done)(void *user), void *user);
+ * on_done is called. Errors: NO_MEMORY; nothing is forgotten then, and on_done not called. */
+ADIT_MUST_CHECK int edge_withdraw(struct edge *e, const char *sandbox_id,
+                                  void (*on_done)(void *user), void *user, struct adit_err *err);
 
 /*
  * What all loops counted together, and how many requests run now to each sandbox. Loops that have

@@ -36,8 +36,9 @@ struct edge_usage {
     atomic_uint active;
 };
 
-/* One sandbox in one loop's table. owned by: edge_loop.table */
+/* One sandbox in one loop's table. owned by: edge_loop.table, or edge_loop.unplaced */
 struct edge_entry {
+    struct adit_list node; /* while unplaced */
     struct edge_route route;
     struct edge_usage *usage; /* one reference */
     struct edge_pool pools[EDGE_POOLS_MAX];
@@ -58,6 +59,7 @@ struct edge_door {
  *
  * @debug_id: the sandbox of debug listeners, or ""
  * @table:    sandbox id → struct edge_entry
+ * @unplaced: entries that the table had no memory for
  * @tls:      of the connections to come; one reference, or NULL
  * @stop_read: until then requests are read at a stop
  * @uses:     counts look-ups, to find the pool used longest ago
@@ -73,6 +75,7 @@ struct edge_loop {
     uv_loop_t uv;
     struct net_loop net;
     struct edge_mailbox inbox;
+    struct edge_mail stop; /* ends the thread, and says that it has ended */
     struct edge_door doors[EDGE_DOORS_MAX];
     size_t door_cnt;  /* opened */
     size_t drain_cnt; /* not drained yet */
@@ -81,6 +84,7 @@ struct edge_loop {
     struct tls_context *tls;
     struct listener *listeners[EDGE_LISTENERS_MAX];
     struct adit_map table;
+    struct adit_list unplaced;
     uint64_t uses;
     struct edge_stats stats;
     struct edge_request_id_source ids;
@@ -106,9 +110,9 @@ struct edge {
 ADIT_MUST_CHECK int edge_loop_open(struct edge_loop *l, struct edge *e, const int *take_fds,
                                    struct adit_err *err);
 ADIT_MUST_CHECK int edge_loop_start(struct edge_loop *l, struct adit_err *err);
-/* Takes over one reference to @take_usage. */
-void edge_loop_put_route(struct edge_loop *l, const struct edge_route *route,
-                         struct edge_usage *take_usage);
+/* Replaces an older one of that sandbox, and breaks what runs by it. Never fails. */
+void edge_loop_put_route(struct edge_loop *l, struct edge_entry *take_entry);
+void edge_entry_free(struct edge_entry *entry);
 void edge_usage_unref(struct edge_usage *u);
 void edge_loop_drop_route(struct edge_loop *l, const char *sandbox_id);
 struct edge_entry *edge_loop_find(struct edge_loop *l, struct adit_view sandbox_id);
@@ -123,7 +127,7 @@ ADIT_MUST_CHECK int edge_loop_pool(struct edge_loop *l, struct edge_entry *entry
 void edge_loop_measure(const struct edge_loop *l, struct edge_stats *out);
 
 /* edge.c: a loop's thread is about to end (on that thread); an API request was answered. */
-void edge_loop_stopped(struct edge *e);
+void edge_loop_stopped(struct edge_loop *l);
 void edge_maybe_closed(struct edge *e);
 
 /* edge_proxy.c: a request for a sandbox. */

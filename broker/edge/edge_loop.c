@@ -5,9 +5,10 @@
  * Theory of operation
  *
  * Everything in a struct edge_loop belongs to its thread once that runs. Routes arrive by message
- * and live in the loop's own table. An entry owns its channel pools: dropping the entry closes
- * them, which breaks every exchange that runs over them, so a killed sandbox's clients see a reset
- * and the next request sees "not found".
+ * and live in the loop's own table; one that finds no memory there waits and is placed when it is
+ * missed, so a sandbox that was answered for is reachable. An entry owns its channel pools:
+ * dropping the entry closes them, which breaks every exchange that runs over them, so a killed
+ * sandbox's clients see a reset and the next request sees "not found".
  *
  * States: open (sockets bound, no thread) → running → stopping (whoever waits is accepted, then
  * nobody; what was sent is read for EDGE_STOP_READ_MS) → draining (running exchanges get drain_ms)
@@ -27,6 +28,21 @@
 #include "net/channel.h"
 #include "net/http2_server.h"
 
+/* A sandbox may have been published a moment ago, or without memory for it in the table. */
+static void catch_up(struct edge_loop *l)
+{
+    struct adit_list *it, *tmp;
+
+    edge_mailbox_read(&l->inbox);
+    ADIT_LIST_EACH(it, tmp, &l->unplaced)
+    {
+        struct edge_entry *entry = ADIT_CONTAINER_OF(it, struct edge_entry, node);
+
+        if (adit_map_put(&l->table, adit_view_str(entry->route.sandbox_id), entry) == 0)
+            adit_list_remove(it);
+    }
+}
+
 /* Said twice is not said: an empty value is refused by what reads it. */
 static struct adit_view routing_header(const struct http_head *head, const char *name)
 {
@@ -41,7 +57,7 @@ static enum edge_signed_result resolve_signed(struct edge_loop *l, struct http_e
     const char *id = NULL;
     enum edge_signed_result result;
 
-    edge_mailbox_read(&l->inbox); /* a sandbox may have been published a moment ago */
+    catch_up(l);
     result = edge_signed_find(&l->signatures, &l->table, head->method, head->target,
                               net_stream_peer(http_exchange_stream(x)), adit_clock_mono_ns(), &id);
     if (result == EDGE_SIGNED_FOUND) {
@@ -77,7 +93,7 @@ static void by_token(struct edge_loop *l, struct http_exchange *x, const struct 
 {
     struct edge_target target = {.kind = EDGE_TARGET_SANDBOX, .port = CHANNEL_PORT_ENVD};
 
-    edge_mailbox_read(&l->inbox); /* a sandbox may have been published a moment ago */
+    catch_up(l);
     target.sandbox_id = edge_token_find(&l->table, token);
     edge_proxy_request(l, x, head, &target);
 }
@@ -171,8 +187,7 @@ struct edge_entry *edge_loop_find(struct edge_loop *l, struct adit_view sandbox_
     struct edge_entry *entry = adit_map_get(&l->table, sandbox_id);
 
     if (entry == NULL) {
-        /* The route may have been published a moment ago: read the mail before saying no. */
-        edge_mailbox_read(&l->inbox);
+        catch_up(l);
         entry = adit_map_get(&l->table, sandbox_id);
     }
     return entry;
@@ -184,39 +199,49 @@ void edge_usage_unref(struct edge_usage *u)
         free(u);
 }
 
-static void entry_free(struct edge_entry *entry)
+void edge_entry_free(struct edge_entry *entry)
 {
     close_pools(entry);
     edge_usage_unref(entry->usage);
     free(entry);
 }
 
-void edge_loop_put_route(struct edge_loop *l, const struct edge_route *route,
-                         struct edge_usage *take_usage)
+/* Return: the entry, which is in the table no more, or NULL. */
+static struct edge_entry *take_out(struct edge_loop *l, struct adit_view id)
 {
-    struct adit_view id = adit_view_str(route->sandbox_id);
-    struct edge_entry *entry = calloc(1, sizeof(*entry)), *old = adit_map_get(&l->table, id);
+    struct adit_list *it, *tmp;
 
-    if (entry == NULL || adit_map_put(&l->table, id, entry) != 0) {
-        edge_loop_drop_route(l, route->sandbox_id); /* what an older one allows may be over */
-        adit_log(ADIT_LOG_ERROR, "route_lost", LOG_S("sandbox", route->sandbox_id),
-                 LOG_S("error", "out of memory"));
-        free(entry);
-        edge_usage_unref(take_usage);
-        return;
+    ADIT_LIST_EACH(it, tmp, &l->unplaced)
+    {
+        struct edge_entry *entry = ADIT_CONTAINER_OF(it, struct edge_entry, node);
+
+        if (adit_view_eq_str(id, entry->route.sandbox_id)) {
+            adit_list_remove(it);
+            return entry;
+        }
     }
-    entry->route = *route;
-    entry->usage = take_usage;
+    return adit_map_del(&l->table, id);
+}
+
+void edge_loop_put_route(struct edge_loop *l, struct edge_entry *take_entry)
+{
+    struct adit_view id = adit_view_str(take_entry->route.sandbox_id);
+    struct edge_entry *old = adit_map_get(&l->table, id);
+
+    if (old == NULL)
+        old = take_out(l, id);
+    if (adit_map_put(&l->table, id, take_entry) != 0) /* it has no older one: replacing works */
+        adit_list_push(&l->unplaced, &take_entry->node);
     if (old != NULL) /* only now: what it breaks finds the sandbox still there */
-        entry_free(old);
+        edge_entry_free(old);
 }
 
 void edge_loop_drop_route(struct edge_loop *l, const char *sandbox_id)
 {
-    struct edge_entry *entry = adit_map_del(&l->table, adit_view_str(sandbox_id));
+    struct edge_entry *entry = take_out(l, adit_view_str(sandbox_id));
 
     if (entry != NULL)
-        entry_free(entry);
+        edge_entry_free(entry);
 }
 
 static struct edge_pool *pick_pool(struct edge_entry *entry, uint16_t port)
@@ -384,6 +409,7 @@ int edge_loop_open(struct edge_loop *l, struct edge *e, const int *take_fds, str
     l->edge = e;
     edge_request_id_source_init(&l->ids);
     adit_map_init(&l->table);
+    adit_list_init(&l->unplaced);
     edge_signed_init(&l->signatures, adit_rand_u64(), adit_clock_mono_ns());
     adit_buf_init(&l->head_buf, 2 * HTTP_HEAD_CAP);
     adit_buf_init(&l->path_buf, HTTP_HEAD_CAP);
@@ -402,10 +428,15 @@ static void close_everything(struct edge_loop *l)
     size_t pos = 0;
     struct adit_view id;
     void *value;
+    struct adit_list *it;
 
     edge_mailbox_close(&l->inbox, NULL); /* delivers, so the table is still needed */
     while (adit_map_next(&l->table, &pos, &id, &value))
-        entry_free(value);
+        edge_entry_free(value);
+    while ((it = adit_list_first(&l->unplaced)) != NULL) {
+        adit_list_remove(it);
+        edge_entry_free(ADIT_CONTAINER_OF(it, struct edge_entry, node));
+    }
     adit_map_fini(&l->table);
     net_loop_close(&l->net);
 }
@@ -452,7 +483,7 @@ static void run(void *arg)
     adit_buf_fini(&l->page_buf);
     edge_loop_set_tls(l, NULL);
     uv_loop_close(&l->uv);
-    edge_loop_stopped(l->edge);
+    edge_loop_stopped(l);
 }
 
 int edge_loop_start(struct edge_loop *l, struct adit_err *err)

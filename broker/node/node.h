@@ -36,7 +36,8 @@ struct node_ops {
     int (*publish)(void *owner, const struct edge_route *route, struct adit_err *err);
     int (*republish)(void *owner, const struct edge_route *route, void (*done)(void *user),
                      void *user, struct adit_err *err);
-    void (*withdraw)(void *owner, const char *sandbox_id, void (*done)(void *user), void *user);
+    int (*withdraw)(void *owner, const char *sandbox_id, void (*done)(void *user), void *user,
+                    struct adit_err *err);
     int (*confirm)(void *owner, const char *sandbox_id, node_done_fn done, void *user,
                    struct adit_err *err);
     int (*release)(void *owner, const char *sandbox_id, const char *reason, node_done_fn done,

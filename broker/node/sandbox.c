@@ -18,8 +18,8 @@
  * Ownership: in node.sandboxes from sandbox_begin() until the last phase.
  * Failure: before RUNNING an error turns the creation into an end, and the caller hears of it when
  * everything is undone. Afterwards errors do not stop an end: what cannot be written is logged,
- * what cannot be destroyed is tried again every NODE_DESTROY_RETRY_MS, a folder that cannot be
- * removed NODE_REMOVALS_MAX times, and what a broker leaves the next one finishes.
+ * what cannot be withdrawn or destroyed is tried again every NODE_DESTROY_RETRY_MS, a folder that
+ * cannot be removed NODE_REMOVALS_MAX times, and what a broker leaves the next one finishes.
  */
 #include "broker/node/sandbox.h"
 
@@ -437,8 +437,7 @@ static int start_work(struct sandbox *s, struct adit_err *err)
     case SANDBOX_PHASE_SAVING_END:
         return set_state(s, s->end_state, s->end_reason);
     case SANDBOX_PHASE_WITHDRAWING:
-        conf->ops->withdraw(conf->owner, s->record.sandbox_id, on_withdrawn, s);
-        return 0;
+        return conf->ops->withdraw(conf->owner, s->record.sandbox_id, on_withdrawn, s, err);
     case SANDBOX_PHASE_DESTROYING:
         return start_destroy(s, err);
     case SANDBOX_PHASE_REMOVING:
@@ -481,6 +480,13 @@ static void fail_creation(struct sandbox *s, const struct adit_err *err)
     sandbox_end(s, SANDBOX_FAILED, err->msg);
 }
 
+/* Clients must not reach what is gone, and nothing stays that nobody has on record. */
+static bool is_to_be_repeated(const struct sandbox *s)
+{
+    return s->phase == SANDBOX_PHASE_WITHDRAWING || s->phase == SANDBOX_PHASE_DESTROYING ||
+           (s->phase == SANDBOX_PHASE_REMOVING && s->removals < NODE_REMOVALS_MAX);
+}
+
 static void try_again(struct sandbox *s, const struct adit_err *err)
 {
     adit_log(ADIT_LOG_ERROR, "sandbox_not_destroyed", LOG_S("sandbox", s->record.sandbox_id),
@@ -501,8 +507,7 @@ static void finish(struct sandbox *s)
 /* An ending phase's work is done, well or not. */
 static void go_on_ending(struct sandbox *s, const struct adit_err *err)
 {
-    if (err && (s->phase == SANDBOX_PHASE_DESTROYING ||
-                (s->phase == SANDBOX_PHASE_REMOVING && s->removals < NODE_REMOVALS_MAX))) {
+    if (err && is_to_be_repeated(s)) {
         try_again(s, err);
         return;
     }
@@ -551,7 +556,7 @@ void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason
 static void on_end_due(struct net_deadline *d)
 {
     struct sandbox *s = ADIT_CONTAINER_OF(d, struct sandbox, end);
-    if (s->phase == SANDBOX_PHASE_DESTROYING || s->phase == SANDBOX_PHASE_REMOVING)
+    if (s->phase > SANDBOX_PHASE_RUNNING)
         begin_phase(s, s->phase);
     else
         sandbox_end(s, SANDBOX_KILLED, "timeout");

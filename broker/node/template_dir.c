@@ -9,8 +9,9 @@
  * on the loop, so look-ups always see a whole table. Of two folders with one id, and of an alias
  * that two templates have, the newer template has it; entries stand in that order, oldest first, so
  * that everybody who is told of them in order comes to the same result. Limits: TEMPLATE_DIR_MAX
- * templates; names that begin with "." are work in progress and not looked at. Failure: a directory
- * that cannot be read is an empty one, with a line in the log.
+ * templates; names that begin with "." are work in progress and not looked at. Failure: a scan that
+ * finds no memory or descriptors, or may not read the directory, changes nothing and leaves a line
+ * in the log. A directory that is not there is an empty one.
  */
 #include "broker/node/template_dir.h"
 
@@ -29,14 +30,17 @@ struct table {
 };
 
 /*
- * @now:  what look-ups see
- * @next: being read, by the thread pool only
+ * @now:    what look-ups see
+ * @next:   being read, by the thread pool only
+ * @result: the scan's, with @err
  */
 struct template_dir {
     uv_loop_t *uv; /* borrowed */
     char *dir;
     struct table *now, *next;
     uv_work_t work;
+    int result;
+    struct adit_err err;
     bool is_scanning;
     template_dir_scanned_fn on_done;
     void *user;
@@ -87,21 +91,44 @@ void template_dir_free(struct template_dir *t)
 
 /* ---- on the thread pool ---- */
 
-/* Return: NULL when the folder is no template. */
-static struct template_dir_entry *read_entry(const char *root, const char *name)
+/* It says nothing about the folder. */
+static bool is_shortage(const struct adit_err *err)
 {
-    struct adit_err err = ADIT_ERR_INIT;
-    struct template_dir_entry *e = calloc(1, sizeof(*e));
-    if (!e || strlen(name) >= sizeof(e->artifact) || asprintf(&e->dir, "%s/%s", root, name) < 0) {
-        free(e);
-        return NULL;
+    return err->code == ADIT_ERR_NO_MEMORY || err->sys_errno == EMFILE || err->sys_errno == ENFILE;
+}
+
+static int read_into(struct template_dir_entry *e, const char *root, struct adit_err *err)
+{
+    if (asprintf(&e->dir, "%s/%s", root, e->artifact) < 0) {
+        e->dir = NULL; /* it was left undefined */
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     }
+    return template_read(e->dir, &e->info, err);
+}
+
+/* *out: NULL when the folder is no template. Errors: a shortage. */
+static int read_entry(const char *root, const char *name, struct template_dir_entry **out,
+                      struct adit_err *err)
+{
+    struct adit_err why = ADIT_ERR_INIT;
+    *out = NULL;
+    if (strlen(name) >= TEMPLATE_DIR_NAME_CAP)
+        return 0;
+    struct template_dir_entry *e = calloc(1, sizeof(*e));
+    if (!e)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     memcpy(e->artifact, name, strlen(name) + 1);
-    if (template_read(e->dir, &e->info, &err) == 0)
-        return e;
-    adit_log(ADIT_LOG_WARN, "template_refused", LOG_S("folder", name), LOG_ERR(&err));
+    if (read_into(e, root, &why) == 0) {
+        *out = e;
+        return 0;
+    }
     free_entry(e);
-    return NULL;
+    if (is_shortage(&why)) {
+        *err = why;
+        return why.code;
+    }
+    adit_log(ADIT_LOG_WARN, "template_refused", LOG_S("folder", name), LOG_ERR(&why));
+    return 0;
 }
 
 static int compare_ages(const void *a, const void *b)
@@ -170,23 +197,30 @@ static void settle(struct table *t)
     t->cnt = kept;
 }
 
+static int read_table(struct table *t, const char *root, struct adit_err *err)
+{
+    int rc = 0;
+    struct dirent *d;
+    DIR *dir = opendir(root);
+    if (!dir)
+        return errno == ENOENT ? 0 : adit_err_sys(err, errno, "open %s", root);
+    while (rc == 0 && t->cnt < TEMPLATE_DIR_MAX && (d = readdir(dir))) {
+        struct template_dir_entry *e = NULL;
+        if (d->d_name[0] != '.')
+            rc = read_entry(root, d->d_name, &e, err);
+        if (e)
+            t->entries[t->cnt++] = e;
+    }
+    (void)closedir(dir); /* only read */
+    return rc;
+}
+
 static void on_work(uv_work_t *work)
 {
     struct template_dir *t = work->data;
-    DIR *dir = opendir(t->dir);
-    struct dirent *d;
-    if (!dir) {
-        adit_log(errno == ENOENT ? ADIT_LOG_DEBUG : ADIT_LOG_ERROR, "templates_not_read",
-                 LOG_S("dir", t->dir), LOG_D("errno", errno));
-        return;
-    }
-    while (t->next->cnt < TEMPLATE_DIR_MAX && (d = readdir(dir))) {
-        struct template_dir_entry *e = d->d_name[0] == '.' ? NULL : read_entry(t->dir, d->d_name);
-        if (e)
-            t->next->entries[t->next->cnt++] = e;
-    }
-    (void)closedir(dir); /* only read */
-    settle(t->next);
+    t->result = read_table(t->next, t->dir, &t->err);
+    if (t->result == 0)
+        settle(t->next);
 }
 
 /* ---- on the loop ---- */
@@ -207,13 +241,15 @@ static void on_worked(uv_work_t *work, int status)
 {
     struct template_dir *t = work->data;
     struct table *old = t->now;
-    bool changed = status == 0 && differs(t->now, t->next);
+    bool is_good = status == 0 && t->result == 0, changed = is_good && differs(t->now, t->next);
     t->is_scanning = false;
-    if (status == 0) {
+    if (is_good) {
         t->now = t->next;
         t->next = old;
     }
     clear_table(t->next);
+    if (t->result)
+        adit_log(ADIT_LOG_ERROR, "templates_not_read", LOG_ERR(&t->err));
     if (changed)
         adit_log(ADIT_LOG_INFO, "templates_read", LOG_S("dir", t->dir),
                  LOG_U("count", t->now->cnt));

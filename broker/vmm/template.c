@@ -175,6 +175,8 @@ int template_parse(struct adit_view text, struct template_info *out, struct adit
     if (text.len > TEMPLATE_FILE_CAP)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s is too large", TEMPLATE_FILE);
     json_t *root = adit_json_load(text, JSON_REJECT_DUPLICATES, &why);
+    if (!root && json_error_code(&why) == json_error_out_of_memory)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for %s", TEMPLATE_FILE);
     if (!json_is_object(root)) {
         json_decref(root);
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s is no JSON object", TEMPLATE_FILE);

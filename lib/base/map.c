@@ -11,7 +11,7 @@
  * Trust    Keys come from clients. They are hashed with SipHash-1-3 under a key drawn once per
  *          process, so that nobody outside can choose keys that share a slot.
  * Ownership The map owns entries with a copy of each key; values are borrowed.
- * Failure  Without memory a put changes nothing.
+ * Failure  Without memory a put changes nothing. To replace needs none.
  */
 #include "base/map.h"
 
@@ -150,23 +150,24 @@ static int grow(struct adit_map *m)
 int adit_map_put(struct adit_map *m, struct adit_view key, void *value)
 {
     uint64_t hash = hash_of(key);
+    struct adit_map_entry *e = m->len ? m->slots[find(m, hash, key)] : NULL;
+    if (e) {
+        e->value = value;
+        return 0;
+    }
     int rc = grow(m);
     if (rc)
         return rc;
-    size_t slot = find(m, hash, key);
-    struct adit_map_entry *e = m->slots[slot];
-    if (!e) {
-        e = malloc(sizeof *e + key.len);
-        if (!e)
-            return ADIT_ERR_NO_MEMORY;
-        e->hash = hash;
-        e->key_len = key.len;
-        if (key.len)
-            memcpy(e->key, key.ptr, key.len);
-        m->slots[slot] = e;
-        m->len++;
-    }
+    e = malloc(sizeof *e + key.len);
+    if (!e)
+        return ADIT_ERR_NO_MEMORY;
+    e->hash = hash;
     e->value = value;
+    e->key_len = key.len;
+    if (key.len)
+        memcpy(e->key, key.ptr, key.len);
+    m->slots[find(m, hash, key)] = e;
+    m->len++;
     return 0;
 }
 

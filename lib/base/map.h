@@ -20,7 +20,7 @@ void adit_map_init(struct adit_map *m);
 void adit_map_fini(struct adit_map *m);
 /* Return: the value or NULL. */
 void *adit_map_get(const struct adit_map *m, struct adit_view key);
-/* Insert or replace. @value is not NULL. Errors: ADIT_ERR_NO_MEMORY. */
+/* Insert or replace. @value is not NULL. Errors: ADIT_ERR_NO_MEMORY, when it is inserted. */
 ADIT_MUST_CHECK int adit_map_put(struct adit_map *m, struct adit_view key, void *value);
 /* Return: the removed value, or NULL when there was none. */
 void *adit_map_del(struct adit_map *m, struct adit_view key);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The hash map, also against a plain array as a model. */
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/suite.h"
 
 #include <stdio.h>
@@ -33,6 +34,29 @@ START_TEST(map_copies_keys_and_replaces_values)
     ck_assert_int_eq(adit_map_put(&m, adit_view_str("key"), &values[1]), 0);
     ck_assert_ptr_eq(adit_map_get(&m, adit_view_str("key")), &values[1]);
     ck_assert_uint_eq(m.len, 1);
+    adit_map_fini(&m);
+}
+END_TEST
+
+START_TEST(map_needs_no_memory_to_replace)
+{
+    struct adit_map m;
+    char key[2] = "a";
+    if (!FAILING_MALLOC) {
+        suite_skip("map_needs_no_memory_to_replace", FAILING_MALLOC_NEEDS);
+        return;
+    }
+    adit_map_init(&m);
+    for (; m.len < 12; key[0]++) /* one more, and the table has to grow */
+        ck_assert_int_eq(adit_map_put(&m, adit_view_str(key), &values[0]), 0);
+    failing_malloc.countdown = 1;
+    int replaced = adit_map_put(&m, adit_view_str("a"), &values[1]);
+    int inserted = adit_map_put(&m, adit_view_str("new"), &values[2]);
+    failing_malloc.countdown = 0;
+    ck_assert_int_eq(replaced, 0);
+    ck_assert_int_eq(inserted, ADIT_ERR_NO_MEMORY);
+    ck_assert_ptr_eq(adit_map_get(&m, adit_view_str("a")), &values[1]);
+    ck_assert_uint_eq(m.len, 12);
     adit_map_fini(&m);
 }
 END_TEST
@@ -98,5 +122,5 @@ START_TEST(map_agrees_with_a_model)
 }
 END_TEST
 
-SUITE_MAIN("map", map_is_empty_at_first, map_copies_keys_and_replaces_values, map_keys_are_bytes,
-           map_agrees_with_a_model)
+SUITE_MAIN("map", map_is_empty_at_first, map_copies_keys_and_replaces_values,
+           map_needs_no_memory_to_replace, map_keys_are_bytes, map_agrees_with_a_model)

@@ -46,7 +46,7 @@ struct vmm {
  * @published, @republished, @withdrawn, @confirmed, @released: calls that came
  * @route: of the last of the first two
  * @is_scheduler_down: confirm and release fail
- * @is_edge_short: republish finds no memory
+ * @is_edge_short: republish finds no memory; withdraw does not @withdraw_fails times
  */
 struct world {
     uv_loop_t uv;
@@ -57,6 +57,7 @@ struct world {
     char dir[64];
     unsigned published, republished, withdrawn, confirmed, released;
     bool is_scheduler_down, is_edge_short;
+    unsigned withdraw_fails;
     struct edge_route route;
     uv_timer_t guard;
     /* results */
@@ -282,12 +283,15 @@ static int republish(void *owner, const struct edge_route *route, void (*done)(v
     return 0;
 }
 
-static void withdraw(void *owner, const char *id, void (*done)(void *user), void *user)
+static int withdraw(void *owner, const char *id, void (*done)(void *user), void *user,
+                    struct adit_err *err)
 {
     struct world *w = owner;
     (void)id;
-    w->withdrawn++;
+    if (++w->withdrawn <= w->withdraw_fails)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     done(user);
+    return 0;
 }
 
 static int confirm(void *owner, const char *id, node_done_fn done, void *user, struct adit_err *err)

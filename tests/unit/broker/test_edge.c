@@ -115,7 +115,7 @@ static void on_ask_withdraw(uv_async_t *a)
 
     (void)a;
     if (!w.is_republish) {
-        edge_withdraw(w.edge, "iabc", on_withdrawn, NULL);
+        ck_assert_int_eq(edge_withdraw(w.edge, "iabc", on_withdrawn, NULL, &err), 0);
         return;
     }
     fill_route("iabc", true, "other", &route);

@@ -154,6 +154,24 @@ START_TEST(node_answers_a_kill_that_takes_too_long_during_a_creation)
 }
 END_TEST
 
+START_TEST(node_kill_leaves_a_sandbox_alone_until_its_route_is_withdrawn)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    w.withdraw_fails = 1;
+    node_kill(node_find(w.node, "red", "ia"), "test", on_ended, &w);
+    run_until(&w, &w.withdrawn, 1);
+    ck_assert_uint_eq(w.vmm.destroyed, 0);
+    run_until(&w, &w.ended_cnt, 1);
+    ck_assert_int_eq(w.last.code, 0);
+    ck_assert_uint_eq(w.withdrawn, 2);
+    ck_assert_uint_eq(w.vmm.destroyed, 1);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
 START_TEST(node_kill_works_without_the_scheduler)
 {
     struct world w;
@@ -474,6 +492,7 @@ SUITE_MAIN_WITH(
           node_kill_leaves_nothing_and_is_answered_when_it_is_done,
           node_kill_ends_a_sandbox_that_is_being_created,
           node_answers_a_kill_that_takes_too_long_during_a_creation,
+          node_kill_leaves_a_sandbox_alone_until_its_route_is_withdrawn,
           node_kill_works_without_the_scheduler, node_tries_again_until_a_sandbox_is_destroyed,
           node_undoes_a_create_whose_driver_fails, node_undoes_a_create_whose_envd_refuses,
           node_gives_up_on_an_envd_that_is_never_ready, node_refuses_more_than_fits,
