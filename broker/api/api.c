@@ -72,16 +72,24 @@ static void reply_no_memory(struct api_request *rq)
     finish(rq, 503, text);
 }
 
-void api_reply_json(struct api_request *rq, unsigned status, json_t *take_doc)
+int api_try_reply_json(struct api_request *rq, unsigned status, json_t *take_doc)
 {
     struct adit_buf text;
     adit_buf_init(&text, REPLY_CAP);
-    if (!take_doc || jtext_append(&text, take_doc))
-        reply_no_memory(rq);
-    else
+    int rc = take_doc ? jtext_append(&text, take_doc) : ADIT_ERR_NO_MEMORY;
+    if (rc == 0)
+        rc = edge_api_reserve(rq->edge, text.len);
+    if (rc == 0)
         finish(rq, status, adit_buf_view(&text));
     adit_buf_fini(&text);
     json_decref(take_doc);
+    return rc;
+}
+
+void api_reply_json(struct api_request *rq, unsigned status, json_t *take_doc)
+{
+    if (api_try_reply_json(rq, status, take_doc))
+        reply_no_memory(rq);
 }
 
 void api_reply_error(struct api_request *rq, unsigned status, const char *error_code,

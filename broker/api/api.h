@@ -30,6 +30,8 @@ void api_handle(void *broker, struct edge_api_request *r);
 
 /* All of these free the request. */
 void api_reply_json(struct api_request *rq, unsigned status, json_t *take_doc);
+/* The same, but a failure leaves the request as it was: not answered. Errors: NO_MEMORY, LIMIT. */
+ADIT_MUST_CHECK int api_try_reply_json(struct api_request *rq, unsigned status, json_t *take_doc);
 /* @text: JSON, copied. */
 void api_reply_text(struct api_request *rq, unsigned status, struct adit_view text);
 void api_reply_empty(struct api_request *rq, unsigned status);

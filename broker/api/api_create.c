@@ -82,6 +82,14 @@ static bool was_deleted(const struct creation *c)
     return !t || access(t->dir, F_OK);
 }
 
+static void on_undone(void *user, const struct adit_err *why)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    (void)why; /* the end goes on */
+    (void)adit_err_set(&err, ADIT_ERR_NO_MEMORY, "no memory to answer"); /* only told */
+    fail(user, "sandbox_create_failed", &err);
+}
+
 static void on_created(void *user, struct sandbox *s, const struct adit_err *err)
 {
     struct creation *c = user;
@@ -97,8 +105,11 @@ static void on_created(void *user, struct sandbox *s, const struct adit_err *err
         fail(c, err->code == ADIT_ERR_UNAVAILABLE ? NULL : "sandbox_create_failed", err);
         return;
     }
-    struct api_request *rq = leave(c);
-    api_reply_json(rq, 201, api_json_sandbox(rq->broker, s));
+    /* Nobody would know of it. */
+    if (api_try_reply_json(c->rq, 201, api_json_sandbox(c->rq->broker, s)))
+        node_kill(s, "no memory to answer", on_undone, c);
+    else
+        (void)leave(c); /* answered */
 }
 
 /* The scheduler's words when they are the contract's, else the contract's. */

@@ -132,5 +132,7 @@ ADIT_MUST_CHECK int edge_api_set_header(struct edge_api_request *r, const char *
 /* Answer and free. CORS headers are added by the edge. An empty body is sent without Content-Type,
  * any other as application/json; charset=utf-8. */
 void edge_api_reply(struct edge_api_request *r, unsigned status, struct adit_view body);
+/* An answer with a body of @len bytes will not fail for want of memory here. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int edge_api_reserve(struct edge_api_request *r, size_t len);
 
 #endif

@@ -278,14 +278,14 @@ void edge_api_request(struct edge_loop *l, struct http_exchange *x, const struct
     adit_buf_init(&r->text, HTTP_HEAD_CAP);
     adit_buf_init(&r->body, EDGE_API_BODY_MAX);
     adit_buf_init(&r->answer_body, SIZE_MAX);
-    if (copy_head(r, head) != 0 || split_target(r) != 0) {
-        request_free(r);
-        answer_error(x, id, has_origin, 400, "Bad request target");
-        return;
-    }
-    if (hold(r, r->text.len) != 0) {
+    if (copy_head(r, head) != 0 || hold(r, r->text.len) != 0) {
         request_free(r);
         answer_error(x, id, has_origin, 503, "Out of memory");
+        return;
+    }
+    if (split_target(r) != 0) {
+        request_free(r);
+        answer_error(x, id, has_origin, 400, "Bad request target");
         return;
     }
     http_exchange_set_ops(x, &api_ops, r);
@@ -346,6 +346,11 @@ int edge_api_set_header(struct edge_api_request *r, const char *name, struct adi
     r->answer_headers[r->answer_header_cnt].name = name;
     r->answer_headers[r->answer_header_cnt++].value = copy;
     return 0;
+}
+
+int edge_api_reserve(struct edge_api_request *r, size_t len)
+{
+    return adit_buf_reserve(&r->answer_body, len);
 }
 
 void edge_api_reply(struct edge_api_request *r, unsigned status, struct adit_view body)

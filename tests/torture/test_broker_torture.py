@@ -24,6 +24,7 @@ LIBRARY = BIN.parent / "tests/torture/failing_malloc.so"
 # More allocations than one request makes; the test asserts it.
 FAILURES_MAX = 3000
 ROUNDS = 4
+SAME = 10
 BROKEN = (OSError, http.client.HTTPException, httpx.HTTPError)
 
 
@@ -157,8 +158,8 @@ def settled(w):
 
     def is_same():
         seen.append(w.memory.live)
-        time.sleep(0.01)
-        return len(seen) > 20 and max(seen[-20:]) == min(seen[-20:])
+        time.sleep(0.005)
+        return len(seen) > SAME and len(set(seen[-SAME:])) == 1
 
     wait_for(is_same, 20, "a broker at rest")
     return seen[-1]
@@ -170,42 +171,59 @@ def expect_alive(w):
     assert over_http1(w, "GET", "/health", {}, None) == 204
 
 
-def fail_each(w, ask, status):
+def fail_each(w, request, status):
     """Return: how many allocations failed, each in its turn."""
     n, has_fired = 0, True
     while has_fired:
         n += 1
         assert n < FAILURES_MAX
+        request.prepare()
         fired = w.memory.fired
         w.memory.fail(n)
         try:
-            got = ask()
+            got = request.ask()
         except BROKEN:
             got = None
         w.memory.fail(0)
         has_fired = w.memory.fired != fired
         expect_alive(w)
+        request.check(got)
         assert has_fired or got == status
     return n - 1
 
 
-def torture(w, ask, status):
+def torture(w, request, status):
     """The same, and nothing is kept. Tables that grow once grow once: what leaks leaks each time."""
     for _ in range(2):
-        assert ask() == status  # also makes what is made once
+        request.prepare()
+        assert request.ask() == status  # also makes what is made once
+        request.check(status)
     more = []
     while not more or (more[-1] > 0 and len(more) < ROUNDS):
         before = settled(w)
-        failed = fail_each(w, ask, status)
+        failed = fail_each(w, request, status)
         more.append(settled(w) - before)
     assert more[-1] <= 0, f"blocks more, each round: {more}"
     return failed
 
 
+class Request:
+    """One whose allocations fail; before and after it none does."""
+
+    def __init__(self, ask):
+        self.ask = ask
+
+    def prepare(self):
+        pass
+
+    def check(self, got):
+        pass
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_allocation_of_a_request_fails_once(world, name):
     *request, status = scenarios(world)[name]
-    failed = torture(world, lambda: over_http1(world, *request), status)
+    failed = torture(world, Request(lambda: over_http1(world, *request)), status)
     print(name, failed)
     assert failed > 1
 
@@ -213,26 +231,76 @@ def test_each_allocation_of_a_request_fails_once(world, name):
 @pytest.mark.parametrize("name", OVER_HTTP2)
 def test_each_allocation_of_an_http2_request_fails_once(world, name):
     *request, status = scenarios(world)[name]
-    failed = torture(world, lambda: over_http2(world, *request), status)
+    failed = torture(world, Request(lambda: over_http2(world, *request)), status)
     print(name, "HTTP/2", failed)
     assert failed > 1
 
 
-def test_each_allocation_of_a_create_and_a_kill_fails_once(world):
-    """Whatever failed: what was answered with 201 is there until it is killed, the rest is not."""
-    def life():
-        made = http_request(world.broker, "POST", "/sandboxes", world.key,
-                            '{"templateID": "base", "timeout": 60, "metadata": {"torture": "yes"}}')
-        if made.status != 201:
-            print("XX", made.status, made.text)
-            return made.status
-        return http_request(world.broker, "DELETE", f"/sandboxes/{made.json()['sandboxID']}",
-                            world.key).status
+class Create(Request):
+    """What was answered with 201 is there and reachable until it is killed; what was refused is
+    not. An answer that was lost says neither."""
 
-    failed = torture(world, life, 204)
-    print("create and kill", failed)
-    left = http_request(world.broker, "GET", "/v2/sandboxes?metadata=torture%3Dyes", world.key).json()
-    for sandbox in left:  # the kill failed
-        assert http_request(world.broker, "DELETE", f"/sandboxes/{sandbox['sandboxID']}",
-                            world.key).status == 204
-    assert failed > 30
+    def __init__(self, world):
+        super().__init__(self.create)
+        self.world = world
+
+    def create(self):
+        self.made = None
+        answer = http_request(self.world.broker, "POST", "/sandboxes", self.world.key,
+                              json.dumps({"templateID": "base", "timeout": 300, "secure": True,
+                                          "metadata": {"torture": "yes"}}))
+        self.made = answer.json() if answer.status == 201 else None
+        return answer.status
+
+    def ids(self):
+        listed = http_request(self.world.broker, "GET", "/v2/sandboxes?metadata=torture%3Dyes",
+                              self.world.key)
+        return [sandbox["sandboxID"] for sandbox in listed.json()]
+
+    def kill(self, sandbox_id):
+        return http_request(self.world.broker, "DELETE", f"/sandboxes/{sandbox_id}",
+                            self.world.key).status
+
+    def reach(self, sandbox):
+        way = {"E2b-Sandbox-Id": sandbox["sandboxID"], "E2b-Sandbox-Port": "49983",
+               "X-Access-Token": sandbox["envdAccessToken"]}
+        return http_request(self.world.broker, "GET", "/envs", way).status
+
+    def check(self, got):
+        ids = self.ids()
+        if got == 201:
+            assert ids == [self.made["sandboxID"]]
+            assert self.reach(self.made) == 200
+        elif got is not None:
+            assert ids == []
+        for sandbox_id in ids:
+            assert self.kill(sandbox_id) == 204
+
+
+class Kill(Create):
+    """Answered or not: it is gone, or there to be killed again."""
+
+    def __init__(self, world):
+        super().__init__(world)
+        self.ask = lambda: self.kill(self.made["sandboxID"])
+
+    def prepare(self):
+        assert self.create() == 201
+
+    def check(self, got):
+        if got != 204:
+            wait_for(lambda: self.kill(self.made["sandboxID"]) == 404, 20, "killed again")
+        assert self.ids() == []
+        assert self.reach(self.made) == 502
+
+
+def test_each_allocation_of_a_create_fails_once(world):
+    failed = torture(world, Create(world), 201)
+    print("create", failed)
+    assert failed > 200
+
+
+def test_each_allocation_of_a_kill_fails_once(world):
+    failed = torture(world, Kill(world), 204)
+    print("kill", failed)
+    assert failed > 50
