@@ -85,7 +85,7 @@ static bool was_deleted(const struct creation *c)
 static void on_undone(void *user, const struct adit_err *why)
 {
     struct adit_err err = ADIT_ERR_INIT;
-    (void)why; /* the end goes on */
+    (void)why;                                                           /* the end goes on */
     (void)adit_err_set(&err, ADIT_ERR_NO_MEMORY, "no memory to answer"); /* only told */
     fail(user, "sandbox_create_failed", &err);
 }
