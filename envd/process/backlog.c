@@ -142,10 +142,11 @@ static uint32_t fill(struct block *k, unsigned kind, struct adit_view bytes)
 void backlog_put(struct backlog *b, unsigned kind, struct adit_view bytes)
 {
     while (bytes.len > 0) {
-        struct block *k = adit_list_empty(&b->blocks) ? NULL : block_of(b->blocks.prev);
-        uint32_t n = k ? fill(k, kind, bytes) : 0;
+        uint32_t n = 0;
+        if (!adit_list_empty(&b->blocks))
+            n = fill(block_of(b->blocks.prev), kind, bytes);
         if (n == 0) {
-            k = add_block(b);
+            struct block *k = add_block(b);
             if (!k) {
                 b->begin = b->end += bytes.len;
                 return;
