@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,7 +154,7 @@ static int prepare_state(struct broker_conf *c, const struct confine_user *user,
     return rc ? rc : give_state(fd, c, user, err);
 }
 
-static void raise_limits(void)
+static void set_limits(const struct broker_conf *c)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -161,6 +162,9 @@ static void raise_limits(void)
         (void)setrlimit(RLIMIT_NOFILE, &limit); /* the old limit serves fewer clients */
     }
     (void)setenv("UV_THREADPOOL_SIZE", "16", 0); /* records wait for the disk side by side */
+    /* One arena a loop, and one more that the pool's threads share. With one for each of them, the
+     * memory of the largest job is kept as often as there are threads. */
+    (void)mallopt(M_ARENA_MAX, (int)c->relay_loops + 2);
 }
 
 /* Read while /proc can be seen. Without it records count by the wall clock. */
@@ -180,7 +184,7 @@ int host_prepare(struct host *h, struct broker_conf *c, struct adit_err *err)
         return adit_err_set(err, ADIT_ERR_PRECONDITION,
                             "has to be started as root: its launcher makes mounts, user ids and "
                             "control groups, the rest becomes a user without privileges");
-    raise_limits();
+    set_limits(c);
     read_boot_id(h->boot_id);
     machine_read(&h->machine);
     int rc = confine_user_find(c->user, CONFINE_BROKER_ACCOUNT, CONFINE_BROKER_UID, &h->user, err);

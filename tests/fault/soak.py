@@ -133,7 +133,9 @@ class Soak:
     # ---- the broker, its disk, its door with TLS ----
 
     def make_broker(self, scratch):
-        broker = Broker(scratch / "b", ["--disk-overcommit", "1000000"])
+        # Logs of the dead are swept while it runs: as many are there at the end as after minutes.
+        broker = Broker(scratch / "b", ["--disk-overcommit", "1000000",
+                                        "--sandbox-log-retention", "60s"])
         self.disk, self.image = broker.state / "state", scratch / "disk.img"
         self.disk.mkdir(parents=True)
         for command in (["truncate", "-s", "256M", self.image], ["mkfs.ext4", "-q", "-m", "0", self.image],
