@@ -40,6 +40,8 @@
 
 /* Root, the broker's group, others nothing; the sticky bit. */
 #define STATE_MODE 01770
+/* Freed memory that an arena keeps. More than a relay's buffers, which come and go all the time. */
+#define KEPT_BYTES (1 << 20)
 
 /* An OCI runtime given by name is looked for in PATH, because the launcher wants a path. */
 static int find_runtime(const char *name, char *out, size_t cap, struct adit_err *err)
@@ -154,6 +156,18 @@ static int prepare_state(struct broker_conf *c, const struct confine_user *user,
     return rc ? rc : give_state(fd, c, user, err);
 }
 
+/*
+ * What the heap keeps for later: KEPT_BYTES in each arena, one a loop and one more. Left alone,
+ * glibc makes 8 arenas a core, so that each thread of the pool keeps the memory of the largest job
+ * that it ever ran (a sweep of 32,768 logs: 4 MiB) and raises its thresholds with each large block.
+ */
+static void bound_kept_memory(const struct broker_conf *c)
+{
+    (void)mallopt(M_ARENA_MAX, (int)c->relay_loops + 2);
+    (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+}
+
 static void set_limits(const struct broker_conf *c)
 {
     struct rlimit limit;
@@ -162,9 +176,7 @@ static void set_limits(const struct broker_conf *c)
         (void)setrlimit(RLIMIT_NOFILE, &limit); /* the old limit serves fewer clients */
     }
     (void)setenv("UV_THREADPOOL_SIZE", "16", 0); /* records wait for the disk side by side */
-    /* One arena a loop, and one more that the pool's threads share. With one for each of them, the
-     * memory of the largest job is kept as often as there are threads. */
-    (void)mallopt(M_ARENA_MAX, (int)c->relay_loops + 2);
+    bound_kept_memory(c);
 }
 
 /* Read while /proc can be seen. Without it records count by the wall clock. */
