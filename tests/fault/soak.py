@@ -46,7 +46,6 @@ GRACE_S = 6.0
 # Nothing that a client asks for takes longer; the longest timer in a step is the create's 30 s.
 STEP_S = 45.0
 SLOPE_KIB_PER_H, GRAIN_KIB = 1024, 256
-SETTLE_S = 120
 # Of this program's clients to the broker, of the broker to its scheduler.
 KEPT_CONNECTIONS = 16
 
@@ -478,7 +477,8 @@ def slope(points):
 
 
 def memory_lines(samples):
-    """For each program the longest life of one process, without its first two minutes."""
+    """For each program the later half of the longest life of one process, and how it came to it:
+    heaps grow until they have met the load's largest moments, a leak goes on."""
     lines, missed = [], 0
     for name in sorted({n for _, n, _, _ in samples}):
         lives = {}
@@ -486,7 +486,7 @@ def memory_lines(samples):
             if n == name:
                 lives.setdefault(pid, []).append((at, kib))
         life = max(lives.values(), key=lambda p: p[-1][0] - p[0][0])
-        points = [p for p in life if p[0] >= life[0][0] + min(SETTLE_S, (life[-1][0] - life[0][0]) / 2)]
+        points = [p for p in life if p[0] >= (life[0][0] + life[-1][0]) / 2]
         if len(points) < 6:
             lines.append(f"  {name}: too short a life to say")
             continue
@@ -496,6 +496,7 @@ def memory_lines(samples):
         lines.append(f"  {name}: {points[0][1]} to {points[-1][1]} KiB in "
                      f"{(points[-1][0] - points[0][0]) / 60:.1f} min, {per_hour:+.0f} KiB/h "
                      f"(at most {SLOPE_KIB_PER_H}, or {GRAIN_KIB} in all): {'ok' if ok else 'MISSED'}")
+        lines.append("    each minute: " + " ".join(str(kib) for _, kib in life[::6]))
     return lines, missed
 
 
