@@ -406,6 +406,7 @@ static int run(struct program *p, const char *command, int argc, char **argv, in
         return purge_main(c, err);
     if (command[0])
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unknown command: %s", command);
+    adit_conf_log(&broker_conf_spec, c);
     return serve(p, err);
 }
 

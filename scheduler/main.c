@@ -159,6 +159,7 @@ int main(int argc, char **argv)
         adit_conf_inform(&scheduler_conf_spec, info, ADIT_VERSION);
         return EXIT_SUCCESS;
     }
+    adit_conf_log(&scheduler_conf_spec, &p.conf);
     int rc = uv_loop_init(&p.uv);
     rc = rc ? adit_err_sys(&err, -rc, "loop") : serve(&p, &err);
     adit_conf_fini(&scheduler_conf_spec, &p.conf);

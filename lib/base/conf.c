@@ -23,8 +23,11 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/log.h"
 
 #define NAME_CAP 64
+
+#define LOG_FIELDS 8 /* a line holds so many paths */
 
 struct unit {
     const char *name;
@@ -478,6 +481,37 @@ void adit_conf_print_values(const struct adit_conf_spec *spec, const void *targe
         print_value(row, const_field_of(target, row), out);
         fputc('\n', out);
     }
+}
+
+/* Each value on its line in @text becomes a field; LOG_FIELDS of them a log line. */
+static void log_values(const struct adit_conf_spec *spec, struct adit_view text)
+{
+    struct adit_log_field fields[LOG_FIELDS + 1];
+    struct adit_view line;
+    size_t n = 0;
+    for (const struct adit_conf_row *row = spec->rows; row->name; row++) {
+        (void)adit_view_split(text, '\n', &line, &text);
+        size_t skip = strlen(row->name) + strlen(" = ");
+        fields[n++] = LOG_V(row->name, adit_view_mem(line.ptr + skip, line.len - skip));
+        if (n < LOG_FIELDS && row[1].name)
+            continue;
+        fields[n] = (struct adit_log_field){0};
+        adit_log_fields(ADIT_LOG_INFO, "configuration", fields);
+        n = 0;
+    }
+}
+
+void adit_conf_log(const struct adit_conf_spec *spec, const void *target)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = adit_log_enabled(ADIT_LOG_INFO) ? open_memstream(&text, &len) : NULL;
+    if (!out)
+        return;
+    adit_conf_print_values(spec, target, out);
+    if (fclose(out) == 0) /* else there was no memory for all of it */
+        log_values(spec, adit_view_mem(text, len));
+    free(text);
 }
 
 /* Text that roff(7) would read as a request or an escape is kept from that. */

@@ -68,6 +68,9 @@ ADIT_MUST_CHECK int adit_conf_parse_text(const struct adit_conf_spec *spec, stru
 /* The --help text / the effective values, one "name = value" a line. */
 void adit_conf_print_help(const struct adit_conf_spec *spec, FILE *out);
 void adit_conf_print_values(const struct adit_conf_spec *spec, const void *target, FILE *out);
+/* The effective values as log lines, for the start of a program. Secrets are never values: options
+ * name the files that hold them. Without memory nothing is logged. */
+void adit_conf_log(const struct adit_conf_spec *spec, const void *target);
 /* The options as a man page section (mdoc .Bl list). */
 void adit_conf_print_mdoc(const struct adit_conf_spec *spec, FILE *out);
 /* What *info asks for, on standard output. */

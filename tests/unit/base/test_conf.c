@@ -318,6 +318,26 @@ START_TEST(conf_help_and_manual_name_every_row)
 }
 END_TEST
 
+START_TEST(conf_logs_every_value)
+{
+    static const char *const values[] = {"name=n",           "path=/a",      "off=false",
+                                         "listen-port=3000", "size=1536KiB", "wait=90s"};
+    char text[4096];
+    int pipe_fds[2], real = dup(STDERR_FILENO);
+    ck_assert_int_eq(parse("size = 1536KiB\nwait = 90s\nname = n\npath = /a\n"), 0);
+    ck_assert_int_eq(pipe(pipe_fds), 0);
+    ck_assert_int_eq(dup2(pipe_fds[1], STDERR_FILENO), STDERR_FILENO);
+    adit_conf_log(&spec, &t);
+    ck_assert_int_eq(dup2(real, STDERR_FILENO), STDERR_FILENO);
+    ssize_t n = read(pipe_fds[0], text, sizeof text - 1);
+    ck_assert_int_gt(n, 0);
+    text[n] = '\0';
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+        ck_assert_msg(strstr(text, values[i]), "%s: %s", values[i], text);
+    adit_conf_fini(&spec, &t);
+}
+END_TEST
+
 SUITE_MAIN("conf", conf_starts_from_the_defaults, conf_later_sources_win,
            conf_default_file_may_be_missing_but_a_given_one_not,
            conf_flags_end_at_the_first_other_word,
@@ -325,4 +345,5 @@ SUITE_MAIN("conf", conf_starts_from_the_defaults, conf_later_sources_win,
            conf_refuses_unknown_names_in_the_environment,
            conf_file_takes_comments_blanks_and_no_last_newline,
            conf_file_refuses_with_line_and_name, conf_reads_every_unit,
-           conf_prints_values_as_a_file_that_reads_the_same, conf_help_and_manual_name_every_row)
+           conf_prints_values_as_a_file_that_reads_the_same, conf_logs_every_value,
+           conf_help_and_manual_name_every_row)
