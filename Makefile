@@ -301,7 +301,7 @@ $(B)/tests/torture/failing_malloc.so: tests/torture/failing_malloc.c
 	$(call say,LD)
 	$(Q)$(CC) $(CPPFLAGS) $(WARN) -std=gnu11 -O2 -fPIC -shared -pthread -o $@ $<
 
-torture: setup-test template $(B)/tests/torture/failing_malloc.so ## each allocation of the broker's requests fails once
+torture: setup-test template $(B)/tests/torture/failing_malloc.so ## each allocation of broker and scheduler for a request fails once
 	$(PYTEST) $(if $(T),$(T),tests/torture)
 
 matrix: setup-test template ## authorization: every route, everybody, every spelling (tests/matrix)

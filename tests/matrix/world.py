@@ -24,15 +24,17 @@ SERVER = f"mkdir -p /srv && printf {PAGE.decode()} >/srv/index.html && " \
 class OwnScheduler:
     """The broker's scheduler as a process of the test: it can be stopped, and ended for good."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, prefix=()):
         self.directory, self.address = directory, f"127.0.0.1:{free_port()}"
+        self.prefix = prefix
         directory.mkdir(parents=True)
         self.start()
 
     def start(self):
         with open(self.directory / "scheduler.log", "ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "scheduler", "--listen", self.address, "--data-dir", self.directory / "data"],
+                [*self.prefix, BIN / "scheduler", "--listen", self.address,
+                 "--data-dir", self.directory / "data"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def stop(self):

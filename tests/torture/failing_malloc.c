@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preloaded into the broker: its n-th allocation from now fails.
+ * Preloaded into the broker or the scheduler: its n-th allocation from now fails.
  *
  * Theory of operation
  *
@@ -22,8 +22,8 @@
 #include <unistd.h>
 
 #define RANGES_MAX 8
-#define ROW_FIRST 4
-#define ROW_STEP 16
+#define ROW_FIRST 2
+#define ROW_STEP 32
 
 /* @countdown: calls until one fails; 0: none does. @fired: how many did. @live: blocks */
 struct shared {
@@ -135,7 +135,7 @@ __attribute__((constructor)) static void begin(void)
 {
     const char *path = getenv("ADIT_TORTURE");
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    if (fd < 0 || strcmp(program_invocation_short_name, "broker") != 0)
+    if (fd < 0 || strcmp(program_invocation_short_name, "env") == 0)
         return;
     void *map = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     bool *page =

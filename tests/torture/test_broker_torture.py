@@ -1,52 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Torture: every allocation that the broker makes for a request fails once, in one broker that lives on.
+"""Torture of the broker. (envd's is in tests/unit/envd/test_request_torture.c.)"""
 
-What comes of that request is its own affair: an error, or a broken connection. The broker answers the
-next one, and in the end it holds as many blocks of memory as before. `failing_malloc.c` is preloaded
-and says which allocations count. (envd's are in tests/unit/envd/test_request_torture.c.)
-"""
-
-import http.client
 import json
-import mmap
-import os
 import ssl
-import time
 
 import httpx
 import pytest
 
-from conftest import BIN, Broker, end, kill_everything, wait_for
+from conftest import Broker, end, kill_everything, wait_for
 from support import NOBODY, http_request
+from torture import Memory, Request, preload, torture
 from world import signature
-
-LIBRARY = BIN.parent / "tests/torture/failing_malloc.so"
-# More allocations than one request makes; the test asserts it.
-FAILURES_MAX = 3000
-ROUNDS = 4
-SAME = 10
-BROKEN = (OSError, http.client.HTTPException, httpx.HTTPError)
-
-
-class Memory:
-    """The numbers that the broker shares with us."""
-
-    def __init__(self, path):
-        path.write_bytes(b"\0" * mmap.PAGESIZE)
-        with open(path, "r+b") as f:
-            self.map = mmap.mmap(f.fileno(), mmap.PAGESIZE)
-        self.numbers = memoryview(self.map).cast("q")
-
-    def fail(self, n):
-        self.numbers[0] = n
-
-    @property
-    def fired(self):
-        return self.numbers[1]
-
-    @property
-    def live(self):
-        return self.numbers[2]
 
 
 class World:
@@ -57,6 +21,11 @@ class World:
         self.box = self.create({"secure": True, "network": {"allowPublicTraffic": False}})
         self.mine = f"/sandboxes/{self.box['sandboxID']}"
         self.tls = ssl.create_default_context()
+
+    def expect_alive(self):
+        status = self.broker.process.poll()
+        assert status is None, f"the broker ended with {status}: {self.broker.log()[-3000:]}"
+        assert over_http1(self, "GET", "/health", {}, None) == 204
 
     def create(self, options):
         made = http_request(self.broker, "POST", "/sandboxes", self.key,
@@ -74,12 +43,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(scratch):
-    if "asan" in str(BIN):
-        pytest.skip("needs a malloc of its own (release build, no sanitizer)")
-    assert LIBRARY.exists(), "make torture builds it"
+    prefix = preload(scratch / "torture-memory")
     memory = Memory(scratch / "torture-memory")
     broker = Broker(scratch / "torture", ["--relay-loops", "1"])
-    broker.prefix = ["env", f"LD_PRELOAD={LIBRARY}", f"ADIT_TORTURE={scratch / 'torture-memory'}"]
+    broker.prefix = prefix
     broker.start()
     yield World(broker, memory)
     memory.fail(0)
@@ -150,74 +117,6 @@ def over_http2(w, method, target, headers, body):
     with httpx.Client(http1=False, http2=True, verify=w.tls, timeout=20, trust_env=False) as client:
         return client.request(method, w.broker.url + target, headers=headers,
                               content=body).status_code
-
-
-def settled(w):
-    """The blocks that there are once nothing of an earlier request is going on."""
-    seen = []
-
-    def is_same():
-        seen.append(w.memory.live)
-        time.sleep(0.005)
-        return len(seen) > SAME and len(set(seen[-SAME:])) == 1
-
-    wait_for(is_same, 20, "a broker at rest")
-    return seen[-1]
-
-
-def expect_alive(w):
-    status = w.broker.process.poll()
-    assert status is None, f"the broker ended with {status}: {w.broker.log()[-3000:]}"
-    assert over_http1(w, "GET", "/health", {}, None) == 204
-
-
-def fail_each(w, request, status):
-    """Return: how many allocations failed, each in its turn."""
-    n, has_fired = 0, True
-    while has_fired:
-        n += 1
-        assert n < FAILURES_MAX
-        request.prepare()
-        fired = w.memory.fired
-        w.memory.fail(n)
-        try:
-            got = request.ask()
-        except BROKEN:
-            got = None
-        w.memory.fail(0)
-        has_fired = w.memory.fired != fired
-        expect_alive(w)
-        request.check(got)
-        assert has_fired or got == status
-    return n - 1
-
-
-def torture(w, request, status):
-    """The same, and nothing is kept. Tables that grow once grow once: what leaks leaks each time."""
-    for _ in range(2):
-        request.prepare()
-        assert request.ask() == status  # also makes what is made once
-        request.check(status)
-    more = []
-    while not more or (more[-1] > 0 and len(more) < ROUNDS):
-        before = settled(w)
-        failed = fail_each(w, request, status)
-        more.append(settled(w) - before)
-    assert more[-1] <= 0, f"blocks more, each round: {more}"
-    return failed
-
-
-class Request:
-    """One whose allocations fail; before and after it none does."""
-
-    def __init__(self, ask):
-        self.ask = ask
-
-    def prepare(self):
-        pass
-
-    def check(self, got):
-        pass
 
 
 @pytest.mark.parametrize("name", NAMES)
