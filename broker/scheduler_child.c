@@ -39,7 +39,7 @@ static void on_end(uv_poll_t *poll, int status, int events)
     char none;
     (void)status;
     (void)events; /* one kind only */
-    if (recv(c->fd, &none, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN)
+    if (recv(c->fd, &none, 1, MSG_DONTWAIT) < 0 && errno != ECONNRESET)
         return;
     (void)uv_poll_stop(poll); /* always 0 */
     if (c->is_closing) {

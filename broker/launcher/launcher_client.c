@@ -176,12 +176,10 @@ static bool read_one(struct launcher_client *c)
     int fd = -1;
 
     ssize_t n = recvmsg(c->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return false;
-    if (n <= 0) {
+    if (n == 0 || (n < 0 && (errno == ECONNRESET || errno == ENOTCONN)))
         lose(c);
-        return false;
-    }
+    if (n <= 0)
+        return false; /* lost, or nothing yet, or out of memory: what is there stays there */
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
         header->cmsg_len == CMSG_LEN(sizeof(int)))
