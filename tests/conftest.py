@@ -370,14 +370,26 @@ def reports(broker):
     broker.check_reports()
 
 
+def lay_down(recorded, broker):
+    """A recorded state directory becomes a broker's; where records say where it lay: @STATE@."""
+    state = broker.state / "state"
+    shutil.copytree(recorded, state)
+    for record in state.glob("sandboxes/*/record.json"):
+        record.write_text(record.read_text().replace("@STATE@", str(state)))
+
+
 @pytest.fixture
 def own_broker(scratch, request):
     """A broker for one test that kills or starves it; the shared one stays up meanwhile."""
     started = []
     with contextlib.ExitStack() as exports:
-        def make(*extra):
+        def make(*extra, state=None):
             # the number is the session's: parameters and like names would meet in one directory
-            b = Broker(scratch / f"{request.node.name[:20]}-{next(OWN_BROKERS)}", extra).start()
+            b = Broker(scratch / f"{request.node.name[:20]}-{next(OWN_BROKERS)}", extra)
+            if state:
+                lay_down(state, b)
+            b.start()
+            wait_for(lambda: f":{b.port}" in b.env().get("E2B_API_URL", ""), 20, "its client.env")
             started.append(b)
             exports.enter_context(exported(b))
             return b
