@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""F28: the state of an earlier version, as it was when both its programs were killed.
+"""F28: the state of an earlier version, whose programs were killed while sandboxes ran.
 
-data/state-0.1.0 was left by broker and scheduler 0.1.0: two sandboxes that ran, one that had ended;
-the default key, one more of team "green", and one of green's that was revoked. (Restarts of both
-programs under load, with the history of answers: test_r1_r3_records.py.)
+data/state-0.1.0 was left by broker and scheduler 0.1.0 (the database with its log folded in): two
+sandboxes that ran, one that had ended; the default key, one more of team "green", and one of green's
+that was revoked. (Restarts of both programs under load, with the history of answers:
+test_r1_r3_records.py.)
 """
 
 import json
