@@ -24,7 +24,8 @@ static bool step(struct live_conn *c, struct count *n)
     ck_assert(!n->has_end);
     if (e->event_case == PROCESS__PROCESS_EVENT__EVENT_DATA) {
         for (size_t i = 0; i < e->data->stdout.len; i++, n->at++)
-            ck_assert_int_eq(e->data->stdout.data[i], '0' + (int)(n->at / 1000 % 10));
+            if (e->data->stdout.data[i] != '0' + (int)(n->at / 1000 % 10))
+                ck_abort_msg("another byte at %llu", (unsigned long long)n->at);
     } else if (e->event_case == PROCESS__PROCESS_EVENT__EVENT_GAP) {
         n->gaps++;
         n->lost += e->gap->bytes;
