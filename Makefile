@@ -154,7 +154,8 @@ $(UNIT_BIN): $(B)/%: $(B)/%.o $$(LINK)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LINK) $(CHECK_LIBS) $(LIBS)
 
-.PHONY: unit
+.PHONY: unit-programs unit
+unit-programs: $(UNIT_BIN)
 unit: $(if $(T),$(filter %/$(T),$(UNIT_BIN)),$(UNIT_BIN)) ## unit tests (MODE=asan for sanitizers)
 	@tests/run-unit $^
 
@@ -188,7 +189,8 @@ build/fuzz/liball.a: $(filter-out %/main.o,$(patsubst %.c,build/fuzz/%.o,$(LIB_C
 	$(call say,AR)
 	$(Q)ar rcs $@ $^
 ifeq ($(MODE),fuzz)
-.PHONY: fuzz-run
+.PHONY: fuzz-programs fuzz-run
+fuzz-programs: $(FUZZ_NAMES:%=build/fuzz/bin/fuzz_%)
 fuzz-run: $(FUZZ_NAMES:%=build/fuzz/bin/fuzz_%)
 	@tests/run-fuzz $(or $(SECONDS_EACH),night) $(if $(F),$(F),$(FUZZ_NAMES))
 endif
@@ -338,14 +340,23 @@ test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) build
 	@$(MAKE) --no-print-directory -j$$(nproc) format-check check-headers check-symbols check-hardening
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan build
-	@$(MAKE) --no-print-directory -j$$(nproc) unit
-	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit
-	@$(MAKE) --no-print-directory fuzz-smoke
+	@$(MAKE) --no-print-directory -j$$(nproc) unit-programs
+	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit-programs
+	@$(MAKE) --no-print-directory -j$$(nproc) MODE=fuzz fuzz-programs
+	@$(MAKE) --no-print-directory -j2 test-units test-fuzz
 	@$(MAKE) --no-print-directory matrix
 	@$(MAKE) --no-print-directory torture
 	@$(MAKE) --no-print-directory fault
 	@$(MAKE) --no-print-directory e2e-asan
 	@$(MAKE) --no-print-directory e2e
+
+# Unit tests wait much, fuzzing never does: together they fill the cores.
+.PHONY: test-units test-fuzz
+test-units:
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory MODE=asan unit
+test-fuzz:
+	@nice -n 19 $(MAKE) --no-print-directory fuzz-smoke
 
 # ---- installing --------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ static const uint64_t kept_caps =
     CAP(CHOWN) |        /* directories and FIFO of a sandbox become its root's */
     CAP(DAC_OVERRIDE) | /* folders of the broker and of sandboxes are closed to others */
     CAP(FOWNER) |       /* modes of files that were given away; removing what sandboxes made */
+    CAP(FSETID) |       /* an overlay acts with the rights of its mounter: set-group-id bits */
+    CAP(SETFCAP) |      /* the same: capabilities of files in sandboxes */
     CAP(KILL) |         /* the processes of a sandbox, where cgroup v1 has them killed one by one */
     CAP(SETGID) |       /* maps of ids; the channel is made as the broker */
     CAP(SETUID) |       /* the same; user namespaces are made as their owner */

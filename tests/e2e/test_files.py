@@ -210,6 +210,16 @@ def test_permissions(box, folder):
     assert box.files.get_info("/tmp").permissions == "dtrwxrwxrwx"
 
 
+def test_root_gives_a_program_capabilities(box, folder):
+    """As `setcap` does, which packages run when they are installed (ping)."""
+    value = "struct.pack('<5I', 0x02000001, 1 << 13, 0, 0, 0)"  # effective, CAP_NET_RAW
+    done = box.commands.run(
+        f"cp /bin/cat {folder}/cat && python3 -c \"import os, struct; "
+        f"os.setxattr('{folder}/cat', 'security.capability', {value})\" && "
+        f"su user -s /bin/sh -c '{folder}/cat /proc/self/status' | grep CapEff", user="root")
+    assert done.stdout.split() == ["CapEff:", "0000000000002000"]
+
+
 def test_an_overwritten_file_keeps_its_mode_and_a_new_one_is_the_users(box, folder):
     path = f"{folder}/script"
     box.commands.run(f"echo old > {path}; chmod 755 {path}")

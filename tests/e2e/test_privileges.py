@@ -14,10 +14,11 @@ from e2b import Sandbox
 from support import api, http_request
 
 SANITIZED = "asan" in str(BIN)
-LAUNCHER_CAPS = {"chown", "dac_override", "fowner", "kill", "setgid", "setuid", "mknod", "sys_admin", "sys_resource"}
+LAUNCHER_CAPS = {"chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setfcap", "mknod", "sys_admin",
+                 "sys_resource"}
 SUPERVISOR_CAPS = {"chown", "dac_override", "fowner", "kill", "setgid", "setuid", "setpcap", "sys_admin"}
-CAPS = {0: "chown", 1: "dac_override", 3: "fowner", 5: "kill", 6: "setgid", 7: "setuid", 8: "setpcap",
-        21: "sys_admin", 24: "sys_resource", 27: "mknod"}
+CAPS = {0: "chown", 1: "dac_override", 3: "fowner", 4: "fsetid", 5: "kill", 6: "setgid", 7: "setuid", 8: "setpcap",
+        21: "sys_admin", 24: "sys_resource", 27: "mknod", 31: "setfcap"}
 # Allowed although clients' requests do not make them: each group says when they come.
 RARELY = {
     # between the filter and the first request: loops, threads, files of the state directory
