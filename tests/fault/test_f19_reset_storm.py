@@ -21,6 +21,7 @@ from test_f26_evil_guest import no_spin
 
 CONNECTIONS = int(os.environ.get("ADIT_F19_CONNECTIONS", "10000"))
 CLIENTS = 4
+KEPT = 8  # channels that wait for a next request: as many as were in use at once
 AT_ONCE = struct.pack("ii", 1, 0)
 
 
@@ -73,7 +74,7 @@ def test_resets_leave_nothing(own_broker):
     fds = wait_for(lambda: fd_cnt(pid) if no_spin(pid) else 0, 10, "rest")
     before = rss_kib(pid)
     rate = all_storms(CONNECTIONS)
-    wait_for(lambda: fd_cnt(pid) <= fds, 10, "descriptors returned")
+    wait_for(lambda: fd_cnt(pid) <= fds + KEPT, 10, "descriptors returned")
     wait_for(lambda: no_spin(pid), 10, "rest")
     grown = rss_kib(pid) - before
     print(f"\nF19: {CONNECTIONS} resets at {rate:.0f}/s, {grown:+} KiB, descriptors {fds} → {fd_cnt(pid)}")
