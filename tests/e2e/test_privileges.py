@@ -27,7 +27,7 @@ RARELY = {
     "set_robust_list", "sigaltstack", "statfs", "sysinfo", "exit", "exit_group", "getsockname",
     # at times: memory that grows or is given back, logs that roll over, a certificate or a figure
     # that is read, a large body, a passed-on signal
-    "fdatasync", "fstat", "ftruncate", "getrusage", "madvise", "mremap", "readv", "recvfrom",
+    "fdatasync", "fstat", "ftruncate", "getrusage", "madvise", "mremap", "munmap", "readv", "recvfrom",
     "sendmsg", "statx", "unlink", "writev", "ioctl", "pread64", "pwrite64", "getpeername", "fchmod",
     # how another version of the C library or of libuv does the same
     "clock_nanosleep", "epoll_pwait", "gettimeofday", "membarrier", "restart_syscall",

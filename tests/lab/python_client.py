@@ -272,4 +272,6 @@ FEATURES = [("create", create), ("run", command), ("stream", stream), ("backgrou
 
 
 if __name__ == "__main__":
-    sys.exit(run_features([(name, functools.partial(attempt, f)) for name, f in FEATURES]))
+    exit_status = run_features([(name, functools.partial(attempt, f)) for name, f in FEATURES])
+    sys.stdout.flush()
+    os._exit(exit_status)  # the asynchronous SDK's threads (2.63.0) at times abort when the interpreter ends
