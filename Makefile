@@ -49,7 +49,8 @@ LLHTTP_O := $(B)/third_party/llhttp/api.o $(B)/third_party/llhttp/http.o $(B)/th
 
 LIB_C := $(call room,lib/base) $(call room,lib/confine) $(call room,lib/net) $(call room,lib/rpc)
 # no_resolver.c overrides the C library in the program only, so it is in no archive.
-ENVD_C := $(filter-out envd/no_resolver.c,$(call room,envd)) $(call room,envd/process) $(call room,envd/filesystem)
+ENVD_C := $(filter-out envd/no_resolver.c,$(call room,envd)) $(call room,envd/process) $(call room,envd/filesystem) \
+	$(call room,envd/egress)
 BROKER_C := $(call room,broker) $(foreach r,edge api node vmm launcher,$(call room,broker/$(r)))
 SCHEDULER_C := $(call room,scheduler) $(call room,scheduler/store)
 BUILDER_C := $(call room,rootfs-builder)
