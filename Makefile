@@ -41,7 +41,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(patsubst build/%,%,$@))
 room = $(sort $(wildcard $(1)/*.c))
 objs = $(patsubst %.c,$(B)/%.o,$(1))
 
-PROTOS := process filesystem scheduler scheduler_store connect
+PROTOS := process filesystem scheduler scheduler_store connect control
 GEN_C := $(PROTOS:%=$(GEN)/%.pb-c.c) $(GEN)/google/protobuf/timestamp.pb-c.c
 GEN_H := $(GEN_C:.c=.h)
 GEN_O := $(patsubst %.c,$(B)/%.o,$(GEN_C))

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Envelopes of Connect's streams and of gRPC-Web. */
+/* Envelopes of Connect's streams, of gRPC-Web and of the control channel. */
 /*
  * Theory of operation
  *
  * What     Cuts a byte stream into envelopes. One that lies whole in the input is not copied; one
  *          that arrives in pieces is gathered in the reader, head and payload.
  * States   partial empty (between envelopes) → partial holds head and payload so far → whole:
- * handed out as a view of partial, which is emptied by the next call. Limits   FRAME_PAYLOAD_MAX,
- * checked as soon as the five head bytes are there, so a length that is a lie costs nothing. Trust
- * All bytes are hostile. After an error the reader is not used any more.
+ * handed out as a view of partial, which is emptied by the next call. Limits   the reader's
+ * maximum, checked as soon as the five head bytes are there, so a length that is a lie costs
+ * nothing. Trust All bytes are hostile. After an error the reader is not used any more.
  */
 #include "rpc/frame.h"
 
 #define KNOWN_FLAGS (FRAME_FLAG_COMPRESSED | FRAME_FLAG_END | FRAME_FLAG_TRAILERS)
 
-void frame_reader_init(struct frame_reader *r)
+void frame_reader_init(struct frame_reader *r, size_t max)
 {
+    r->max = max;
     r->handed_out = false;
-    adit_buf_init(&r->partial, FRAME_HEAD_LEN + FRAME_PAYLOAD_MAX);
+    adit_buf_init(&r->partial, FRAME_HEAD_LEN + max);
 }
 
 void frame_reader_fini(struct frame_reader *r)
@@ -36,15 +37,15 @@ static size_t payload_len(const char *head)
     return (size_t)h[0] << 24 | (size_t)h[1] << 16 | (size_t)h[2] << 8 | h[3];
 }
 
-static int check_head(const char *head, struct adit_err *err)
+static int check_head(const struct frame_reader *r, const char *head, struct adit_err *err)
 {
     if ((unsigned char)head[0] & ~(unsigned)KNOWN_FLAGS)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT,
                             "protocol error: unknown flags 0x%02x in an envelope",
                             (unsigned)(unsigned char)head[0]);
-    if (payload_len(head) > FRAME_PAYLOAD_MAX)
-        return adit_err_set(err, ADIT_ERR_LIMIT, "message size %zu is larger than the maximum %u",
-                            payload_len(head), FRAME_PAYLOAD_MAX);
+    if (payload_len(head) > r->max)
+        return adit_err_set(err, ADIT_ERR_LIMIT, "message size %zu is larger than the maximum %zu",
+                            payload_len(head), r->max);
     return 0;
 }
 
@@ -71,10 +72,10 @@ static void hand_out(const char *head, uint8_t *flags, struct adit_view *payload
     *payload = adit_view_mem(head + FRAME_HEAD_LEN, payload_len(head));
 }
 
-static int read_in_place(struct adit_view *in, bool *complete, uint8_t *flags,
-                         struct adit_view *payload, struct adit_err *err)
+static int read_in_place(const struct frame_reader *r, struct adit_view *in, bool *complete,
+                         uint8_t *flags, struct adit_view *payload, struct adit_err *err)
 {
-    int rc = check_head(in->ptr, err);
+    int rc = check_head(r, in->ptr, err);
     if (rc)
         return rc;
     size_t whole = FRAME_HEAD_LEN + payload_len(in->ptr);
@@ -96,7 +97,7 @@ int frame_read(struct frame_reader *r, struct adit_view *in, bool *complete, uin
         adit_buf_consume(&r->partial, r->partial.len);
     }
     if (r->partial.len == 0 && in->len >= FRAME_HEAD_LEN) {
-        int rc = read_in_place(in, complete, flags, payload, err);
+        int rc = read_in_place(r, in, complete, flags, payload, err);
         if (rc || *complete)
             return rc;
     }
@@ -104,7 +105,7 @@ int frame_read(struct frame_reader *r, struct adit_view *in, bool *complete, uin
     if (rc || r->partial.len < FRAME_HEAD_LEN)
         return rc;
     const char *head = adit_buf_view(&r->partial).ptr;
-    rc = check_head(head, err);
+    rc = check_head(r, head, err);
     if (rc)
         return rc;
     size_t whole = FRAME_HEAD_LEN + payload_len(head);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Envelopes of Connect's streams and of gRPC-Web: one byte of flags, four bytes big-endian length,
- * payload. No I/O. (connectrpc.com/docs/protocol#streaming-request; grpc's PROTOCOL-WEB.md)
+ * Envelopes of Connect's streams, of gRPC-Web and of the control channel: one byte of flags, four
+ * bytes big-endian length, payload. No I/O. (connectrpc.com/docs/protocol#streaming-request; grpc's
+ * PROTOCOL-WEB.md)
  */
 #ifndef ADIT_RPC_FRAME_H
 #define ADIT_RPC_FRAME_H
@@ -15,19 +16,22 @@
 #define FRAME_PAYLOAD_MAX (4u * 1024 * 1024)
 
 /*
+ * @max:        longest payload
  * @partial:    the envelope that arrives in pieces, with its head
  * @handed_out: @partial is whole and was given to the caller
  */
 struct frame_reader {
+    size_t max;
     struct adit_buf partial;
     bool handed_out;
 };
 
-void frame_reader_init(struct frame_reader *r);
+/* @max: of a payload, at most FRAME_PAYLOAD_MAX. */
+void frame_reader_init(struct frame_reader *r, size_t max);
 void frame_reader_fini(struct frame_reader *r);
 /*
  * Take bytes from the front of @in. *complete: @flags and @payload describe one envelope, valid
- * until the next call. Errors: LIMIT (length above FRAME_PAYLOAD_MAX, checked before any
+ * until the next call. Errors: LIMIT (length above the maximum, checked before any
  * allocation), BAD_INPUT (unknown flag bits), NO_MEMORY.
  */
 ADIT_MUST_CHECK int frame_read(struct frame_reader *r, struct adit_view *in, bool *complete,

@@ -22,7 +22,7 @@ void message_reader_init(struct message_reader *r, const struct protocol_request
 {
     *r = (struct message_reader){.req = req, .type = type};
     adit_buf_init(&r->body, RPC_MESSAGE_MAX);
-    frame_reader_init(&r->frames);
+    frame_reader_init(&r->frames, FRAME_PAYLOAD_MAX);
 }
 
 void message_reader_fini(struct message_reader *r)

@@ -17,7 +17,7 @@ static void run(const uint8_t *data, size_t size, unsigned cut, struct adit_buf 
     int rc = 0;
 
     adit_buf_init(seen, TRANSCRIPT_CAP);
-    frame_reader_init(&r);
+    frame_reader_init(&r, FRAME_PAYLOAD_MAX);
     for (size_t at = 0; at < size && !rc;) {
         size_t n = cut ? 1 + (at * 7 + cut) % cut : size;
         struct adit_view in = adit_view_mem(data + at, n < size - at ? n : size - at), payload;

@@ -52,7 +52,7 @@ static void check_trailers(const struct adit_err *err)
     bool complete;
     char want[32];
     adit_buf_init(&b, TRANSCRIPT_CAP);
-    frame_reader_init(&r);
+    frame_reader_init(&r, FRAME_PAYLOAD_MAX);
     ORACLE(grpc_web_append_end(err, &b) == 0);
     in = adit_buf_view(&b);
     ORACLE(frame_read(&r, &in, &complete, &flags, &payload, &none) == 0);

@@ -9,7 +9,7 @@ static struct adit_err err;
 
 static void setup(void)
 {
-    frame_reader_init(&reader);
+    frame_reader_init(&reader, FRAME_PAYLOAD_MAX);
 }
 
 static void teardown(void)
