@@ -9,12 +9,9 @@
  *   LINE --"TCP <port>"--> DIALING 127.0.0.1 --refused--> DIALING ::1 --> RELAYING --> closed
  *     \--bad line, 2 s--> closed      \--no answer--> "ERR timeout"   \--refused--> "ERR refused"
  *
- * What:      after "OK" bytes go both ways, untouched, until both sides have ended; a half-close is
- * passed on as one. A reset of either side breaks both.
- * Back-pressure: a congested side stops the reading of the other (NET_STREAM_HIGH/LOW).
- * Ownership: the set owns tunnels, a tunnel its two streams and its dial.
- * Limits:    the server counts tunnels among its channels. TUNNEL_HALF_OPEN_MS of silence after one
- * side ended, since a peer that is gone for good looks the same as one that only ended its sending.
+ * What:      after "OK" the two streams are joined (net/join.h).
+ * Ownership: the set owns tunnels, a tunnel its stream and its dial, or the join of both streams.
+ * Limits:    the server counts tunnels among its channels.
  * Trust:     the line comes from the host, the bytes from both; none are looked at. The host says
  * nothing before it has its answer; if it does, the line was not a tunnel's and the channel is
  * closed.
@@ -24,28 +21,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "net/dial.h"
+#include "net/join.h"
 
 enum tunnel_state { TUNNEL_LINE, TUNNEL_DIALING_V4, TUNNEL_DIALING_V6, TUNNEL_RELAYING };
 
-struct tunnel;
-
-/* One side. @has_ended: nothing more will come from it. */
-struct tunnel_end {
-    struct tunnel *tunnel;
-    struct net_stream *stream;
-    bool has_ended;
-};
-
-/* Owned by its set. @ends: host, guest. */
+/* Owned by its set. @host: until @join has it. */
 struct tunnel {
     struct adit_list node;
     struct tunnel_set *set; /* borrowed */
     enum tunnel_state state;
-    struct tunnel_end ends[2];
+    struct net_stream *host;
     struct channel_line line;
     struct net_deadline deadline;
     struct dial *dial;
+    struct join *join;
     uint16_t port;
 };
 
@@ -59,17 +50,13 @@ static void forget(struct tunnel *t)
     free(t);
 }
 
-static void close_with(struct tunnel *t, void (*close_stream)(struct net_stream *))
-{
-    for (int i = 0; i < 2; i++)
-        if (t->ends[i].stream)
-            close_stream(t->ends[i].stream);
-    forget(t);
-}
-
 static void break_off(struct tunnel *t)
 {
-    close_with(t, net_stream_reset);
+    if (t->join)
+        join_break(t->join);
+    else if (t->host)
+        net_stream_reset(t->host);
+    forget(t);
 }
 
 static void on_deadline(struct net_deadline *d)
@@ -79,62 +66,27 @@ static void on_deadline(struct net_deadline *d)
 
 /* ---- relaying ---- */
 
-static struct tunnel_end *other_end(struct tunnel_end *e)
+static void on_over(void *owner, bool is_broken)
 {
-    return e == &e->tunnel->ends[0] ? &e->tunnel->ends[1] : &e->tunnel->ends[0];
+    (void)is_broken; /* both sides know */
+    forget(owner);
 }
 
-static void relay_on_read(struct net_stream *s, struct adit_view bytes)
-{
-    struct tunnel_end *from = net_stream_owner(s), *to = other_end(from);
-    if (net_stream_write(to->stream, &bytes, 1) != ADIT_OK) {
-        break_off(from->tunnel);
-        return;
-    }
-    if (net_stream_is_congested(to->stream))
-        net_stream_read_stop(s);
-    if (net_deadline_is_armed(&from->tunnel->deadline))
-        net_deadline_arm(&from->tunnel->deadline, TUNNEL_HALF_OPEN_MS);
-}
-
-static void relay_on_drain(struct net_stream *s)
-{
-    struct tunnel_end *from = other_end(net_stream_owner(s));
-    if (!from->has_ended)
-        net_stream_read_start(from->stream);
-}
-
-static void relay_on_end(struct net_stream *s, const struct adit_err *err)
-{
-    struct tunnel_end *from = net_stream_owner(s), *to = other_end(from);
-    from->has_ended = true;
-    if (err) {
-        break_off(from->tunnel);
-    } else if (to->has_ended) {
-        close_with(from->tunnel, net_stream_close_gracefully);
-    } else {
-        net_stream_shutdown(to->stream);
-        net_deadline_arm(&from->tunnel->deadline, TUNNEL_HALF_OPEN_MS);
-    }
-}
-
-static const struct net_stream_ops relay_ops = {relay_on_read, relay_on_end, relay_on_drain};
+static const struct join_ops relay_ops = {.on_over = on_over};
 
 static void relay(struct tunnel *t, struct net_stream *take_guest)
 {
     static const char ok[] = "OK\n";
     struct adit_view answer = {ok, sizeof(ok) - 1};
     t->state = TUNNEL_RELAYING;
-    t->ends[1].stream = take_guest;
     net_deadline_cancel(&t->deadline);
-    if (net_stream_write(t->ends[0].stream, &answer, 1) != ADIT_OK) {
+    if (net_stream_write(t->host, &answer, 1) != ADIT_OK) {
+        net_stream_reset(take_guest);
         break_off(t);
         return;
     }
-    for (int i = 0; i < 2; i++) {
-        net_stream_set_owner(t->ends[i].stream, &relay_ops, &t->ends[i]);
-        net_stream_read_start(t->ends[i].stream);
-    }
+    if (join_start(adit_steal(&t->host), take_guest, &relay_ops, t, &t->join) != ADIT_OK)
+        forget(t);
 }
 
 /* ---- setting up ---- */
@@ -144,10 +96,9 @@ static void refuse(struct tunnel *t, const char *reason)
     char line[CHANNEL_LINE_CAP];
     int len = snprintf(line, sizeof line, "ERR %s\n", reason);
     struct adit_view answer = {line, (size_t)len};
-    if (net_stream_write(t->ends[0].stream, &answer, 1) == ADIT_OK)
-        close_with(t, net_stream_close_gracefully);
-    else
-        break_off(t);
+    if (net_stream_write(t->host, &answer, 1) == ADIT_OK)
+        net_stream_close_gracefully(adit_steal(&t->host));
+    break_off(t);
 }
 
 static void dial_guest(struct tunnel *t);
@@ -185,7 +136,7 @@ static void on_line(struct tunnel *t)
         refuse(t, "protocol");
         return;
     }
-    net_stream_read_stop(t->ends[0].stream);
+    net_stream_read_stop(t->host);
     net_deadline_cancel(&t->deadline);
     t->state = TUNNEL_DIALING_V4;
     dial_guest(t);
@@ -204,15 +155,13 @@ static void on_line_bytes(struct tunnel *t, struct adit_view bytes)
 
 static void setup_on_read(struct net_stream *s, struct adit_view bytes)
 {
-    const struct tunnel_end *host = net_stream_owner(s);
-    on_line_bytes(host->tunnel, bytes);
+    on_line_bytes(net_stream_owner(s), bytes);
 }
 
 static void setup_on_end(struct net_stream *s, const struct adit_err *err)
 {
-    const struct tunnel_end *host = net_stream_owner(s);
     (void)err; /* nobody is left to be told */
-    break_off(host->tunnel);
+    break_off(net_stream_owner(s));
 }
 
 static void setup_on_drain(struct net_stream *s)
@@ -230,14 +179,13 @@ void tunnel_adopt(struct tunnel_set *s, struct net_stream *take_stream, struct a
         return;
     }
     t->set = s;
-    t->ends[0] = (struct tunnel_end){t, take_stream, false};
-    t->ends[1] = (struct tunnel_end){t, NULL, false};
+    t->host = take_stream;
     channel_line_init(&t->line);
     adit_list_push(&s->tunnels, &t->node);
     s->cnt++;
     net_deadline_init(&t->deadline, s->loop, on_deadline);
     net_deadline_arm(&t->deadline, TUNNEL_LINE_MS);
-    net_stream_set_owner(take_stream, &setup_ops, &t->ends[0]);
+    net_stream_set_owner(take_stream, &setup_ops, t);
     net_stream_read_start(take_stream);
     if (already.len > 0)
         on_line_bytes(t, already);

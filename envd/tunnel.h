@@ -11,8 +11,6 @@
 /* From adoption to the line, and for both attempts to connect together. */
 #define TUNNEL_LINE_MS 2000
 #define TUNNEL_DIAL_MS 2000
-/* One side has ended and the other says nothing: how long it may stay so. */
-#define TUNNEL_HALF_OPEN_MS (640u * 1000)
 
 /* All tunnels; embedded in its owner. @tunnels: owned. */
 struct tunnel_set {

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Joined streams.
+ *
+ * Theory of operation
+ *
+ * What:      what one side says is written to the other as it comes. Each side goes through
+ *
+ *   OPEN --it ends--> HELD --join_pass_end()--> ENDED
+ *     \--it ends, on_end lets it through------/
+ *
+ * and when both have ended the streams are closed once their queues are sent.
+ * Back-pressure: a congested side stops the reading of the other (NET_STREAM_HIGH/LOW).
+ * Ownership: the owner holds the join until on_over, or breaks it; the join owns its streams.
+ * Limits:    JOIN_HALF_OPEN_MS of silence after one side ended, since a peer that is gone for good
+ * looks the same as one that only ended its sending. JOIN_HELD_END_MS.
+ * Trust:     the bytes are not looked at.
+ */
+#include "net/join.h"
+
+#include <stdlib.h>
+
+enum join_state { JOIN_OPEN, JOIN_HELD, JOIN_ENDED };
+
+struct join_side {
+    struct join *join;
+    struct net_stream *stream;
+    enum join_state state;
+};
+
+struct join {
+    struct join_side sides[2];
+    const struct join_ops *ops;
+    void *owner; /* borrowed */
+    struct net_deadline deadline;
+};
+
+static struct join_side *other_side(struct join_side *s)
+{
+    return s == &s->join->sides[0] ? &s->join->sides[1] : &s->join->sides[0];
+}
+
+static void close_with(struct join *j, void (*close_stream)(struct net_stream *))
+{
+    net_deadline_cancel(&j->deadline);
+    for (int i = 0; i < 2; i++)
+        close_stream(j->sides[i].stream);
+    free(j);
+}
+
+static void over(struct join *j, bool is_broken)
+{
+    const struct join_ops *ops = j->ops;
+    void *owner = j->owner;
+    close_with(j, is_broken ? net_stream_reset : net_stream_close_gracefully);
+    ops->on_over(owner, is_broken);
+}
+
+void join_break(struct join *j)
+{
+    close_with(j, net_stream_reset);
+}
+
+static void on_deadline(struct net_deadline *d)
+{
+    over(ADIT_CONTAINER_OF(d, struct join, deadline), true);
+}
+
+static bool is_held(const struct join *j)
+{
+    return j->sides[0].state == JOIN_HELD || j->sides[1].state == JOIN_HELD;
+}
+
+static void wait_on(struct join *j)
+{
+    net_deadline_arm(&j->deadline, is_held(j) ? JOIN_HELD_END_MS : JOIN_HALF_OPEN_MS);
+}
+
+static int pass_bytes(struct join_side *from, struct adit_view bytes)
+{
+    struct join_side *to = other_side(from);
+    int rc = net_stream_write(to->stream, &bytes, 1);
+    if (rc == ADIT_OK && net_stream_is_congested(to->stream))
+        net_stream_read_stop(from->stream);
+    return rc;
+}
+
+int join_write(struct join *j, int side, struct adit_view bytes)
+{
+    return bytes.len > 0 ? pass_bytes(&j->sides[side], bytes) : ADIT_OK;
+}
+
+static void on_read(struct net_stream *s, struct adit_view bytes)
+{
+    struct join_side *from = net_stream_owner(s);
+    if (pass_bytes(from, bytes) != ADIT_OK)
+        over(from->join, true);
+    else if (net_deadline_is_armed(&from->join->deadline) && !is_held(from->join))
+        wait_on(from->join);
+}
+
+static void on_drain(struct net_stream *s)
+{
+    struct join_side *from = other_side(net_stream_owner(s));
+    if (from->state == JOIN_OPEN)
+        net_stream_read_start(from->stream);
+}
+
+static void pass_end(struct join_side *from)
+{
+    struct join_side *to = other_side(from);
+    from->state = JOIN_ENDED;
+    if (to->state == JOIN_ENDED) {
+        over(from->join, false);
+        return;
+    }
+    net_stream_shutdown(to->stream);
+    wait_on(from->join);
+}
+
+void join_pass_end(struct join *j, int side)
+{
+    if (j->sides[side].state == JOIN_HELD)
+        pass_end(&j->sides[side]);
+}
+
+static void on_end(struct net_stream *s, const struct adit_err *err)
+{
+    struct join_side *from = net_stream_owner(s);
+    struct join *j = from->join;
+    if (err) {
+        over(j, true);
+        return;
+    }
+    from->state = JOIN_HELD;
+    if (!j->ops->on_end || j->ops->on_end(j->owner, (int)(from - j->sides)))
+        pass_end(from);
+    else
+        wait_on(j);
+}
+
+static const struct net_stream_ops stream_ops = {on_read, on_end, on_drain};
+
+int join_start(struct net_stream *take_a, struct net_stream *take_b, const struct join_ops *ops,
+               void *owner, struct join **out)
+{
+    struct net_stream *streams[2] = {take_a, take_b};
+    struct join *j = calloc(1, sizeof *j);
+    if (!j) {
+        net_stream_reset(take_a);
+        net_stream_reset(take_b);
+        return ADIT_ERR_NO_MEMORY;
+    }
+    j->ops = ops;
+    j->owner = owner;
+    net_deadline_init(&j->deadline, net_stream_loop(take_a), on_deadline);
+    for (int i = 0; i < 2; i++) {
+        j->sides[i] = (struct join_side){j, streams[i], JOIN_OPEN};
+        net_stream_set_owner(streams[i], &stream_ops, &j->sides[i]);
+        net_stream_read_start(streams[i]);
+    }
+    *out = j;
+    return ADIT_OK;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two streams joined: bytes go both ways, untouched, until both sides have ended. A half-close is
+ * passed on as one, a reset of either side breaks both.
+ */
+#ifndef ADIT_NET_JOIN_H
+#define ADIT_NET_JOIN_H
+
+#include "net/stream.h"
+
+/* One side has ended and the other says nothing: how long it may stay so. */
+#define JOIN_HALF_OPEN_MS (640u * 1000)
+/* An end that on_end kept: how long until join_pass_end() has to come. */
+#define JOIN_HELD_END_MS 5000
+
+struct join;
+
+/* @on_end may be NULL. */
+struct join_ops {
+    /* @side (0, 1) sends no more. Return: true to shut the other side down now, false to wait for
+     * join_pass_end(). Must not break the join. */
+    bool (*on_end)(void *owner, int side);
+    /* It is over and gone: both sides ended, or (@is_broken) one broke or a wait ended. */
+    void (*on_over)(void *owner, bool is_broken);
+};
+
+/* Join them. The streams are the join's now, also on failure (closed then). Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int join_start(struct net_stream *take_a, struct net_stream *take_b,
+                               const struct join_ops *ops, void *owner, struct join **out);
+/* Bytes that came before the join, from @side to the other. Errors: as net_stream_write(); break it
+ * then. */
+ADIT_MUST_CHECK int join_write(struct join *j, int side, struct adit_view bytes);
+/* Let the end of @side through that on_end kept. May call on_over. */
+void join_pass_end(struct join *j, int side);
+/* Reset both sides; on_over is not called. */
+void join_break(struct join *j);
+
+#endif
