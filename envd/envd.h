@@ -23,6 +23,7 @@
 #define ENVD_KEEPALIVE_S 90
 #define ENVD_KEEPALIVE_MAX_S 86400
 
+struct egress;
 struct process_table;
 struct server;
 struct watchers;
@@ -39,6 +40,7 @@ struct envd_cpu_time {
 };
 
 /*
+ * @egress:         NULL where envd is not in charge of the network
  * @watchers:       NULL while there is none
  * @access_token:   empty: the sandbox is open
  * @default_user:   "root" until /init says otherwise
@@ -55,6 +57,7 @@ struct envd {
     struct net_loop net;
     struct server *server;
     struct http_server *http;
+    struct egress *egress;
     struct process_table *processes;
     struct watchers *watchers;
     char access_token[256];

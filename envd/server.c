@@ -9,7 +9,7 @@
  *   Unix socket:  accept -> "CONNECT <port>\n" -> "OK <port>\n" -> service of the port
  *   AF_VSOCK:     accept -> is the peer CID 2? -------------------> service of the listener
  *
- *   49983 -> HTTP    1024 -> tunnel    any other -> closed without OK
+ *   49983 -> HTTP    1024 -> tunnel    1025, 1026 -> egress    any other -> closed without OK
  *
  * Ownership: a handshake owns its stream until the service takes it over.
  * Limits:    SERVER_CHANNELS_MAX; SERVER_HANDSHAKE_MS for the line.
@@ -21,9 +21,18 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "envd/egress/egress.h"
 #include "envd/routes.h"
 
-enum server_listener { SERVER_CHANNEL, SERVER_VSOCK_HTTP, SERVER_VSOCK_TUNNEL, SERVER_LISTENERS };
+enum server_listener {
+    SERVER_CHANNEL,
+    SERVER_VSOCK_HTTP,
+    SERVER_VSOCK_TUNNEL,
+    SERVER_VSOCK_CONTROL,
+    SERVER_VSOCK_ACCEPT,
+    SERVER_LISTENERS
+};
 
 /* @handshakes: owned. @listeners: NULL where there is none. */
 struct server {
@@ -47,7 +56,9 @@ struct handshake {
 
 static size_t channel_cnt(const struct server *s)
 {
-    return s->handshake_cnt + s->tunnels.cnt + http_server_connection_cnt(s->envd->http);
+    size_t egress_cnt = s->envd->egress ? egress_channel_cnt(s->envd->egress) : 0;
+    return s->handshake_cnt + s->tunnels.cnt + egress_cnt +
+           http_server_connection_cnt(s->envd->http);
 }
 
 /* ---- handshake ---- */
@@ -73,13 +84,29 @@ static void on_handshake_due(struct net_deadline *d)
     handshake_fail(ADIT_CONTAINER_OF(d, struct handshake, deadline));
 }
 
+static bool is_served(const struct server *s, uint32_t port)
+{
+    bool is_egress = port == CHANNEL_PORT_CONTROL || port == CHANNEL_PORT_ACCEPT;
+    return port == CHANNEL_PORT_ENVD || port == CHANNEL_PORT_TUNNEL ||
+           (is_egress && s->envd->egress);
+}
+
 static void serve(struct server *s, uint32_t port, struct net_stream *take_stream,
                   struct adit_view already)
 {
-    if (port == CHANNEL_PORT_ENVD)
+    switch (port) {
+    case CHANNEL_PORT_ENVD:
         http_server_adopt(s->envd->http, take_stream, already);
-    else
+        break;
+    case CHANNEL_PORT_CONTROL:
+        egress_adopt_control(s->envd->egress, take_stream, already);
+        break;
+    case CHANNEL_PORT_ACCEPT:
+        egress_adopt_accept(s->envd->egress, take_stream, already);
+        break;
+    default:
         tunnel_adopt(&s->tunnels, take_stream, already);
+    }
 }
 
 static void handshake_done(struct handshake *h, struct adit_view already)
@@ -89,7 +116,7 @@ static void handshake_done(struct handshake *h, struct adit_view already)
     uint32_t port;
     char ok[CHANNEL_LINE_CAP];
     if (channel_parse_connect(channel_line_view(&h->line), &port, &err) != ADIT_OK ||
-        (port != CHANNEL_PORT_ENVD && port != CHANNEL_PORT_TUNNEL)) {
+        !is_served(s, port)) {
         handshake_fail(h);
         return;
     }
@@ -162,7 +189,7 @@ static void on_vsock(struct server *s, uint32_t port, int take_fd)
     /* handshake_ops serve until the service sets its own: reading is not on before that. */
     if (net_stream_open_fd(&s->envd->net, take_fd, &handshake_ops, NULL, &stream, &err) != ADIT_OK)
         return;
-    if (net_stream_peer_cid(stream) == SERVER_HOST_CID)
+    if (net_stream_peer_cid(stream) == SERVER_HOST_CID && is_served(s, port))
         serve(s, port, stream, adit_view_mem(NULL, 0));
     else
         net_stream_close(stream);
@@ -176,6 +203,16 @@ static void on_vsock_http(void *owner, int take_fd)
 static void on_vsock_tunnel(void *owner, int take_fd)
 {
     on_vsock(owner, CHANNEL_PORT_TUNNEL, take_fd);
+}
+
+static void on_vsock_control(void *owner, int take_fd)
+{
+    on_vsock(owner, CHANNEL_PORT_CONTROL, take_fd);
+}
+
+static void on_vsock_accept(void *owner, int take_fd)
+{
+    on_vsock(owner, CHANNEL_PORT_ACCEPT, take_fd);
 }
 
 /* ---- the server ---- */
@@ -223,9 +260,18 @@ static int listen_vsock(struct server *s, enum server_listener which, const char
 
 int server_listen_vsock(struct server *s, struct adit_err *err)
 {
-    int code = listen_vsock(s, SERVER_VSOCK_HTTP, "vsock:49983", on_vsock_http, err);
-    if (code == ADIT_OK)
-        code = listen_vsock(s, SERVER_VSOCK_TUNNEL, "vsock:1024", on_vsock_tunnel, err);
+    static const struct {
+        const char *address;
+        listener_accept_fn on_accept;
+    } doors[SERVER_LISTENERS] = {
+        [SERVER_VSOCK_HTTP] = {"vsock:49983", on_vsock_http},
+        [SERVER_VSOCK_TUNNEL] = {"vsock:1024", on_vsock_tunnel},
+        [SERVER_VSOCK_CONTROL] = {"vsock:1025", on_vsock_control},
+        [SERVER_VSOCK_ACCEPT] = {"vsock:1026", on_vsock_accept},
+    };
+    int code = ADIT_OK;
+    for (int i = SERVER_VSOCK_HTTP; i < SERVER_LISTENERS && code == ADIT_OK; i++)
+        code = listen_vsock(s, (enum server_listener)i, doors[i].address, doors[i].on_accept, err);
     return code;
 }
 
@@ -256,6 +302,8 @@ void server_close(struct server *s, uint64_t grace_ms, void (*on_closed)(void *o
     while ((it = adit_list_first(&s->handshakes)))
         handshake_fail(ADIT_CONTAINER_OF(it, struct handshake, node));
     tunnel_set_close(&s->tunnels);
+    if (s->envd->egress)
+        egress_free(adit_steal(&s->envd->egress));
     s->on_closed = on_closed;
     s->owner = owner;
     s->envd->http = NULL;

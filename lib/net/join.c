@@ -85,11 +85,6 @@ static int pass_bytes(struct join_side *from, struct adit_view bytes)
     return rc;
 }
 
-int join_write(struct join *j, int side, struct adit_view bytes)
-{
-    return bytes.len > 0 ? pass_bytes(&j->sides[side], bytes) : ADIT_OK;
-}
-
 static void on_read(struct net_stream *s, struct adit_view bytes)
 {
     struct join_side *from = net_stream_owner(s);

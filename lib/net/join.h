@@ -11,7 +11,7 @@
 /* One side has ended and the other says nothing: how long it may stay so. */
 #define JOIN_HALF_OPEN_MS (640u * 1000)
 /* An end that on_end kept: how long until join_pass_end() has to come. */
-#define JOIN_HELD_END_MS 5000
+#define JOIN_HELD_END_MS 2000
 
 struct join;
 
@@ -27,9 +27,6 @@ struct join_ops {
 /* Join them. The streams are the join's now, also on failure (closed then). Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int join_start(struct net_stream *take_a, struct net_stream *take_b,
                                const struct join_ops *ops, void *owner, struct join **out);
-/* Bytes that came before the join, from @side to the other. Errors: as net_stream_write(); break it
- * then. */
-ADIT_MUST_CHECK int join_write(struct join *j, int side, struct adit_view bytes);
 /* Let the end of @side through that on_end kept. May call on_over. */
 void join_pass_end(struct join *j, int side);
 /* Reset both sides; on_over is not called. */

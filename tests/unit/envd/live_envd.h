@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "envd/egress/egress.h"
 #include "envd/init.h"
 #include "envd/process/process_table.h"
 #include "envd/server.h"
@@ -32,7 +33,8 @@
 #define LIVE_BUF_CAP (4u * 1024 * 1024)
 
 static pid_t live_pid;
-static void (*live_before_run)(void); /* called in the child when all is set up */
+static enum egress_mode live_egress = EGRESS_NONE; /* else envd is in charge of the network */
+static void (*live_before_run)(void);              /* called in the child when all is set up */
 static char live_path[64];
 
 static inline int live_serve(int listen_fd, const char *token)
@@ -48,6 +50,8 @@ static inline int live_serve(int listen_fd, const char *token)
     if (uv_loop_init(&envd.uv) != 0 || net_loop_init(&envd.net, &envd.uv, &err) != ADIT_OK ||
         state_setup(&envd, &err) != ADIT_OK ||
         process_table_new(&envd, &nofile, &envd.processes, &err) != ADIT_OK ||
+        (live_egress != EGRESS_NONE &&
+         egress_new(&envd.net, live_egress, ENVD_VERSION, &envd.egress, &err) != ADIT_OK) ||
         server_new(&envd, &envd.server, &err) != ADIT_OK ||
         init_watch(&init, &envd, &err) != ADIT_OK ||
         server_listen_channel(envd.server, listen_fd, &err) != ADIT_OK) {

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections of programs to the outside, from connect() to their end. */
+#include "egress_broker.h"
+
+#define OUTSIDE4 "93.184.216.34"
+#define OUTSIDE6 "2606:2800::1"
+
+static struct broker broker;
+
+static void setup(void)
+{
+    egress_start(EGRESS_TRANSPARENT);
+    broker_open(&broker, true);
+    ck_assert_int_eq(broker.mode, CONTROL__MODE__MODE_TRANSPARENT);
+}
+
+static void teardown(void)
+{
+    broker_close(&broker);
+    live_stop();
+}
+
+static void say(int fd, const char *text)
+{
+    ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+static void hear(int fd, const char *text)
+{
+    char got[64];
+    ck_assert_int_eq(recv(fd, got, strlen(text), MSG_WAITALL), (ssize_t)strlen(text));
+    ck_assert_int_eq(memcmp(got, text, strlen(text)), 0);
+}
+
+static void host_hears(struct live_conn *host, const char *text)
+{
+    char got[64];
+    ck_assert(live_read_until(host, text, got, sizeof got));
+    ck_assert_str_eq(got, text);
+}
+
+/* Read to the end. Return: 0 for a clean one, or the errno. */
+static int how_it_ends(int fd)
+{
+    char byte;
+    ssize_t n = recv(fd, &byte, 1, 0);
+    ck_assert_int_le(n, 0);
+    return n == 0 ? 0 : errno;
+}
+
+static void reset(int fd)
+{
+    struct linger hard = {1, 0};
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard), 0);
+    (void)close(fd);
+}
+
+/* ---- both ways ---- */
+
+START_TEST(egress_connection_carries_bytes_and_half_closes)
+{
+    static const char *const addresses[] = {OUTSIDE4, OUTSIDE6};
+    for (int i = 0; i < 2; i++) {
+        uint32_t id;
+        struct live_conn host;
+        int fd = program_open(&broker, addresses[i], 443, &id, &host);
+        say(fd, "question");
+        host_hears(&host, "question");
+        ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
+        broker_expect_end(&broker, id, false);
+        ck_assert(live_is_at_end(&host));
+        live_send(&host, "answer", 6);
+        hear(fd, "answer");
+        broker_end(&broker, id, false);
+        ck_assert_int_eq(shutdown(host.fd, SHUT_WR), 0);
+        ck_assert_int_eq(how_it_ends(fd), 0);
+        (void)close(fd);
+        live_hang_up(&host);
+    }
+}
+END_TEST
+
+START_TEST(egress_host_may_end_first)
+{
+    uint32_t id;
+    struct live_conn host;
+    int fd = program_open(&broker, OUTSIDE4, 80, &id, &host);
+    live_send(&host, "greeting", 8);
+    broker_end(&broker, id, false);
+    ck_assert_int_eq(shutdown(host.fd, SHUT_WR), 0);
+    hear(fd, "greeting");
+    ck_assert_int_eq(how_it_ends(fd), 0);
+    say(fd, "still here");
+    host_hears(&host, "still here");
+    (void)close(fd);
+    broker_expect_end(&broker, id, false);
+    ck_assert(live_is_at_end(&host));
+    live_hang_up(&host);
+}
+END_TEST
+
+START_TEST(egress_dial_says_where_to)
+{
+    int fd = program_dial(OUTSIDE4, 8443);
+    (void)broker_expect_dial(&broker, OUTSIDE4 ":8443");
+    ck_assert(program_is_waiting(fd));
+    (void)close(fd);
+    fd = program_dial(OUTSIDE6, 22);
+    (void)broker_expect_dial(&broker, OUTSIDE6 ":22");
+    (void)close(fd);
+}
+END_TEST
+
+/* ---- refusals ---- */
+
+START_TEST(egress_refusals_are_the_errno_of_connect)
+{
+    static const struct {
+        const char *address;
+        Control__Reason reason;
+        int failed;
+    } rows[] = {
+        {OUTSIDE4, CONTROL__REASON__REASON_REFUSED, ECONNREFUSED},
+        {OUTSIDE4, CONTROL__REASON__REASON_HOST_UNREACHABLE, EHOSTUNREACH},
+        {OUTSIDE4, CONTROL__REASON__REASON_NET_UNREACHABLE, ENETUNREACH},
+        {OUTSIDE4, CONTROL__REASON__REASON_PROHIBITED, EHOSTUNREACH},
+        {OUTSIDE4, CONTROL__REASON__REASON_TIMED_OUT, EHOSTUNREACH},
+        {OUTSIDE6, CONTROL__REASON__REASON_REFUSED, ECONNREFUSED},
+        {OUTSIDE6, CONTROL__REASON__REASON_HOST_UNREACHABLE, EHOSTUNREACH},
+        {OUTSIDE6, CONTROL__REASON__REASON_NET_UNREACHABLE, ENETUNREACH},
+        {OUTSIDE6, CONTROL__REASON__REASON_PROHIBITED, EACCES},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int fd = program_dial(rows[i].address, 443);
+        broker_refuse(&broker, broker_expect_dial(&broker, NULL), rows[i].reason);
+        int failed = program_connected(fd);
+        ck_assert_msg(failed == rows[i].failed, "row %zu: %s", i, strerror(failed));
+        (void)close(fd);
+    }
+}
+END_TEST
+
+START_TEST(egress_busy_host_is_asked_again)
+{
+    int fd = program_dial(OUTSIDE4, 443);
+    uint32_t first = broker_expect_dial(&broker, NULL);
+    broker_refuse(&broker, first, CONTROL__REASON__REASON_BUSY);
+    uint32_t second = broker_expect_dial(&broker, OUTSIDE4 ":443");
+    ck_assert_uint_ne(first, second);
+    struct live_conn host = broker_accept(second);
+    ck_assert_int_eq(program_connected(fd), 0);
+    (void)close(fd);
+    live_hang_up(&host);
+}
+END_TEST
+
+/* ---- breaks ---- */
+
+START_TEST(egress_reset_of_the_host_is_never_a_clean_end)
+{
+    uint32_t id;
+    struct live_conn host;
+    int fd = program_open(&broker, OUTSIDE4, 80, &id, &host);
+    live_send(&host, "part", 4);
+    hear(fd, "part");
+    broker_end(&broker, id, true);
+    ck_assert_int_eq(how_it_ends(fd), ECONNRESET);
+    broker_expect_end(&broker, id, true);
+    (void)close(fd);
+    live_hang_up(&host);
+    /* A channel that ends without a word, too. */
+    fd = program_open(&broker, OUTSIDE4, 80, &id, &host);
+    live_hang_up(&host);
+    ck_assert_int_eq(how_it_ends(fd), ECONNRESET);
+    broker_expect_end(&broker, id, true);
+    (void)close(fd);
+}
+END_TEST
+
+START_TEST(egress_reset_of_the_program_is_told)
+{
+    uint32_t id;
+    struct live_conn host;
+    reset(program_open(&broker, OUTSIDE4, 80, &id, &host));
+    broker_expect_end(&broker, id, true);
+    ck_assert(live_is_at_end(&host));
+    live_hang_up(&host);
+}
+END_TEST
+
+START_TEST(egress_program_that_left_before_its_connection_is_told)
+{
+    int fd = program_dial(OUTSIDE4, 80);
+    uint32_t id = broker_expect_dial(&broker, NULL);
+    (void)close(fd);
+    struct live_conn host = broker_accept(id);
+    broker_expect_end(&broker, id, true);
+    ck_assert(live_is_at_end(&host));
+    live_hang_up(&host);
+}
+END_TEST
+
+START_TEST(egress_new_broker_breaks_open_connections_and_takes_waiting_ones)
+{
+    uint32_t id;
+    struct live_conn host;
+    int open_fd = program_open(&broker, OUTSIDE4, 80, &id, &host);
+    int waiting_fd = program_dial(OUTSIDE4, 443);
+    (void)broker_expect_dial(&broker, OUTSIDE4 ":443");
+    broker_close(&broker);
+    live_hang_up(&host);
+    ck_assert_int_eq(how_it_ends(open_fd), ECONNRESET);
+    int later_fd = program_dial(OUTSIDE4, 8080);
+    ck_assert(program_is_waiting(waiting_fd));
+    broker_open(&broker, true);
+    for (int i = 0; i < 2; i++) {
+        id = broker_expect_dial(&broker, i == 0 ? OUTSIDE4 ":443" : OUTSIDE4 ":8080");
+        host = broker_accept(id);
+        ck_assert_int_eq(program_connected(i == 0 ? waiting_fd : later_fd), 0);
+        live_hang_up(&host);
+    }
+    (void)close(open_fd);
+    (void)close(waiting_fd);
+    (void)close(later_fd);
+}
+END_TEST
+
+START_TEST(egress_without_a_broker_the_network_is_unreachable)
+{
+    broker_close(&broker);
+    int fd = program_dial(OUTSIDE4, 80);
+    ck_assert_int_eq(program_connected(fd), ENETUNREACH);
+    (void)close(fd);
+    broker_open(&broker, false);
+    fd = program_dial(OUTSIDE4, 80); /* asked when the host's hello was read */
+    (void)broker_expect_dial(&broker, NULL);
+    (void)close(fd);
+    ck_assert_int_eq(space_connect_errno(OUTSIDE6, 80, SOCK_STREAM), ENETUNREACH);
+}
+END_TEST
+
+/* ---- a host that breaks rules ---- */
+
+START_TEST(egress_accept_channels_of_nobody_are_closed)
+{
+    static const char *const lines[] = {"4711\n", "\n",  "-1\n",        "01\n",
+                                        "1 \n",   "x\n", "4294967296\n"};
+    bool has_ok;
+    uint32_t id;
+    struct live_conn host, again;
+    char line[32];
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        host = broker_accept_line(lines[i], &has_ok);
+        ck_assert_msg(!has_ok, "%s", lines[i]);
+        live_hang_up(&host);
+    }
+    int fd = program_open(&broker, OUTSIDE4, 80, &id, &host);
+    (void)snprintf(line, sizeof line, "%u\n", id);
+    again = broker_accept_line(line, &has_ok); /* a second one for the same dial */
+    ck_assert(!has_ok);
+    live_hang_up(&again);
+    say(fd, "x");
+    host_hears(&host, "x");
+    live_hang_up(&host);
+    broker_expect_end(&broker, id, true);
+    (void)close(fd);
+    fd = program_dial(OUTSIDE4, 80);
+    (void)snprintf(line, sizeof line, "%u\nearly", broker_expect_dial(&broker, NULL));
+    host = broker_accept_line(line, &has_ok);
+    ck_assert(!has_ok);
+    live_hang_up(&host);
+    (void)close(fd);
+}
+END_TEST
+
+START_TEST(egress_wrong_frames_end_the_channel)
+{
+    static const struct adit_view rows[] = {
+        ADIT_VIEW("\0\0\0\0\0"),             /* nothing in it */
+        ADIT_VIEW("\0\xff\xff\xff\xff"),     /* too long */
+        ADIT_VIEW("\0\0\0\0\2\x0a\0"),       /* hello again */
+        ADIT_VIEW("GET / HTTP/1.1\r\n\r\n"), /* not ours */
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        live_send(&broker.control, rows[i].ptr, rows[i].len);
+        ck_assert(live_is_at_end(&broker.control));
+        broker_close(&broker);
+        broker_open(&broker, true);
+    }
+    /* Ids that nobody knows are no wrong: both sides may end one at once. */
+    broker_end(&broker, 4711, true);
+    broker_refuse(&broker, 4712, CONTROL__REASON__REASON_REFUSED);
+    int fd = program_dial(OUTSIDE4, 80);
+    (void)broker_expect_dial(&broker, NULL);
+    (void)close(fd);
+}
+END_TEST
+
+START_TEST(egress_second_broker_takes_over)
+{
+    struct broker second;
+    broker_open(&second, false);
+    ck_assert(live_is_at_end(&broker.control));
+    int fd = program_dial(OUTSIDE4, 80);
+    struct live_conn host = broker_accept(broker_expect_dial(&second, NULL));
+    ck_assert_int_eq(program_connected(fd), 0);
+    (void)close(fd);
+    live_hang_up(&host);
+    broker_close(&second);
+}
+END_TEST
+
+START_TEST(egress_host_that_says_no_hello_is_given_up)
+{
+    broker_close(&broker);
+    broker_connect(&broker);
+    ck_assert(live_is_at_end(&broker.control));
+}
+END_TEST
+
+/* ---- many ---- */
+
+START_TEST(egress_holds_what_is_too_much_for_the_host)
+{
+    enum { MANY = 300, ASKED = 64 };
+    static int fds[MANY];
+    static uint32_t ids[MANY];
+    static struct live_conn hosts[MANY];
+    for (int i = 0; i < MANY; i++)
+        fds[i] = program_dial(OUTSIDE4, (uint16_t)(1000 + i));
+    for (int i = 0; i < ASKED; i++)
+        ids[i] = broker_expect_dial(&broker, NULL);
+    struct pollfd p = {.fd = broker.control.fd, .events = POLLIN};
+    ck_assert_uint_eq(broker.control.start, broker.control.end);
+    ck_assert_int_eq(poll(&p, 1, 50), 0); /* the others wait their turn */
+    for (int i = 0; i < MANY; i++) {
+        hosts[i] = broker_accept(ids[i]);
+        if (i + ASKED < MANY)
+            ids[i + ASKED] = broker_expect_dial(&broker, NULL);
+    }
+    for (int i = 0; i < MANY; i++) {
+        ck_assert_int_eq(program_connected(fds[i]), 0);
+        say(fds[i], "hello");
+        (void)close(fds[i]);
+    }
+    for (int i = 0; i < MANY; i++) {
+        host_hears(&hosts[i], "hello");
+        live_hang_up(&hosts[i]);
+    }
+}
+END_TEST
+
+START_TEST(egress_one_source_port_to_two_places_is_not_confused)
+{
+    static const char *const places[] = {"198.51.100.1", "198.51.100.2"};
+    struct live_conn hosts[2];
+    int fds[2];
+    uint32_t ids[2];
+    socklen_t len;
+    for (int i = 0; i < 2; i++) {
+        const int on = 1;
+        union space_address from = space_address(EGRESS_NETWORK_IPV4, 44444, &len),
+                            to = space_address(places[i], 80, &len);
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        ck_assert_int_eq(setsockopt(fds[i], SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+        ck_assert_int_eq(bind(fds[i], &from.any, len), 0);
+        ck_assert_int_eq(connect(fds[i], &to.any, len), -1);
+        ids[i] = broker_expect_dial(&broker, i == 0 ? "198.51.100.1:80" : "198.51.100.2:80");
+    }
+    for (int i = 1; i >= 0; i--) {
+        hosts[i] = broker_accept(ids[i]);
+        ck_assert_int_eq(program_connected(fds[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        say(fds[i], places[i]);
+        host_hears(&hosts[i], places[i]);
+        (void)close(fds[i]);
+        live_hang_up(&hosts[i]);
+    }
+}
+END_TEST
+
+/* ---- redirected at once ---- */
+
+START_TEST(egress_redirect_mode_resets_what_the_host_refuses)
+{
+    uint32_t id;
+    struct live_conn host;
+    egress_start(EGRESS_REDIRECT);
+    broker_open(&broker, true);
+    ck_assert_int_eq(broker.mode, CONTROL__MODE__MODE_REDIRECT);
+    int fd = program_dial(OUTSIDE4, 443);
+    ck_assert_int_eq(program_connected(fd), 0);
+    say(fd, "early ");
+    broker_refuse(&broker, broker_expect_dial(&broker, OUTSIDE4 ":443"),
+                  CONTROL__REASON__REASON_REFUSED);
+    ck_assert_int_eq(how_it_ends(fd), ECONNRESET);
+    (void)close(fd);
+    fd = program_dial(OUTSIDE6, 443);
+    ck_assert_int_eq(program_connected(fd), 0);
+    say(fd, "early ");
+    id = broker_expect_dial(&broker, OUTSIDE6 ":443");
+    host = broker_accept(id);
+    say(fd, "and late");
+    host_hears(&host, "early and late");
+    live_send(&host, "answer", 6);
+    hear(fd, "answer");
+    (void)close(fd);
+    broker_expect_end(&broker, id, false);
+    live_hang_up(&host);
+    teardown();
+}
+END_TEST
+
+/* The tests of other modes make their own; they skip what the kernel cannot do elsewhere. */
+int main(void)
+{
+    int failed = suite_run(&(struct suite){
+        .name = "egress redirect", TESTS(egress_redirect_mode_resets_what_the_host_refuses)});
+    return suite_run(&(struct suite){
+               .name = "egress",
+               .fixtures = {{setup, teardown}},
+               TESTS(egress_connection_carries_bytes_and_half_closes, egress_host_may_end_first,
+                     egress_dial_says_where_to, egress_refusals_are_the_errno_of_connect,
+                     egress_busy_host_is_asked_again, egress_reset_of_the_host_is_never_a_clean_end,
+                     egress_reset_of_the_program_is_told,
+                     egress_program_that_left_before_its_connection_is_told,
+                     egress_new_broker_breaks_open_connections_and_takes_waiting_ones,
+                     egress_without_a_broker_the_network_is_unreachable,
+                     egress_accept_channels_of_nobody_are_closed,
+                     egress_wrong_frames_end_the_channel, egress_second_broker_takes_over,
+                     egress_host_that_says_no_hello_is_given_up,
+                     egress_holds_what_is_too_much_for_the_host,
+                     egress_one_source_port_to_two_places_is_not_confused)}) ||
+           failed;
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two joined streams: a Unix socket on side 0, TCP on side 1. */
+#include "tests/unit/suite.h"
+#include "net_fixture.h"
+
+#include "net/join.h"
+
+static struct {
+    struct join *join;
+    struct peer *peers[2];
+    bool holds_end;
+    int end_cnt[2], over_cnt;
+    bool was_broken;
+} T;
+
+static bool on_end(void *owner, int side)
+{
+    ck_assert_ptr_eq(owner, &T);
+    T.end_cnt[side]++;
+    return !T.holds_end;
+}
+
+static void on_over(void *owner, bool is_broken)
+{
+    ck_assert_ptr_eq(owner, &T);
+    T.over_cnt++;
+    T.was_broken = is_broken;
+    T.join = NULL;
+}
+
+static const struct join_ops ops = {on_end, on_over};
+static const struct net_stream_ops no_ops;
+
+static void setup(void)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct net_stream *streams[2];
+    int fds[2];
+    memset(&T, 0, sizeof T);
+    fixture_init();
+    T.peers[0] = peer_new(&fds[0]);
+    T.peers[1] = peer_new_tcp(&fds[1]);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(net_stream_open_fd(&F.net, fds[i], &no_ops, NULL, &streams[i], &err), 0);
+    ck_assert_int_eq(join_start(streams[0], streams[1], &ops, &T, &T.join), ADIT_OK);
+}
+
+static void teardown(void)
+{
+    if (T.join)
+        join_break(T.join);
+    fixture_fini();
+}
+
+START_TEST(join_passes_bytes_and_half_closes)
+{
+    peer_send(T.peers[0], "there");
+    peer_send(T.peers[1], "back");
+    run_until(peer_has(T.peers[1], "there") && peer_has(T.peers[0], "back"));
+    ck_assert_int_eq(shutdown(T.peers[0]->fd, SHUT_WR), 0);
+    run_until(T.peers[1]->ended);
+    ck_assert(!T.peers[1]->was_reset && T.over_cnt == 0);
+    peer_send(T.peers[1], " still");
+    run_until(peer_has(T.peers[0], "back still"));
+    ck_assert_int_eq(shutdown(T.peers[1]->fd, SHUT_WR), 0);
+    run_until(T.peers[0]->ended && T.over_cnt);
+    ck_assert(!T.was_broken && T.over_cnt == 1 && T.end_cnt[0] == 1 && T.end_cnt[1] == 1);
+}
+END_TEST
+
+START_TEST(join_reset_of_a_side_breaks_both)
+{
+    struct linger hard = {1, 0};
+    (void)setsockopt(T.peers[1]->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    peer_close(T.peers[1]);
+    run_until(T.over_cnt);
+    ck_assert(T.was_broken);
+    run_until(T.peers[0]->ended);
+}
+END_TEST
+
+START_TEST(join_break_is_a_reset_and_calls_nobody)
+{
+    join_break(T.join);
+    T.join = NULL;
+    run_until(T.peers[1]->ended && T.peers[0]->ended);
+    ck_assert(T.peers[1]->was_reset && T.over_cnt == 0);
+}
+END_TEST
+
+START_TEST(join_held_end_waits_to_be_let_through)
+{
+    T.holds_end = true;
+    peer_send(T.peers[0], "last words");
+    ck_assert_int_eq(shutdown(T.peers[0]->fd, SHUT_WR), 0);
+    run_until(T.end_cnt[0] && peer_has(T.peers[1], "last words"));
+    settle();
+    ck_assert(!T.peers[1]->ended);
+    peer_send(T.peers[1], "more");
+    run_until(peer_has(T.peers[0], "more"));
+    join_pass_end(T.join, 0);
+    run_until(T.peers[1]->ended);
+    ck_assert(!T.peers[1]->was_reset);
+    join_pass_end(T.join, 0); /* again: nothing */
+    join_pass_end(T.join, 1);
+    ck_assert_int_eq(T.over_cnt, 0);
+}
+END_TEST
+
+START_TEST(join_held_end_that_nobody_lets_through_is_a_reset)
+{
+    T.holds_end = true;
+    ck_assert_int_eq(shutdown(T.peers[0]->fd, SHUT_WR), 0);
+    run_until(T.over_cnt);
+    ck_assert(T.was_broken);
+    run_until(T.peers[1]->ended);
+    ck_assert(T.peers[1]->was_reset);
+}
+END_TEST
+
+START_TEST(join_holds_back_a_sender_whose_reader_does_not_read)
+{
+    static char bytes[256 * 1024];
+    size_t total = 0, before;
+    T.peers[1]->is_deaf = true;
+    do {
+        before = total;
+        for (int i = 0; i < 20; i++) {
+            total += peer_push(T.peers[0], bytes, sizeof bytes);
+            settle();
+        }
+    } while (total > before);
+    ck_assert_uint_lt(total, 32u * 1024 * 1024); /* buffers of the kernel and one queue */
+    T.peers[1]->is_deaf = false;
+    run_until(T.peers[1]->total == total);
+}
+END_TEST
+
+SUITE_MAIN_WITH("join", .fixtures = {{setup, teardown}},
+                TESTS(join_passes_bytes_and_half_closes, join_reset_of_a_side_breaks_both,
+                      join_break_is_a_reset_and_calls_nobody, join_held_end_waits_to_be_let_through,
+                      join_held_end_that_nobody_lets_through_is_a_reset,
+                      join_holds_back_a_sender_whose_reader_does_not_read))
