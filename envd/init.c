@@ -26,11 +26,18 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <linux/capability.h>
+
 #include "base/log.h"
+#include "envd/egress/egress.h"
+#include "envd/egress/egress_resolv_conf.h"
 #include "envd/filesystem/watcher.h"
 #include "envd/process/process_table.h"
+
+#define RESOLV_CONF "/etc/resolv.conf"
 
 /* ---- start ---- */
 
@@ -96,6 +103,32 @@ void init_sandbox(void)
         adit_log(ADIT_LOG_WARN, "loopback_unavailable", LOG_D("errno", errno));
     if (fd >= 0)
         (void)close(fd);
+}
+
+/* envd needs CAP_NET_ADMIN as long as it lives, since the kernel asks for it with every verdict on
+ * a connection. What envd starts gets no more than the bounding set has, so it is taken out there.
+ */
+static void keep_network_from_programs(void)
+{
+    struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    bool is_done = prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN, 0, 0, 0) == 0 &&
+                   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 &&
+                   syscall(SYS_capget, &head, caps) == 0;
+    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+        caps[i].inheritable = 0;
+    if (!is_done || syscall(SYS_capset, &head, caps) != 0)
+        adit_log(ADIT_LOG_WARN, "network_not_protected", LOG_D("errno", errno));
+}
+
+void init_egress(struct envd *e)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    if (egress_new(&e->net, EGRESS_TRANSPARENT, ENVD_VERSION, &e->egress, &err) != ADIT_OK)
+        adit_log(ADIT_LOG_WARN, "egress_unavailable", LOG_ERR(&err));
+    if (e->egress && egress_resolv_conf_mend(RESOLV_CONF, &err) != ADIT_OK)
+        adit_log(ADIT_LOG_WARN, "resolv_conf_unusable", LOG_ERR(&err));
+    keep_network_from_programs();
 }
 
 /* ---- stop ---- */

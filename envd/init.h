@@ -21,6 +21,11 @@
 void init_process(struct rlimit *nofile);
 /* As PID 1 of a sandbox: loopback interface up. Failing is logged and no error. */
 void init_sandbox(void);
+/*
+ * As PID 1 of a sandbox: what gets out of it goes through envd (egress/egress.h), and nobody else
+ * in it may change that. Before any thread is started. Failing is logged and no error.
+ */
+void init_egress(struct envd *e);
 
 /* Descriptors that the loop has room for from the start; see init_watch(). */
 #define INIT_LOOP_FDS 4094

@@ -80,6 +80,8 @@ static int start(const struct main_conf *conf, const struct rlimit *nofile, stru
         code = state_setup(&envd, err);
     if (code == ADIT_OK)
         code = process_table_new(&envd, nofile, &envd.processes, err);
+    if (code == ADIT_OK && getpid() == 1)
+        init_egress(&envd);
     if (code == ADIT_OK)
         code = server_new(&envd, &envd.server, err);
     if (code == ADIT_OK)

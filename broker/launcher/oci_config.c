@@ -23,10 +23,12 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+/* What containers usually have, and CAP_NET_ADMIN for envd, which takes it from all that it starts.
+ */
 static const char *const capabilities[] = {
-    "CAP_AUDIT_WRITE", "CAP_CHOWN",   "CAP_DAC_OVERRIDE",     "CAP_FOWNER",    "CAP_FSETID",
-    "CAP_KILL",        "CAP_MKNOD",   "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",   "CAP_SETFCAP",
-    "CAP_SETGID",      "CAP_SETPCAP", "CAP_SETUID",           "CAP_SYS_CHROOT"};
+    "CAP_AUDIT_WRITE", "CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FOWNER",           "CAP_FSETID",
+    "CAP_KILL",        "CAP_MKNOD",  "CAP_NET_ADMIN",    "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",
+    "CAP_SETFCAP",     "CAP_SETGID", "CAP_SETPCAP",      "CAP_SETUID",           "CAP_SYS_CHROOT"};
 static const char *const namespaces[] = {"user", "pid", "mount", "network", "ipc", "uts", "cgroup"};
 static const char *const masked_paths[] = {
     "/proc/acpi",       "/proc/asound",        "/proc/interrupts",  "/proc/kcore",

@@ -29,7 +29,9 @@ static void check_answer(struct adit_view message, const struct egress_dns_query
     ORACLE(len >= at && m[0] == q->id >> 8 && m[1] == (q->id & 255) && (m[2] & 0x80));
     ORACLE(len <= max || (m[2] & 2));
     ORACLE(memcmp(m + EGRESS_DNS_HEAD_LEN, q->question, q->question_len) == 0);
-    for (unsigned i = 0; i < (unsigned)(m[6] << 8 | m[7]) + (m[10] << 8 | m[11]); i++) {
+    unsigned cnt = (unsigned)m[6] << 8 | m[7];
+    cnt += (unsigned)m[10] << 8 | m[11];
+    for (unsigned i = 0; i < cnt; i++) {
         at = skip_name(m, len, at);
         ORACLE(at + 10 <= len);
         at += 10u + (unsigned)(m[at + 8] << 8 | m[at + 9]);

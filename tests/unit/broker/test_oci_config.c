@@ -74,16 +74,16 @@ START_TEST(oci_config_has_every_namespace)
 }
 END_TEST
 
-START_TEST(oci_config_grants_the_usual_capabilities_only)
+START_TEST(oci_config_grants_the_usual_capabilities_and_the_network_only)
 {
     static const char *const sets[] = {"bounding", "effective", "permitted"};
     json_t *root = config();
     const json_t *caps = at(root, "process.capabilities");
     ck_assert_uint_eq(json_object_size(caps), 3);
     for (size_t i = 0; i < 3; i++) {
-        ck_assert_uint_eq(json_array_size(at(caps, sets[i])), 14);
+        ck_assert_uint_eq(json_array_size(at(caps, sets[i])), 15);
         ck_assert(!lists(at(caps, sets[i]), "CAP_SYS_ADMIN"));
-        ck_assert(!lists(at(caps, sets[i]), "CAP_NET_ADMIN"));
+        ck_assert(lists(at(caps, sets[i]), "CAP_NET_ADMIN"));
         ck_assert(!lists(at(caps, sets[i]), "CAP_SYS_PTRACE"));
     }
     json_decref(root);
@@ -140,6 +140,6 @@ START_TEST(oci_config_fails_when_it_does_not_fit)
 END_TEST
 
 SUITE_MAIN("oci_config", oci_config_maps_root_to_the_sandbox_range, oci_config_has_every_namespace,
-           oci_config_grants_the_usual_capabilities_only,
+           oci_config_grants_the_usual_capabilities_and_the_network_only,
            oci_config_starts_the_agent_on_its_descriptor, oci_config_denies_system_calls_by_default,
            oci_config_fails_when_it_does_not_fit)
