@@ -258,7 +258,7 @@ static void on_accept(void *owner, int take_fd)
 /* A datagram socket on the address of a listening one. Return: -1 when the port is taken. */
 static int datagram_twin(int listening)
 {
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof a;
     if (getsockname(listening, (struct sockaddr *)&a, &len) < 0)
         return -1;

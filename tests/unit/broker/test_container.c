@@ -275,8 +275,8 @@ START_TEST(container_root_is_nobody_on_the_host)
     (void)snprintf(expected, sizeof(expected), "Uid:\t%u\t%u", base, base);
     char *status = read_text("/proc/%d/status", (int)i.pid);
     ck_assert_ptr_nonnull(strstr(status, expected));
-    ck_assert_ptr_nonnull(strstr(status, "CapEff:\t00000000a80425fb"));
-    ck_assert_ptr_nonnull(strstr(status, "CapBnd:\t00000000a80425fb"));
+    ck_assert_ptr_nonnull(strstr(status, "CapEff:\t00000000a80435fb"));
+    ck_assert_ptr_nonnull(strstr(status, "CapBnd:\t00000000a80435fb"));
     ck_assert_ptr_nonnull(strstr(status, "Seccomp:\t2"));
     ck_assert_ptr_nonnull(strstr(status, "NoNewPrivs:\t0"));
     free(status);
