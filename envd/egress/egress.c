@@ -141,7 +141,7 @@ static void open_network(struct egress *e, enum egress_mode best)
     open_dns_server(e, 1, "::1", &ports.dns_ipv6);
     egress_network_open(&e->network, ports.dns_ipv4 ? best : EGRESS_PROXY, &ports, &why);
     adit_log(ADIT_LOG_INFO, "egress", LOG_S("mode", egress_mode_name(e->network.mode)),
-             LOG_S("limited_by", why.msg));
+             LOG_S("limited_by", e->network.mode > best ? why.msg : ""));
     if (e->network.mode != EGRESS_TRANSPARENT)
         close_queue(e);
     if (e->network.mode < EGRESS_PROXY)

@@ -191,7 +191,8 @@ static bool is_in_hand(const struct egress_dials *t, const struct egress_packet 
 
 void egress_dials_packet(struct egress_dials *t, const struct egress_packet *p)
 {
-    struct egress_dial *d = is_in_hand(t, p) ? NULL : begin(t, &p->to);
+    bool is_taken = t->cnt < EGRESS_DIALS_MAX && !is_in_hand(t, p);
+    struct egress_dial *d = is_taken ? begin(t, &p->to) : NULL;
     if (!d) {
         egress_queue_decide(t->queue, p->id, EGRESS_DROP);
         return;

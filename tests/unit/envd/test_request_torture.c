@@ -3,56 +3,15 @@
  * Every allocation that serving a request makes fails once, in one envd that goes on living. What
  * comes of that request is its own affair: an error, or a broken connection. envd answers the next
  * one, and in the end it holds as many blocks of memory as before.
- *
- * Between requests SIGUSR1 sets which allocation fails, and says how many blocks there are.
  */
-#include <sys/mman.h>
-
 #include "live_envd.h"
+#include "live_failures.h"
 #include "scratch.h"
-#include "tests/unit/failing_malloc.h"
 
 #if FAILING_MALLOC
 
 /* More allocations than one request makes; the test asserts it. */
 #define FAILURES_MAX 2000
-
-/* Shared with envd. @fail_at: the n-th from now; 0: none. @asked, @answered: signals. */
-static struct shared {
-    volatile long fail_at, fired, live, asked, answered;
-} * shared;
-
-static void note_failure(void)
-{
-    shared->fired++;
-}
-
-static void on_signal(int sig)
-{
-    (void)sig;
-    failing_malloc.countdown = shared->fail_at;
-    shared->live = failing_malloc.live;
-    shared->answered = shared->asked;
-}
-
-static void listen_to_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    failing_malloc.on_failure = note_failure;
-    (void)sigaction(SIGUSR1, &action, NULL); /* always valid */
-}
-
-/* Return: the blocks that envd has. */
-static long fail_nth(long n)
-{
-    int status = 0;
-    shared->fail_at = n;
-    shared->asked++;
-    ck_assert_int_eq(kill(live_pid, SIGUSR1), 0);
-    while (shared->answered != shared->asked)
-        ck_assert_msg(waitpid(live_pid, &status, WNOHANG) == 0, "envd ended with %d", status);
-    return shared->live;
-}
 
 /* ---- requests ---- */
 
@@ -173,36 +132,27 @@ static void expect_health(void)
 
 /* ---- the test ---- */
 
-/* Jobs of the thread pool may end after the client has its answer. */
-static void expect_live(long before)
-{
-    for (int i = 0; i < 2000 && fail_nth(0) > before; i++)
-        (void)poll(NULL, 0, 1); /* a turn of envd's loop */
-    long now = fail_nth(0);
-    ck_assert_msg(now <= before, "%ld blocks more than before", now - before);
-}
-
 START_TEST(request_survives_every_failed_allocation)
 {
     const struct scenario *s = &scenarios[_i];
     long n = 0, fired;
-    (void)fail_nth(0);
+    (void)live_fail_nth(0);
     ck_assert_uint_eq(run(s), s->status); /* also makes what is made once */
     ck_assert_uint_eq(run(s), s->status);
     expect_health();
-    long before = fail_nth(0);
+    long before = live_fail_nth(0);
     do {
-        fired = shared->fired;
-        (void)fail_nth(++n);
+        fired = live_failures->fired;
+        (void)live_fail_nth(++n);
         unsigned status = run(s);
-        (void)fail_nth(0);
+        (void)live_fail_nth(0);
         expect_health();
-        if (shared->fired == fired)
+        if (live_failures->fired == fired)
             ck_assert_uint_eq(status, s->status);
         ck_assert_int_lt(n, FAILURES_MAX);
-    } while (shared->fired != fired);
+    } while (live_failures->fired != fired);
     ck_assert_int_gt(n, 3);
-    expect_live(before);
+    live_expect_blocks(before);
 }
 END_TEST
 
@@ -211,9 +161,7 @@ static void setup(void)
     scratch_setup();
     scratch_write("file", "contents", 8);
     scratch_write("moving", "contents", 8);
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne((void *)shared, MAP_FAILED);
-    live_before_run = listen_to_signals;
+    live_failures_share();
     live_start();
     expect_health(); /* envd hears signals */
 }

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every allocation that a connection or a name makes fails once, in one envd that goes on living.
+ * What comes of it is its own affair: a refusal, a broken channel, or nothing. The next one works,
+ * and in the end envd holds as many blocks of memory as before.
+ */
+#include "egress_broker.h"
+#include "live_failures.h"
+
+#if FAILING_MALLOC
+
+/* More allocations than one scenario makes; the test asserts it. */
+#define FAILURES_MAX 300
+/* What has not come by then will not come: the allocation that it needed has failed. */
+#define PATIENCE_MS 200
+
+/* Sockets of a scenario: control, accept, program; -1 while there is none. */
+enum { CONTROL, ACCEPT, PROGRAM, SOCKETS };
+static int fds[SOCKETS];
+static struct frame_reader reader;
+
+static bool hear(int fd, char *out, size_t len)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    for (size_t got = 0; got < len;) {
+        ssize_t n = poll(&p, 1, PATIENCE_MS) == 1 ? recv(fd, out + got, len - got, 0) : 0;
+        if (n <= 0)
+            return false;
+        got += (size_t)n;
+    }
+    return true;
+}
+
+static bool say(int fd, const void *p, size_t len)
+{
+    return send(fd, p, len, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+static bool open_channel(int which, unsigned port)
+{
+    char line[CHANNEL_LINE_CAP], answer[CHANNEL_LINE_CAP];
+    struct live_conn c = live_dial();
+    fds[which] = c.fd;
+    free(c.buf);
+    return say(c.fd, line, channel_format_connect(line, port)) &&
+           hear(c.fd, answer, channel_format_ok(line, port)) &&
+           memcmp(answer, line, channel_format_ok(line, port)) == 0;
+}
+
+/* The guest's next frame; NULL when none comes. */
+static Control__GuestFrame *next_frame(void)
+{
+    Control__GuestFrame *f = NULL;
+    char byte;
+    while (!f && hear(fds[CONTROL], &byte, 1)) {
+        struct adit_view in = adit_view_mem(&byte, 1);
+        ck_assert_int_eq(control_read_guest(&reader, &in, &f, NULL), ADIT_OK);
+    }
+    return f;
+}
+
+/* The next frame is of this kind. *id: of a look-up. */
+static bool next_is(Control__GuestFrame__BodyCase kind, uint32_t *id)
+{
+    Control__GuestFrame *f = next_frame();
+    bool is_it = f && f->body_case == kind;
+    if (is_it && kind == CONTROL__GUEST_FRAME__BODY_LOOKUP)
+        *id = f->lookup->id;
+    if (f)
+        control__guest_frame__free_unpacked(f, NULL);
+    return is_it;
+}
+
+static bool open_control(void)
+{
+    static const char hello[] = {0, 0, 0, 0, 4, 0x0a, 2, 8, 1};
+    return open_channel(CONTROL, CHANNEL_PORT_CONTROL) && say(fds[CONTROL], hello, sizeof hello) &&
+           next_is(CONTROL__GUEST_FRAME__BODY_HELLO, NULL);
+}
+
+/* The dial to this port. Those that an earlier scenario left may come before; they are refused. */
+static bool next_dial(uint32_t port, uint32_t *id)
+{
+    struct broker b = {.control.fd = fds[CONTROL]};
+    Control__GuestFrame *f;
+    bool is_it = false;
+    while (!is_it && (f = next_frame())) {
+        bool is_dial = f->body_case == CONTROL__GUEST_FRAME__BODY_DIAL;
+        is_it = is_dial && f->dial->port == port;
+        if (is_it)
+            *id = f->dial->id;
+        else if (is_dial)
+            broker_refuse(&b, f->dial->id, CONTROL__REASON__REASON_REFUSED);
+        control__guest_frame__free_unpacked(f, NULL);
+    }
+    return is_it;
+}
+
+/* ---- scenarios ---- */
+
+static bool is_connected(void)
+{
+    struct pollfd p = {.fd = fds[PROGRAM], .events = POLLOUT};
+    int failed = 1;
+    socklen_t len = sizeof failed;
+    return poll(&p, 1, PATIENCE_MS) == 1 &&
+           getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &failed, &len) == 0 && failed == 0;
+}
+
+static bool connection(void)
+{
+    char line[16], byte;
+    uint32_t id;
+    static uint16_t port = 1000;
+    fds[PROGRAM] = program_dial("93.184.216.34", ++port);
+    if (!next_dial(port, &id) || !open_channel(ACCEPT, CHANNEL_PORT_ACCEPT))
+        return false;
+    size_t len = (size_t)snprintf(line, sizeof line, "%u\n", id);
+    return say(fds[ACCEPT], line, len) && hear(fds[ACCEPT], line, 3) && is_connected() &&
+           say(fds[PROGRAM], "x", 1) && hear(fds[ACCEPT], &byte, 1);
+}
+
+static const char query[] = "\0\x1d\0\7\1\0\0\1\0\0\0\0\0\0\7example\3com\0\0\1\0\1";
+#define QUERY_LEN (sizeof query - 1)
+
+/* Answer a look-up with one address. */
+static bool tell_address(void)
+{
+    static char name[] = "example.com";
+    uint32_t id = 0;
+    if (!next_is(CONTROL__GUEST_FRAME__BODY_LOOKUP, &id))
+        return false;
+    struct broker b = {.control.fd = fds[CONTROL]};
+    Control__Answer a, *answers[] = {&a};
+    Control__LookupResult r = CONTROL__LOOKUP_RESULT__INIT;
+    Control__HostFrame f = CONTROL__HOST_FRAME__INIT;
+    uint8_t address[4] = {1, 2, 3, 4};
+    control__answer__init(&a);
+    a.name = name;
+    a.type = CONTROL_TYPE_A;
+    a.data = (ProtobufCBinaryData){sizeof address, address};
+    r.id = id;
+    r.answers = answers;
+    r.n_answers = 1;
+    f.body_case = CONTROL__HOST_FRAME__BODY_LOOKUP_RESULT;
+    f.lookup_result = &r;
+    broker_send(&b, &f);
+    return true;
+}
+
+static bool name_over_udp(void)
+{
+    char answer[512];
+    int failed;
+    fds[PROGRAM] = space_connect("8.8.8.8", 53, SOCK_DGRAM, &failed);
+    return say(fds[PROGRAM], query + 2, QUERY_LEN - 2) && tell_address() &&
+           hear(fds[PROGRAM], answer, 1);
+}
+
+static bool name_over_tcp(void)
+{
+    char answer[2 + 29 + 16];
+    int failed;
+    fds[PROGRAM] = space_connect("8.8.8.8", 53, SOCK_STREAM, &failed);
+    return failed == 0 && say(fds[PROGRAM], query, QUERY_LEN) && tell_address() &&
+           hear(fds[PROGRAM], answer, sizeof answer);
+}
+
+static bool (*const scenarios[])(void) = {connection, name_over_udp, name_over_tcp};
+
+/* From a control channel on. Return: whether all went well. */
+static bool run(bool (*scenario)(void))
+{
+    frame_reader_init(&reader, CONTROL_FRAME_MAX);
+    for (int i = 0; i < SOCKETS; i++)
+        fds[i] = -1;
+    bool is_well = open_control() && scenario();
+    for (int i = 0; i < SOCKETS; i++)
+        if (fds[i] >= 0)
+            (void)close(fds[i]);
+    frame_reader_fini(&reader);
+    return is_well;
+}
+
+START_TEST(egress_survives_every_failed_allocation)
+{
+    long n = 0, fired;
+    ck_assert(run(scenarios[_i])); /* also makes what is made once, and envd hears signals now */
+    ck_assert(run(scenarios[_i]));
+    long before = live_fail_nth(0);
+    do {
+        fired = live_failures->fired;
+        (void)live_fail_nth(++n);
+        bool is_well = run(scenarios[_i]);
+        (void)live_fail_nth(0);
+        ck_assert(is_well || live_failures->fired != fired);
+        ck_assert_msg(run(scenarios[_i]), "after failure %ld", n);
+        ck_assert_int_lt(n, FAILURES_MAX);
+    } while (live_failures->fired != fired);
+    ck_assert_int_gt(n, 3);
+    live_expect_blocks(before);
+}
+END_TEST
+
+static void setup(void)
+{
+    live_failures_share();
+    egress_start(EGRESS_TRANSPARENT);
+}
+
+static void teardown(void)
+{
+    live_stop();
+}
+
+SUITE_MAIN_WITH("egress_torture", .fixtures = {{setup, teardown}},
+                LOOPS({egress_survives_every_failed_allocation,
+                       sizeof(scenarios) / sizeof(scenarios[0])}))
+
+#else
+
+int main(void)
+{
+    suite_skip("test_egress_torture", FAILING_MALLOC_NEEDS);
+    return EXIT_SUCCESS;
+}
+
+#endif
