@@ -53,7 +53,7 @@ def test_network_rules_are_kept_shown_and_replaced(own_broker):
 def test_nothing_leaves_a_sandbox_whatever_the_rules_allow(broker):
     sandbox = Sandbox.create(timeout=60, network={"allow_out": ["1.1.1.1"]})
     try:
-        done = sandbox.commands.run("timeout 3 bash -c '</dev/tcp/1.1.1.1/53' 2>&1; echo $?")
+        done = sandbox.commands.run("timeout 3 bash -c '</dev/tcp/1.1.1.1/443' 2>&1; echo $?")
         assert done.stdout.strip().endswith(("1", "124"))
     finally:
         sandbox.kill()
