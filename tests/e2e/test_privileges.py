@@ -275,3 +275,21 @@ def test_the_list_of_calls_is_what_a_run_makes(own_broker, scratch):
     assert seen - {"socket", "clone", "clone3", "resumed"} <= allowed, seen - allowed
     assert allowed - seen <= RARELY, f"allowed, but never made: {allowed - seen - RARELY}"
     assert RARELY <= allowed, f"refused, but listed here: {RARELY - allowed}"
+
+
+def test_programs_of_a_sandbox_cannot_change_its_network(sandbox):
+    """envd can, as long as it lives; what it starts cannot, be it root."""
+    script = (
+        "grep -h Cap /proc/1/status; echo; grep -h Cap /proc/self/status; "
+        "ip addr add 10.1.1.1/32 dev lo; ip route del default dev lo table 100; ip rule del pref 100; "
+        "python3 -c 'import socket; s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12); "
+        "s.send(bytes.fromhex(\"14000000020a05000100000000000000\") + bytes(4)); "
+        "print(s.recv(64)[16:20].hex())'")
+    done = sandbox.commands.run(script + "; true", user="root")
+    envd, program = done.stdout.split("\n\n", 1)
+    assert "CapEff:\t00000000a80435fb" in envd and "CapInh:\t0000000000000000" in envd
+    for line in ("CapPrm:\t00000000a80425fb", "CapBnd:\t00000000a80425fb"):
+        assert line in program
+    assert program.rstrip().endswith("ffffffff"), "EPERM of the rules' own interface"
+    assert done.stderr.count("Operation not permitted") == 3
+    assert sandbox.commands.run("ip -o addr show dev lo", user="root").stdout.count("10.0.2.15/32") == 1
