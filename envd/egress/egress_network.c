@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Addresses, routes and rules of a sandbox.
+ * Addresses and routes of a sandbox, and the mode that the kernel allows.
  *
  * Theory of operation
  *
@@ -10,18 +10,10 @@
  *   rule 100  ipproto tcp           lookup 100      table 100  default dev lo src 10.0.2.15
  *   rule 101  ipproto udp dport 53  lookup 100                 local default dev lo (IPv6)
  *
- * One table of rules a family (IPv4 must not depend on what IPv6 lacks), with these chains:
- *
- *   capture, output hook before nat: the first packet of a connection goes to the queue
- *   redir,   nat output hook:        DNS to the stub, all other TCP to the listener
- *   refuse,  input hook:             what a verdict has marked is answered by the kernel
- *
- * A refused packet is redirected too and refused on arrival. In the output hook the kernel could
- * reset it, but send no ICMP error over IPv4: over a route through the loopback interface it would
- * take the packet's destination for its own address. Programs may use port 53 of the sandbox's own
- * addresses for servers of theirs: only the stub's well-known address and those outside are
- * redirected. IPv6 takes a route of type local, since a default route over the loopback interface
- * is made one that rejects.
+ * IPv6 takes a route of type local, since a default route over the loopback interface is made one
+ * that rejects. What becomes of the packets say the rules (egress_rules.c), a table a family, since
+ * IPv4 must not depend on what IPv6 lacks. Rules come before routes: a packet that had a route and
+ * no rule would be lost without a word.
  *
  * The kernel's queue expression is tried first, then the older target through its compatibility
  * layer; without both, connections are redirected at once; without nat, there are the proxies.
@@ -29,7 +21,7 @@
  * Ownership: the netlink socket is kept for turning IPv6 on and off.
  * Failure:   each mode's rules are one transaction: they are there whole or not at all.
  */
-#include "envd/egress/egress_network.h"
+#include "envd/egress/egress_network_int.h"
 
 #include <errno.h>
 #include <net/if.h>
@@ -39,48 +31,17 @@
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_conntrack_common.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nf_tables_compat.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/netfilter/xt_NFQUEUE.h>
-#include <linux/netfilter_ipv4.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
 #define RULE_TCP 100
 #define RULE_DNS 101
-#define DNS_PORT 53
-#define LOOPBACK_IPV4_FIRST_BYTE 127
-/* Hook priorities: before nat; ordinary. */
-#define BEFORE_NAT NF_IP_PRI_MANGLE
-#define NAT NF_IP_PRI_NAT_DST
-#define FILTER NF_IP_PRI_FILTER
 
-/* How a packet gets into the queue. */
-enum queue_way { QUEUE_EXPRESSION, QUEUE_TARGET, QUEUE_NONE };
-
-/* What differs between the families. @destination: where the header has it. @*_code: ICMP codes. */
-static const struct family {
-    uint8_t nfproto, address_family;
-    const char *own, *loopback;
-    uint8_t address_len, loopback_len;
-    uint8_t destination;
-    uint8_t host_code, net_code, prohibited_code;
-} families[] = {
+const struct egress_family egress_families[2] = {
     {NFPROTO_IPV4, AF_INET, EGRESS_NETWORK_IPV4, "127.0.0.0", 4, 1, 16, ICMP_HOST_UNREACH,
      ICMP_NET_UNREACH, ICMP_PKT_FILTERED},
     {NFPROTO_IPV6, AF_INET6, EGRESS_NETWORK_IPV6, "::1", 16, 16, 24, ICMPV6_ADDR_UNREACH,
      ICMPV6_NOROUTE, ICMPV6_ADM_PROHIBITED},
-};
-#define IPV4 (&families[0])
-#define IPV6 (&families[1])
-
-/* A table of rules being written. */
-struct rules {
-    struct egress_netlink_request request;
-    const struct family *family;
-    uint16_t listener_port, dns_port;
 };
 
 const char *egress_mode_name(enum egress_mode m)
@@ -91,8 +52,8 @@ const char *egress_mode_name(enum egress_mode m)
 
 /* ---- addresses and routes ---- */
 
-static void put_address(struct egress_netlink_request *r, const struct family *f, uint16_t type,
-                        const char *text)
+static void put_address(struct egress_netlink_request *r, const struct egress_family *f,
+                        uint16_t type, const char *text)
 {
     uint8_t bytes[16];
     if (inet_pton(f->address_family, text, bytes) == 1)
@@ -118,7 +79,7 @@ static int route_request(struct egress_network *n, struct egress_netlink_request
     return code;
 }
 
-static int change_address(struct egress_network *n, const struct family *f, uint16_t type,
+static int change_address(struct egress_network *n, const struct egress_family *f, uint16_t type,
                           struct adit_err *err)
 {
     struct egress_netlink_request r;
@@ -134,11 +95,11 @@ static int change_address(struct egress_network *n, const struct family *f, uint
 }
 
 /* @is_own: to the sandbox's own address, in the table of local routes; otherwise to anywhere. */
-static int change_route(struct egress_network *n, const struct family *f, uint16_t type,
+static int change_route(struct egress_network *n, const struct egress_family *f, uint16_t type,
                         bool is_own, struct adit_err *err)
 {
     struct egress_netlink_request r;
-    bool is_local = is_own || f == IPV6;
+    bool is_local = is_own || f == EGRESS_IPV6;
     struct rtmsg head = {.rtm_family = f->address_family,
                          .rtm_dst_len = (uint8_t)(is_own ? f->address_len * 8 : 0),
                          .rtm_table = is_own ? RT_TABLE_LOCAL : EGRESS_NETWORK_TABLE,
@@ -155,11 +116,11 @@ static int change_route(struct egress_network *n, const struct family *f, uint16
     return route_request(n, &r, "route", err);
 }
 
-static int add_lookup(struct egress_network *n, const struct family *f, uint32_t priority,
+static int add_lookup(struct egress_network *n, const struct egress_family *f, uint32_t priority,
                       struct adit_err *err)
 {
     struct egress_netlink_request r;
-    struct fib_rule_port_range dns = {DNS_PORT, DNS_PORT};
+    struct fib_rule_port_range dns = {EGRESS_DNS_PORT, EGRESS_DNS_PORT};
     struct fib_rule_hdr head = {
         .family = f->address_family, .table = EGRESS_NETWORK_TABLE, .action = FR_ACT_TO_TBL};
     egress_netlink_init(&r);
@@ -171,323 +132,30 @@ static int add_lookup(struct egress_network *n, const struct family *f, uint32_t
     return route_request(n, &r, "routing rule", err);
 }
 
-static int add_lookups(struct egress_network *n, const struct family *f, struct adit_err *err)
+static int add_lookups(struct egress_network *n, const struct egress_family *f,
+                       struct adit_err *err)
 {
     int code = add_lookup(n, f, RULE_TCP, err);
     return code == ADIT_OK ? add_lookup(n, f, RULE_DNS, err) : code;
 }
 
-/* ---- expressions ---- */
-
-struct expression {
-    size_t whole, data;
-};
-
-static struct expression expression(struct rules *s, const char *name)
-{
-    struct expression e = {.whole = egress_netlink_nest(&s->request, NFTA_LIST_ELEM)};
-    egress_netlink_put_text(&s->request, NFTA_EXPR_NAME, name);
-    e.data = egress_netlink_nest(&s->request, NFTA_EXPR_DATA);
-    return e;
-}
-
-static void expression_end(struct rules *s, struct expression e)
-{
-    egress_netlink_nest_end(&s->request, e.data);
-    egress_netlink_nest_end(&s->request, e.whole);
-}
-
-static void put_value(struct rules *s, uint16_t type, const void *value, size_t len)
-{
-    size_t nest = egress_netlink_nest(&s->request, type);
-    egress_netlink_put(&s->request, NFTA_DATA_VALUE, value, len);
-    egress_netlink_nest_end(&s->request, nest);
-}
-
-/* Go on with the rule only if the register is, or is not, this. */
-static void compare(struct rules *s, enum nft_cmp_ops op, const void *value, size_t len)
-{
-    struct expression e = expression(s, "cmp");
-    egress_netlink_put_be32(&s->request, NFTA_CMP_SREG, NFT_REG_1);
-    egress_netlink_put_be32(&s->request, NFTA_CMP_OP, op);
-    put_value(s, NFTA_CMP_DATA, value, len);
-    expression_end(s, e);
-}
-
-static void load(struct rules *s, enum nft_payload_bases base, uint32_t offset, uint32_t len)
-{
-    struct expression e = expression(s, "payload");
-    egress_netlink_put_be32(&s->request, NFTA_PAYLOAD_DREG, NFT_REG_1);
-    egress_netlink_put_be32(&s->request, NFTA_PAYLOAD_BASE, base);
-    egress_netlink_put_be32(&s->request, NFTA_PAYLOAD_OFFSET, offset);
-    egress_netlink_put_be32(&s->request, NFTA_PAYLOAD_LEN, len);
-    expression_end(s, e);
-}
-
-static void load_meta(struct rules *s, enum nft_meta_keys key)
-{
-    struct expression e = expression(s, "meta");
-    egress_netlink_put_be32(&s->request, NFTA_META_DREG, NFT_REG_1);
-    egress_netlink_put_be32(&s->request, NFTA_META_KEY, key);
-    expression_end(s, e);
-}
-
-static void match_protocol(struct rules *s, uint8_t protocol)
-{
-    load_meta(s, NFT_META_L4PROTO);
-    compare(s, NFT_CMP_EQ, &protocol, sizeof protocol);
-}
-
-/* The first @len bytes of the destination. */
-static void match_destination(struct rules *s, const char *text, uint32_t len)
-{
-    uint8_t bytes[16] = {0};
-    load(s, NFT_PAYLOAD_NETWORK_HEADER, s->family->destination, len);
-    if (inet_pton(s->family->address_family, text, bytes) == 1)
-        compare(s, NFT_CMP_EQ, bytes, len);
-}
-
-static void match_dns(struct rules *s, uint8_t protocol)
-{
-    uint16_t port = htons(DNS_PORT);
-    match_protocol(s, protocol);
-    load(s, NFT_PAYLOAD_TRANSPORT_HEADER, 2, sizeof port);
-    compare(s, NFT_CMP_EQ, &port, sizeof port);
-}
-
-/* Connections that conntrack sees for the first time. */
-static void match_new(struct rules *s)
-{
-    uint32_t mask = NF_CT_STATE_BIT(IP_CT_NEW), zero = 0;
-    struct expression e = expression(s, "ct");
-    egress_netlink_put_be32(&s->request, NFTA_CT_DREG, NFT_REG_1);
-    egress_netlink_put_be32(&s->request, NFTA_CT_KEY, NFT_CT_STATE);
-    expression_end(s, e);
-    e = expression(s, "bitwise");
-    egress_netlink_put_be32(&s->request, NFTA_BITWISE_SREG, NFT_REG_1);
-    egress_netlink_put_be32(&s->request, NFTA_BITWISE_DREG, NFT_REG_1);
-    egress_netlink_put_be32(&s->request, NFTA_BITWISE_LEN, sizeof mask);
-    put_value(s, NFTA_BITWISE_MASK, &mask, sizeof mask);
-    put_value(s, NFTA_BITWISE_XOR, &zero, sizeof zero);
-    expression_end(s, e);
-    compare(s, NFT_CMP_NEQ, &zero, sizeof zero);
-}
-
-static void leave_chain(struct rules *s)
-{
-    struct expression e = expression(s, "immediate");
-    egress_netlink_put_be32(&s->request, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-    size_t data = egress_netlink_nest(&s->request, NFTA_IMMEDIATE_DATA);
-    size_t verdict = egress_netlink_nest(&s->request, NFTA_DATA_VERDICT);
-    egress_netlink_put_be32(&s->request, NFTA_VERDICT_CODE, (uint32_t)NFT_RETURN);
-    egress_netlink_nest_end(&s->request, verdict);
-    egress_netlink_nest_end(&s->request, data);
-    expression_end(s, e);
-}
-
-static void redirect(struct rules *s, uint16_t port)
-{
-    uint16_t be = htons(port);
-    struct expression e = expression(s, "immediate");
-    egress_netlink_put_be32(&s->request, NFTA_IMMEDIATE_DREG, NFT_REG_1);
-    put_value(s, NFTA_IMMEDIATE_DATA, &be, sizeof be);
-    expression_end(s, e);
-    e = expression(s, "redir");
-    egress_netlink_put_be32(&s->request, NFTA_REDIR_REG_PROTO_MIN, NFT_REG_1);
-    expression_end(s, e);
-}
-
-static void reject(struct rules *s, enum nft_reject_types type, uint8_t code)
-{
-    struct expression e = expression(s, "reject");
-    egress_netlink_put_be32(&s->request, NFTA_REJECT_TYPE, type);
-    egress_netlink_put_u8(&s->request, NFTA_REJECT_ICMP_CODE, code);
-    expression_end(s, e);
-}
-
-static void queue(struct rules *s, enum queue_way way)
-{
-    struct xt_NFQ_info info = {.queuenum = EGRESS_NETWORK_QUEUE};
-    _Alignas(8) char aligned[8] = {0}; /* as the layer wants targets' data */
-    struct expression e = expression(s, way == QUEUE_EXPRESSION ? "queue" : "target");
-    if (way == QUEUE_EXPRESSION) {
-        egress_netlink_put_be16(&s->request, NFTA_QUEUE_NUM, EGRESS_NETWORK_QUEUE);
-        egress_netlink_put_be16(&s->request, NFTA_QUEUE_TOTAL, 1);
-    } else {
-        memcpy(aligned, &info, sizeof info);
-        egress_netlink_put_text(&s->request, NFTA_TARGET_NAME, "NFQUEUE");
-        egress_netlink_put_be32(&s->request, NFTA_TARGET_REV, 0);
-        egress_netlink_put(&s->request, NFTA_TARGET_INFO, aligned, sizeof aligned);
-    }
-    expression_end(s, e);
-}
-
-/* ---- chains ---- */
-
-static void message(struct rules *s, uint16_t type, uint16_t flags, uint8_t family,
-                    uint16_t resource)
-{
-    struct nfgenmsg head = {.nfgen_family = family, .res_id = htons(resource)};
-    egress_netlink_begin(&s->request, type, flags, &head, sizeof head);
-}
-
-static void rules_message(struct rules *s, uint16_t type, uint16_t flags)
-{
-    message(s, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), (uint16_t)(NLM_F_ACK | flags),
-            s->family->nfproto, 0);
-}
-
-static void table(struct rules *s, uint16_t type, uint16_t flags)
-{
-    rules_message(s, type, flags);
-    egress_netlink_put_text(&s->request, NFTA_TABLE_NAME, EGRESS_NETWORK_RULES);
-}
-
-static void chain(struct rules *s, const char *name, const char *type, uint32_t hook, int priority)
-{
-    rules_message(s, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
-    egress_netlink_put_text(&s->request, NFTA_CHAIN_TABLE, EGRESS_NETWORK_RULES);
-    egress_netlink_put_text(&s->request, NFTA_CHAIN_NAME, name);
-    egress_netlink_put_text(&s->request, NFTA_CHAIN_TYPE, type);
-    size_t nest = egress_netlink_nest(&s->request, NFTA_CHAIN_HOOK);
-    egress_netlink_put_be32(&s->request, NFTA_HOOK_HOOKNUM, hook);
-    egress_netlink_put_be32(&s->request, NFTA_HOOK_PRIORITY, (uint32_t)priority);
-    egress_netlink_nest_end(&s->request, nest);
-}
-
-/* Begin a rule; give what it returns to the end. */
-static size_t rule(struct rules *s, const char *chain_name)
-{
-    rules_message(s, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
-    egress_netlink_put_text(&s->request, NFTA_RULE_TABLE, EGRESS_NETWORK_RULES);
-    egress_netlink_put_text(&s->request, NFTA_RULE_CHAIN, chain_name);
-    return egress_netlink_nest(&s->request, NFTA_RULE_EXPRESSIONS);
-}
-
-static void rule_end(struct rules *s, size_t expressions)
-{
-    egress_netlink_nest_end(&s->request, expressions);
-}
-
-/* What stays in the sandbox is nobody's business here. */
-static void spare_own_addresses(struct rules *s, const char *chain_name)
-{
-    size_t r = rule(s, chain_name);
-    match_destination(s, s->family->loopback, s->family->loopback_len);
-    leave_chain(s);
-    rule_end(s, r);
-    r = rule(s, chain_name);
-    match_destination(s, s->family->own, s->family->address_len);
-    leave_chain(s);
-    rule_end(s, r);
-}
-
-static void capture_chain(struct rules *s, enum queue_way way)
-{
-    static const char name[] = "capture";
-    chain(s, name, "filter", NF_INET_LOCAL_OUT, BEFORE_NAT);
-    spare_own_addresses(s, name);
-    size_t r = rule(s, name);
-    match_dns(s, IPPROTO_TCP);
-    leave_chain(s);
-    rule_end(s, r);
-    r = rule(s, name);
-    match_protocol(s, IPPROTO_TCP);
-    match_new(s);
-    queue(s, way);
-    rule_end(s, r);
-}
-
-static void refuse_chain(struct rules *s)
-{
-    static const char name[] = "refuse";
-    const uint8_t codes[] = {[EGRESS_HOST_UNREACHABLE] = s->family->host_code,
-                             [EGRESS_NET_UNREACHABLE] = s->family->net_code,
-                             [EGRESS_PROHIBITED] = s->family->prohibited_code};
-    chain(s, name, "filter", NF_INET_LOCAL_IN, FILTER);
-    for (unsigned verdict = EGRESS_RESET; verdict <= EGRESS_PROHIBITED; verdict++) {
-        uint32_t mark = EGRESS_NETWORK_MARK(verdict);
-        size_t r = rule(s, name);
-        load_meta(s, NFT_META_MARK);
-        compare(s, NFT_CMP_EQ, &mark, sizeof mark);
-        reject(s, verdict == EGRESS_RESET ? NFT_REJECT_TCP_RST : NFT_REJECT_ICMP_UNREACH,
-               codes[verdict]);
-        rule_end(s, r);
-    }
-}
-
-/* @only: the destination, or NULL for any. */
-static void redirect_dns(struct rules *s, const char *chain_name, const char *only)
-{
-    static const uint8_t protocols[] = {IPPROTO_UDP, IPPROTO_TCP};
-    for (size_t i = 0; i < sizeof(protocols); i++) {
-        size_t r = rule(s, chain_name);
-        if (only)
-            match_destination(s, only, s->family->address_len);
-        match_dns(s, protocols[i]);
-        redirect(s, s->dns_port);
-        rule_end(s, r);
-    }
-}
-
-static void redirect_chain(struct rules *s)
-{
-    static const char name[] = "redir";
-    chain(s, name, "nat", NF_INET_LOCAL_OUT, NAT);
-    if (s->family == IPV4)
-        redirect_dns(s, name, EGRESS_NETWORK_RESOLVER);
-    spare_own_addresses(s, name);
-    redirect_dns(s, name, NULL);
-    size_t r = rule(s, name);
-    match_protocol(s, IPPROTO_TCP);
-    redirect(s, s->listener_port);
-    rule_end(s, r);
-}
-
-/* Put the rules of a family in place of those that are there. */
-static int set_rules(const struct family *f, const struct egress_network_ports *ports,
-                     enum queue_way way, struct adit_err *err)
-{
-    struct rules s = {.family = f,
-                      .listener_port = f == IPV4 ? ports->listener_ipv4 : ports->listener_ipv6,
-                      .dns_port = f == IPV4 ? ports->dns_ipv4 : ports->dns_ipv6};
-    struct egress_netlink filter;
-    egress_netlink_init(&s.request);
-    message(&s, NFNL_MSG_BATCH_BEGIN, 0, NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES);
-    table(&s, NFT_MSG_NEWTABLE, NLM_F_CREATE);
-    table(&s, NFT_MSG_DELTABLE, 0);
-    table(&s, NFT_MSG_NEWTABLE, NLM_F_CREATE);
-    if (way != QUEUE_NONE) {
-        capture_chain(&s, way);
-        refuse_chain(&s);
-    }
-    redirect_chain(&s);
-    message(&s, NFNL_MSG_BATCH_END, 0, NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES);
-    int code = egress_netlink_open(&filter, NETLINK_NETFILTER, err);
-    if (code == ADIT_OK) {
-        code = egress_netlink_request(&filter, &s.request, "rules", err);
-        egress_netlink_close(&filter);
-    }
-    return code;
-}
-
 /* ---- modes ---- */
 
-static int set_mode_rules(const struct family *f, enum egress_mode mode,
+static int set_mode_rules(const struct egress_family *f, enum egress_mode mode,
                           const struct egress_network_ports *ports, struct adit_err *err)
 {
     if (mode == EGRESS_REDIRECT)
-        return set_rules(f, ports, QUEUE_NONE, err);
-    int code = set_rules(f, ports, QUEUE_EXPRESSION, err);
-    return code == ADIT_OK ? code : set_rules(f, ports, QUEUE_TARGET, err);
+        return egress_rules_set(f, ports, EGRESS_UNQUEUED, err);
+    int code = egress_rules_set(f, ports, EGRESS_BY_EXPRESSION, err);
+    return code == ADIT_OK ? code : egress_rules_set(f, ports, EGRESS_BY_TARGET, err);
 }
 
 static int open_ipv4(struct egress_network *n, struct adit_err *err)
 {
-    int code = change_address(n, IPV4, RTM_NEWADDR, err);
+    int code = change_address(n, EGRESS_IPV4, RTM_NEWADDR, err);
     if (code == ADIT_OK)
-        code = change_route(n, IPV4, RTM_NEWROUTE, false, err);
-    return code == ADIT_OK ? add_lookups(n, IPV4, err) : code;
+        code = change_route(n, EGRESS_IPV4, RTM_NEWROUTE, false, err);
+    return code == ADIT_OK ? add_lookups(n, EGRESS_IPV4, err) : code;
 }
 
 void egress_network_open(struct egress_network *n, enum egress_mode best,
@@ -498,15 +166,15 @@ void egress_network_open(struct egress_network *n, enum egress_mode best,
     n->mode = best;
     n->can_ipv6 = n->has_ipv6 = false;
     while (code == ADIT_OK && n->mode < EGRESS_PROXY &&
-           set_mode_rules(IPV4, n->mode, ports, why) != ADIT_OK)
+           set_mode_rules(EGRESS_IPV4, n->mode, ports, why) != ADIT_OK)
         n->mode++;
     if (code != ADIT_OK || n->mode >= EGRESS_PROXY || open_ipv4(n, why) != ADIT_OK) {
         n->mode = best > EGRESS_PROXY ? best : EGRESS_PROXY;
         return;
     }
     n->can_ipv6 = ports->listener_ipv6 && ports->dns_ipv6 &&
-                  set_mode_rules(IPV6, n->mode, ports, &ignored) == ADIT_OK &&
-                  add_lookups(n, IPV6, &ignored) == ADIT_OK;
+                  set_mode_rules(EGRESS_IPV6, n->mode, ports, &ignored) == ADIT_OK &&
+                  add_lookups(n, EGRESS_IPV6, &ignored) == ADIT_OK;
 }
 
 void egress_network_close(struct egress_network *n)
@@ -518,18 +186,18 @@ void egress_network_close(struct egress_network *n)
  * an address some time later; answers on their way back must not meet that time. */
 static int add_ipv6(struct egress_network *n, struct adit_err *err)
 {
-    int code = change_address(n, IPV6, RTM_NEWADDR, err);
+    int code = change_address(n, EGRESS_IPV6, RTM_NEWADDR, err);
     if (code == ADIT_OK)
-        code = change_route(n, IPV6, RTM_NEWROUTE, true, err);
-    return code == ADIT_OK ? change_route(n, IPV6, RTM_NEWROUTE, false, err) : code;
+        code = change_route(n, EGRESS_IPV6, RTM_NEWROUTE, true, err);
+    return code == ADIT_OK ? change_route(n, EGRESS_IPV6, RTM_NEWROUTE, false, err) : code;
 }
 
 static int remove_ipv6(struct egress_network *n, struct adit_err *err)
 {
-    int code = change_route(n, IPV6, RTM_DELROUTE, false, err);
+    int code = change_route(n, EGRESS_IPV6, RTM_DELROUTE, false, err);
     if (code == ADIT_OK)
-        code = change_route(n, IPV6, RTM_DELROUTE, true, err);
-    return code == ADIT_OK ? change_address(n, IPV6, RTM_DELADDR, err) : code;
+        code = change_route(n, EGRESS_IPV6, RTM_DELROUTE, true, err);
+    return code == ADIT_OK ? change_address(n, EGRESS_IPV6, RTM_DELADDR, err) : code;
 }
 
 int egress_network_set_ipv6(struct egress_network *n, bool is_on, struct adit_err *err)
