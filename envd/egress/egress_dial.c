@@ -175,24 +175,36 @@ static struct egress_dial *find(struct egress_dials *t, uint32_t id)
     return d && d->id == id ? d : NULL;
 }
 
-static bool is_in_hand(const struct egress_dials *t, const struct egress_packet *p)
+/* The dial that this packet has begun before, not joined yet. */
+static struct egress_dial *in_hand(struct egress_dials *t, const struct egress_packet *p)
 {
     struct adit_list *it, *tmp;
-    for (int state = DIAL_WAITING; state <= DIAL_ASKED; state++) {
+    for (int state = DIAL_WAITING; state <= DIAL_GRANTED; state++) {
         ADIT_LIST_EACH(it, tmp, &t->lists[state])
         {
-            const struct egress_dial *d = dial_of(it);
+            struct egress_dial *d = dial_of(it);
             if (egress_address_eq(&d->from, &p->from) && egress_address_eq(&d->to, &p->to))
-                return true;
+                return d;
         }
     }
-    return false;
+    return NULL;
+}
+
+/* To the listener. One that was let go may be lost on its way, and come again. */
+static void let_go(struct egress_dial *d, uint32_t packet)
+{
+    net_deadline_arm(&d->deadline, EGRESS_DIAL_ACCEPT_MS);
+    egress_queue_decide(d->table->queue, packet, EGRESS_LET_GO);
 }
 
 void egress_dials_packet(struct egress_dials *t, const struct egress_packet *p)
 {
-    bool is_taken = t->cnt < EGRESS_DIALS_MAX && !is_in_hand(t, p);
-    struct egress_dial *d = is_taken ? begin(t, &p->to) : NULL;
+    struct egress_dial *d = in_hand(t, p);
+    if (d && d->state == DIAL_GRANTED) {
+        let_go(d, p->id);
+        return;
+    }
+    d = d ? NULL : begin(t, &p->to);
     if (!d) {
         egress_queue_decide(t->queue, p->id, EGRESS_DROP);
         return;
@@ -276,8 +288,7 @@ bool egress_dials_channel(struct egress_dials *t, uint32_t id, struct net_stream
         join(d);
     } else {
         d->has_packet = false;
-        net_deadline_arm(&d->deadline, EGRESS_DIAL_ACCEPT_MS);
-        egress_queue_decide(t->queue, d->packet, EGRESS_LET_GO);
+        let_go(d, d->packet);
     }
     ask_next(t);
     return true;

@@ -380,6 +380,34 @@ START_TEST(egress_one_source_port_to_two_places_is_not_confused)
 }
 END_TEST
 
+/* Source ports come again long before what has ended is forgotten elsewhere. */
+START_TEST(egress_short_connections_do_not_meet_ended_ones)
+{
+    enum { MANY = 1000, PORT = 33333 };
+    const int on = 1;
+    socklen_t len;
+    union space_address from = space_address(EGRESS_NETWORK_IPV4, PORT, &len);
+    for (int i = 0; i < MANY; i++) {
+        union space_address to = space_address(OUTSIDE4, (uint16_t)(1000 + i), &len);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+        ck_assert_int_eq(bind(fd, &from.any, len), 0);
+        ck_assert_int_eq(connect(fd, &to.any, len), -1);
+        uint32_t id = broker_expect_dial(&broker, NULL);
+        struct live_conn host = broker_accept(id);
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        ck_assert_msg(poll(&p, 1, 500) == 1, "connection %d was lost", i);
+        broker_end(&broker, id, false); /* the listener's side ends first */
+        ck_assert_int_eq(shutdown(host.fd, SHUT_WR), 0);
+        ck_assert_int_eq(fcntl(fd, F_SETFL, 0), 0);
+        ck_assert_int_eq(how_it_ends(fd), 0);
+        (void)close(fd);
+        broker_expect_end(&broker, id, false);
+        live_hang_up(&host);
+    }
+}
+END_TEST
+
 /* ---- redirected at once ---- */
 
 START_TEST(egress_redirect_mode_resets_what_the_host_refuses)
@@ -431,6 +459,7 @@ int main(void)
                      egress_wrong_frames_end_the_channel, egress_second_broker_takes_over,
                      egress_host_that_says_no_hello_is_given_up,
                      egress_holds_what_is_too_much_for_the_host,
-                     egress_one_source_port_to_two_places_is_not_confused)}) ||
+                     egress_one_source_port_to_two_places_is_not_confused,
+                     egress_short_connections_do_not_meet_ended_ones)}) ||
            failed;
 }
