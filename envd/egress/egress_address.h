@@ -22,9 +22,5 @@ void egress_address_set(struct egress_address *a, const void *p, size_t len, uin
 bool egress_address_eq(const struct egress_address *a, const struct egress_address *b);
 /* Return: false for another family than AF_INET and AF_INET6. */
 bool egress_address_from_socket(struct egress_address *a, const struct sockaddr_storage *s);
-static inline struct adit_view egress_address_view(const struct egress_address *a)
-{
-    return adit_view_mem(a->bytes, a->len);
-}
 
 #endif

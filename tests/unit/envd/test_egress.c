@@ -273,6 +273,16 @@ START_TEST(egress_accept_channels_of_nobody_are_closed)
 }
 END_TEST
 
+START_TEST(egress_accept_channels_without_a_line_are_closed)
+{
+    struct live_conn silent = live_channel(CHANNEL_PORT_ACCEPT);
+    struct live_conn gone = live_channel(CHANNEL_PORT_ACCEPT);
+    live_hang_up(&gone);
+    ck_assert(live_is_at_end(&silent));
+    live_hang_up(&silent);
+}
+END_TEST
+
 START_TEST(egress_wrong_frames_end_the_channel)
 {
     static const struct adit_view rows[] = {
@@ -440,11 +450,53 @@ START_TEST(egress_redirect_mode_resets_what_the_host_refuses)
 }
 END_TEST
 
+START_TEST(egress_proxy_mode_redirects_nothing)
+{
+    egress_start(EGRESS_PROXY);
+    broker_open(&broker, true);
+    ck_assert_int_eq(broker.mode, CONTROL__MODE__MODE_PROXY);
+    ck_assert_int_eq(space_connect_errno(OUTSIDE4, 443, SOCK_STREAM), ENETUNREACH);
+    ck_assert_int_eq(space_connect_errno(EGRESS_NETWORK_RESOLVER, 53, SOCK_STREAM), 0);
+    teardown();
+}
+END_TEST
+
+/* Stopped with one of everything open: nothing is left (live_stop() looks), all sides hear of it.
+ */
+START_TEST(egress_stops_with_all_it_holds)
+{
+    static const char query[] = "\0\1\1\0\0\1\0\0\0\0\0\0\7example\3com\0\0\1\0\1";
+    uint32_t id;
+    int failed;
+    struct live_conn joined, line = live_channel(CHANNEL_PORT_ACCEPT);
+    int open_fd = program_open(&broker, OUTSIDE4, 80, &id, &joined);
+    int asked_fd = program_dial(OUTSIDE4, 81);
+    (void)broker_expect_dial(&broker, NULL);
+    int name_fd = space_connect("8.8.8.8", 53, SOCK_DGRAM, &failed);
+    ck_assert_int_eq(send(name_fd, query, sizeof query - 1, 0), sizeof query - 1);
+    control__guest_frame__free_unpacked(broker_expect(&broker, CONTROL__GUEST_FRAME__BODY_LOOKUP),
+                                        NULL);
+    int stream_fd = space_connect("8.8.8.8", 53, SOCK_STREAM, &failed);
+    ck_assert_int_eq(kill(live_pid, SIGTERM), 0);
+    ck_assert_int_eq(program_connected(asked_fd), ENETUNREACH);
+    ck_assert_int_eq(how_it_ends(open_fd), ECONNRESET);
+    ck_assert(live_is_at_end(&joined) && live_is_at_end(&line));
+    ck_assert(live_is_at_end(&broker.control));
+    live_hang_up(&joined);
+    live_hang_up(&line);
+    (void)close(open_fd);
+    (void)close(asked_fd);
+    (void)close(name_fd);
+    (void)close(stream_fd);
+}
+END_TEST
+
 /* The tests of other modes make their own; they skip what the kernel cannot do elsewhere. */
 int main(void)
 {
-    int failed = suite_run(&(struct suite){
-        .name = "egress redirect", TESTS(egress_redirect_mode_resets_what_the_host_refuses)});
+    int failed = suite_run(&(struct suite){.name = "egress redirect",
+                                           TESTS(egress_redirect_mode_resets_what_the_host_refuses,
+                                                 egress_proxy_mode_redirects_nothing)});
     return suite_run(&(struct suite){
                .name = "egress",
                .fixtures = {{setup, teardown}},
@@ -456,10 +508,12 @@ int main(void)
                      egress_new_broker_breaks_open_connections_and_takes_waiting_ones,
                      egress_without_a_broker_the_network_is_unreachable,
                      egress_accept_channels_of_nobody_are_closed,
+                     egress_accept_channels_without_a_line_are_closed,
                      egress_wrong_frames_end_the_channel, egress_second_broker_takes_over,
                      egress_host_that_says_no_hello_is_given_up,
                      egress_holds_what_is_too_much_for_the_host,
                      egress_one_source_port_to_two_places_is_not_confused,
-                     egress_short_connections_do_not_meet_ended_ones)}) ||
+                     egress_short_connections_do_not_meet_ended_ones,
+                     egress_stops_with_all_it_holds)}) ||
            failed;
 }

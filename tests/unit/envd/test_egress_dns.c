@@ -3,7 +3,7 @@
  */
 #include "egress_broker.h"
 
-#include "envd/egress/egress_dns.h"
+#include "envd/egress/egress_dns_server.h"
 
 static struct broker broker;
 
@@ -426,6 +426,22 @@ START_TEST(dns_stream_of_garbage_is_closed)
 }
 END_TEST
 
+START_TEST(dns_streams_are_bounded)
+{
+    int fds[EGRESS_DNS_CONNECTIONS_MAX];
+    char byte;
+    for (int i = 0; i < EGRESS_DNS_CONNECTIONS_MAX; i++)
+        fds[i] = resolver(SOCK_STREAM);
+    int more = resolver(SOCK_STREAM);
+    ck_assert_int_le(recv(more, &byte, 1, 0), 0);
+    (void)close(more);
+    ask_stream(fds[0], 1, "localhost", 1);
+    ck_assert_uint_eq(hear_stream(fds[0])->answer_cnt, 1);
+    for (int i = 0; i < EGRESS_DNS_CONNECTIONS_MAX; i++)
+        (void)close(fds[i]);
+}
+END_TEST
+
 START_TEST(dns_program_that_leaves_is_forgotten)
 {
     int fd = resolver(SOCK_STREAM);
@@ -453,5 +469,5 @@ SUITE_MAIN_WITH(
           dns_next_host_is_asked_what_the_last_did_not_answer,
           dns_host_that_does_not_answer_is_a_failure, dns_asks_no_more_at_once_than_the_host_takes,
           dns_too_many_who_wait_are_told_so, dns_answer_too_long_for_a_datagram_comes_over_tcp,
-          dns_stream_takes_queries_in_pieces_and_many_together, dns_stream_of_garbage_is_closed,
-          dns_program_that_leaves_is_forgotten))
+          dns_stream_takes_queries_in_pieces_and_many_together, dns_streams_are_bounded,
+          dns_stream_of_garbage_is_closed, dns_program_that_leaves_is_forgotten))
