@@ -11,7 +11,7 @@
 
 /* More allocations than one scenario makes; the test asserts it. */
 #define FAILURES_MAX 300
-/* What has not come by then will not come: the allocation that it needed has failed. */
+/* What has not come by then, after an allocation has failed, will not come. */
 #define PATIENCE_MS 200
 
 /* Sockets of a scenario: control, accept, program; -1 while there is none. */
@@ -19,11 +19,26 @@ enum { CONTROL, ACCEPT, PROGRAM, SOCKETS };
 static int fds[SOCKETS];
 static struct frame_reader reader;
 
+/* Failures before this scenario. */
+static long fired_before;
+
+static bool wait_for(int fd, short events)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    for (int waited_ms = 0; waited_ms < LIVE_WAIT_MS; waited_ms += PATIENCE_MS) {
+        bool has_failed = live_failures->fired != fired_before;
+        if (poll(&p, 1, PATIENCE_MS) == 1)
+            return true;
+        if (has_failed)
+            return false;
+    }
+    return false;
+}
+
 static bool hear(int fd, char *out, size_t len)
 {
-    struct pollfd p = {.fd = fd, .events = POLLIN};
     for (size_t got = 0; got < len;) {
-        ssize_t n = poll(&p, 1, PATIENCE_MS) == 1 ? recv(fd, out + got, len - got, 0) : 0;
+        ssize_t n = wait_for(fd, POLLIN) ? recv(fd, out + got, len - got, 0) : 0;
         if (n <= 0)
             return false;
         got += (size_t)n;
@@ -100,11 +115,10 @@ static bool next_dial(uint32_t port, uint32_t *id)
 
 static bool is_connected(void)
 {
-    struct pollfd p = {.fd = fds[PROGRAM], .events = POLLOUT};
     int failed = 1;
     socklen_t len = sizeof failed;
-    return poll(&p, 1, PATIENCE_MS) == 1 &&
-           getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &failed, &len) == 0 && failed == 0;
+    return wait_for(fds[PROGRAM], POLLOUT) &&
+           getsockopt(fds[PROGRAM], SOL_SOCKET, SO_ERROR, &failed, &len) == 0 && failed == 0;
 }
 
 static bool connection(void)
@@ -171,6 +185,7 @@ static bool (*const scenarios[])(void) = {connection, name_over_udp, name_over_t
 /* From a control channel on. Return: whether all went well. */
 static bool run(bool (*scenario)(void))
 {
+    fired_before = live_failures->fired;
     frame_reader_init(&reader, CONTROL_FRAME_MAX);
     for (int i = 0; i < SOCKETS; i++)
         fds[i] = -1;
