@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a sandbox may connect to.
+ *
+ * Theory of operation
+ *
+ * What: the rules in their order.
+ *   1. An address of the host is never reached; any other that is not of the public internet only
+ *      where the operator opened it and a block of allowOut names it (0.0.0.0/0 does not).
+ *   2. A block of allowOut allows.
+ *   3. A domain of allowOut allows the addresses that it was looked up to, for connections that say
+ *      its name themselves: a shared address must not open a door for its neighbours.
+ *   4. A block of denyOut, or no internet access at all, denies.
+ *   5. The rest is allowed.
+ * Trust: addresses and names are the guest's; what is compared is the address that is dialled, so a
+ * name that changes its address meanwhile gains nothing.
+ * Limits: those of network_config.h; a verdict costs a walk over the rules.
+ */
+#include "broker/egress/egress_policy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DOMAIN_MAX 253u
+
+/* @suffix: "example.com"; for "*.example.com" what is behind the star, for "*" nothing. */
+struct domain {
+    char suffix[DOMAIN_MAX + 1];
+    size_t len;
+    bool is_wild;
+};
+
+struct blocks {
+    struct ip_block *at;
+    size_t cnt;
+};
+
+struct egress_policy {
+    const struct egress_operator *operator_;
+    struct blocks allow, deny;
+    struct domain *domains;
+    size_t domain_cnt;
+    bool is_offline, denies_all;
+};
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static struct adit_view without_dot(struct adit_view v)
+{
+    if (v.len > 0 && v.ptr[v.len - 1] == '.')
+        v.len--;
+    return v;
+}
+
+/* ---- compiling ---- */
+
+/* "Everything" in either spelling means both families. */
+static bool is_all(const struct ip_block *b)
+{
+    return b->bits == 0 || (b->bits == 96 && ip_addr_is_v4(&b->addr));
+}
+
+static bool add_domain(struct egress_policy *p, struct adit_view text)
+{
+    struct domain *d = &p->domains[p->domain_cnt];
+    text = without_dot(text);
+    d->is_wild = text.len > 0 && text.ptr[0] == '*';
+    if (d->is_wild && text.len > 1 && text.ptr[1] != '.')
+        return false;
+    size_t skip = d->is_wild ? (text.len > 1 ? 2 : 1) : 0;
+    d->len = text.len - skip;
+    if (d->len > DOMAIN_MAX || (d->len == 0 && text.len != 1))
+        return false;
+    for (size_t i = 0; i < d->len; i++)
+        d->suffix[i] = lower(text.ptr[skip + i]);
+    p->domain_cnt++;
+    return true;
+}
+
+static int read_allow(struct egress_policy *p, const json_t *list, struct adit_err *err)
+{
+    size_t i;
+    json_t *item;
+    p->allow.at = calloc(json_array_size(list) + 1, sizeof *p->allow.at);
+    p->domains = calloc(json_array_size(list) + 1, sizeof *p->domains);
+    if (!p->allow.at || !p->domains)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for a policy");
+    json_array_foreach(list, i, item)
+    {
+        struct adit_view text = adit_view_mem(json_string_value(item), json_string_length(item));
+        if (ip_block_parse(text, &p->allow.at[p->allow.cnt]))
+            p->allow.cnt++;
+        else if (!text.ptr || !add_domain(p, text))
+            return adit_err_set(err, ADIT_ERR_BAD_INPUT, "allowOut: not a block or domain: %.*s",
+                                ADIT_VIEW_ARG(text));
+    }
+    return ADIT_OK;
+}
+
+static int read_deny(struct egress_policy *p, const json_t *list, struct adit_err *err)
+{
+    size_t i;
+    json_t *item;
+    p->deny.at = calloc(json_array_size(list) + 1, sizeof *p->deny.at);
+    if (!p->deny.at)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for a policy");
+    json_array_foreach(list, i, item)
+    {
+        struct adit_view text = adit_view_mem(json_string_value(item), json_string_length(item));
+        struct ip_block *b = &p->deny.at[p->deny.cnt];
+        if (!ip_block_parse(text, b))
+            return adit_err_set(err, ADIT_ERR_BAD_INPUT, "denyOut: not a block: %.*s",
+                                ADIT_VIEW_ARG(text));
+        p->denies_all = p->denies_all || is_all(b);
+        p->deny.cnt++;
+    }
+    return ADIT_OK;
+}
+
+int egress_policy_compile(const json_t *network, bool is_offline,
+                          const struct egress_operator *operator_, struct egress_policy **out,
+                          struct adit_err *err)
+{
+    struct egress_policy *p = calloc(1, sizeof *p);
+    if (!p)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for a policy");
+    p->operator_ = operator_;
+    p->is_offline = is_offline;
+    int code = read_allow(p, json_object_get(network, "allowOut"), err);
+    if (code == ADIT_OK)
+        code = read_deny(p, json_object_get(network, "denyOut"), err);
+    if (code != ADIT_OK)
+        egress_policy_free(p);
+    else
+        *out = p;
+    return code;
+}
+
+void egress_policy_free(struct egress_policy *p)
+{
+    if (!p)
+        return;
+    free(p->allow.at);
+    free(p->deny.at);
+    free(p->domains);
+    free(p);
+}
+
+/* ---- judging ---- */
+
+static bool has(const struct ip_block *blocks, size_t cnt, const struct ip_addr *a)
+{
+    for (size_t i = 0; i < cnt; i++)
+        if (ip_block_has(&blocks[i], a))
+            return true;
+    return false;
+}
+
+/* A block of allowOut that is not everything. */
+static bool is_named(const struct blocks *allow, const struct ip_addr *a)
+{
+    for (size_t i = 0; i < allow->cnt; i++)
+        if (!is_all(&allow->at[i]) && ip_block_has(&allow->at[i], a))
+            return true;
+    return false;
+}
+
+static bool allows_all(const struct blocks *allow)
+{
+    for (size_t i = 0; i < allow->cnt; i++)
+        if (is_all(&allow->at[i]))
+            return true;
+    return false;
+}
+
+static bool ends_with(struct adit_view name, const struct domain *d)
+{
+    const char *end = name.ptr + name.len - d->len;
+    for (size_t i = 0; i < d->len; i++)
+        if (lower(end[i]) != d->suffix[i])
+            return false;
+    return true;
+}
+
+static bool is_of(const struct domain *d, struct adit_view name)
+{
+    if (!d->is_wild)
+        return name.len == d->len && ends_with(name, d);
+    if (d->len == 0)
+        return name.len > 0;
+    /* a star stands for one label or more, never for none */
+    return name.len > d->len + 1 && name.ptr[name.len - d->len - 1] == '.' && ends_with(name, d);
+}
+
+bool egress_policy_allows_name(const struct egress_policy *p, struct adit_view name)
+{
+    name = without_dot(name);
+    for (size_t i = 0; i < p->domain_cnt; i++)
+        if (is_of(&p->domains[i], name))
+            return true;
+    return false;
+}
+
+enum egress_verdict egress_policy_judge(const struct egress_policy *p, const struct ip_addr *addr,
+                                        const struct adit_view *names, size_t name_cnt)
+{
+    const struct egress_operator *o = p->operator_;
+    bool is_allowed = is_named(&p->allow, addr);
+    if (has(o->closed, o->closed_cnt, addr))
+        return EGRESS_DENY_SPECIAL;
+    if (ip_addr_is_special(addr) && !(is_allowed && has(o->open, o->open_cnt, addr)))
+        return EGRESS_DENY_SPECIAL;
+    if (is_allowed || allows_all(&p->allow))
+        return EGRESS_ALLOW;
+    bool is_denied = p->is_offline || p->denies_all || has(p->deny.at, p->deny.cnt, addr);
+    if (!is_denied)
+        return EGRESS_ALLOW;
+    for (size_t i = 0; i < name_cnt; i++)
+        if (egress_policy_allows_name(p, names[i]))
+            return EGRESS_ALLOW_NAMED;
+    return EGRESS_DENY;
+}
+
+bool egress_policy_may_resolve(const struct egress_policy *p, struct adit_view name)
+{
+    return (!p->is_offline && !p->denies_all) || p->allow.cnt > 0 ||
+           egress_policy_allows_name(p, name);
+}
