@@ -113,6 +113,26 @@ socklen_t ip_addr_to_sockaddr(const struct ip_addr *a, uint16_t port, struct soc
     return sizeof *in6;
 }
 
+bool ip_addr_from_sockaddr(const struct sockaddr *s, struct ip_addr *out)
+{
+    const void *p = s;
+    if (s && s->sa_family == AF_INET) {
+        const struct sockaddr_in *in = p;
+        return ip_addr_from_bytes(adit_view_mem(&in->sin_addr, sizeof(in->sin_addr)), out);
+    }
+    if (s && s->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = p;
+        return ip_addr_from_bytes(adit_view_mem(&in6->sin6_addr, sizeof(in6->sin6_addr)), out);
+    }
+    return false;
+}
+
+void ip_addr_format(const struct ip_addr *a, char out[IP_ADDR_TEXT_CAP])
+{
+    size_t skip = ip_addr_is_v4(a) ? sizeof(mapped_prefix) : 0;
+    (void)inet_ntop(skip ? AF_INET : AF_INET6, a->bytes + skip, out, IP_ADDR_TEXT_CAP); /* fits */
+}
+
 static void cut_host_bits(struct ip_block *b)
 {
     for (unsigned i = 0; i < 16; i++) {

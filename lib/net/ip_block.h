@@ -27,6 +27,11 @@ bool ip_addr_from_bytes(struct adit_view v, struct ip_addr *out);
 bool ip_addr_is_v4(const struct ip_addr *a);
 /* As the system calls take it. Return: its length. */
 socklen_t ip_addr_to_sockaddr(const struct ip_addr *a, uint16_t port, struct sockaddr_storage *out);
+/* Return: false for an address of another family, or none (NULL). */
+bool ip_addr_from_sockaddr(const struct sockaddr *s, struct ip_addr *out);
+/* As people write it, IPv4 with dots. */
+#define IP_ADDR_TEXT_CAP INET6_ADDRSTRLEN
+void ip_addr_format(const struct ip_addr *a, char out[IP_ADDR_TEXT_CAP]);
 
 /* An address, or an address with a prefix length; host bits are cut off. Return: false if it is
  * neither. */

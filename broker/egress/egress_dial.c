@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections to the outside.
+ *
+ * Theory of operation
+ *
+ * States:
+ *
+ *   CONNECTING --connected--> OPENING --channel, "<id>\n"--> GREETING --"OK\n"--> JOINED --> gone
+ *       \--refused, EGRESS_DIAL_CONNECT_MS--\--EGRESS_DIAL_CHANNEL_MS--\--EGRESS_DIAL_OK_MS--> gone
+ *
+ * What:      a dial is judged by the address that is dialled, before a packet is sent. The program
+ * in the guest is told of success only when the destination has accepted, so it sees what it would
+ * see on a network. Nothing is read from the destination before the streams are joined.
+ * Ends:      a channel's end does not tell a reset, so each side says on the control channel how it
+ * ends before it does (proto/control.proto); until the guest has, the end of its channel is held
+ * back (net/join.h). A connection whose guest side fails before "OK" is refused and ended: the
+ * guest may or may not have taken it, and passes over the one that does not fit.
+ * Policy:    a change is in force for new connections at once and ends those that it forbids.
+ * Ownership: the table owns connections; one owns its dial, its streams or its join.
+ * Limits:    those of the header. What is too much is told to be busy, and the guest's kernel tries
+ * again.
+ * Trust:     the guest is hostile. Its ids are looked up; one used twice breaks a rule. On a
+ * channel it says "OK\n" and nothing before our line.
+ */
+#include "broker/egress/egress_dial.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/limit.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "broker/egress/egress_operator.h"
+#include "broker/egress/egress_route.h"
+#include "net/join.h"
+
+/* Sides of a join. */
+enum { GUEST, TARGET };
+
+enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_GREETING, DIAL_JOINED };
+
+/*
+ * @dial:        to the target, then to the guest
+ * @streams:     GUEST and TARGET, until they are joined
+ * @line:        the guest's answer
+ * @guest_ended: the guest has said that its side ends
+ */
+struct egress_dial {
+    struct adit_list node;
+    struct egress_dials *table; /* borrowed */
+    enum dial_state state;
+    uint32_t id;
+    struct ip_addr addr;
+    uint16_t port;
+    bool guest_ended;
+    struct dial *dial;
+    struct net_stream *streams[2];
+    struct channel_line line;
+    struct net_deadline deadline;
+    struct join *join;
+};
+
+/*
+ * @by_id:     id → struct egress_dial
+ * @asked_cnt: CONNECTING and OPENING: the guest may take an answer for given from then on
+ * @unlogged:  refusals without a line of their own
+ */
+struct egress_dials {
+    struct egress_dials_conf conf;
+    const struct egress_policy *policy; /* borrowed */
+    struct http_target guest;
+    struct adit_map by_id;
+    struct adit_list all;
+    size_t cnt, asked_cnt;
+    struct adit_limit rate, log;
+    uint64_t unlogged;
+};
+
+static struct adit_view key_of(const uint32_t *id)
+{
+    return adit_view_mem(id, sizeof(*id));
+}
+
+static struct egress_dial *find(const struct egress_dials *t, uint32_t id)
+{
+    return adit_map_get(&t->by_id, key_of(&id));
+}
+
+static void set_state(struct egress_dial *d, enum dial_state state)
+{
+    d->table->asked_cnt -= d->state <= DIAL_OPENING && state > DIAL_OPENING;
+    d->state = state;
+}
+
+/* ---- ends ---- */
+
+/* Free it; what it holds is gone already. */
+static void forget(struct egress_dial *d)
+{
+    struct egress_dials *t = d->table;
+    set_state(d, DIAL_JOINED);
+    net_deadline_cancel(&d->deadline);
+    (void)adit_map_del(&t->by_id, key_of(&d->id)); /* it is d */
+    adit_list_remove(&d->node);
+    t->cnt--;
+    egress_uncount(t->conf.counters, EGRESS_COUNT_DIALS);
+    free(d);
+}
+
+/* Both sides are reset; the guest knows already, or hears of it otherwise. */
+static void drop(struct egress_dial *d)
+{
+    if (d->dial)
+        dial_cancel(d->dial);
+    for (int side = GUEST; side <= TARGET; side++)
+        if (d->streams[side])
+            net_stream_reset(d->streams[side]);
+    if (d->join)
+        join_break(d->join);
+    forget(d);
+}
+
+static void count_end(struct egress_dials *t, Control__Reason reason)
+{
+    static const enum egress_count counts[] = {
+        [CONTROL__REASON__REASON_REFUSED] = EGRESS_COUNT_REFUSED,
+        [CONTROL__REASON__REASON_HOST_UNREACHABLE] = EGRESS_COUNT_UNREACHABLE,
+        [CONTROL__REASON__REASON_NET_UNREACHABLE] = EGRESS_COUNT_UNREACHABLE,
+        [CONTROL__REASON__REASON_PROHIBITED] = EGRESS_COUNT_PROHIBITED,
+        [CONTROL__REASON__REASON_TIMED_OUT] = EGRESS_COUNT_TIMED_OUT,
+        [CONTROL__REASON__REASON_BUSY] = EGRESS_COUNT_BUSY,
+    };
+    egress_count(t->conf.counters, counts[reason]);
+}
+
+/* Not joined yet: the program's connect() fails. */
+static void refuse(struct egress_dial *d, Control__Reason reason)
+{
+    struct egress_dials *t = d->table;
+    uint32_t id = d->id;
+    bool may_be_taken = d->state == DIAL_GREETING;
+    count_end(t, reason);
+    drop(d);
+    egress_control_refuse(t->conf.control, id, reason);
+    if (may_be_taken)
+        egress_control_end(t->conf.control, id, true);
+}
+
+/* The policy's word, on record. */
+static void log_refused(struct egress_dials *t, const struct ip_addr *addr, uint16_t port,
+                        const char *why)
+{
+    char text[IP_ADDR_TEXT_CAP];
+    if (!adit_limit_take(&t->log, adit_clock_mono_ns())) {
+        t->unlogged++;
+        return;
+    }
+    ip_addr_format(addr, text);
+    adit_log(ADIT_LOG_INFO, "egress_refused", LOG_S("sandbox", t->conf.sandbox_id),
+             LOG_S("address", text), LOG_U("port", port), LOG_S("why", why),
+             LOG_U("unlogged", t->unlogged));
+    t->unlogged = 0;
+}
+
+/* ---- judging ---- */
+
+/* Return: NULL, or why not. */
+static const char *forbids(const struct egress_dials *t, const struct ip_addr *addr)
+{
+    switch (egress_policy_judge(t->policy, addr, NULL, 0)) {
+    case EGRESS_ALLOW:
+        break;
+    case EGRESS_DENY_SPECIAL:
+        return "private";
+    case EGRESS_ALLOW_NAMED:
+    case EGRESS_DENY:
+        return "rules";
+    }
+    if (egress_route_is_own(addr) && !egress_operator_names(t->conf.operator_, addr))
+        return "host";
+    return NULL;
+}
+
+static void end_forbidden(struct egress_dial *d)
+{
+    struct egress_dials *t = d->table;
+    const char *why = t->policy ? forbids(t, &d->addr) : "off";
+    if (!why)
+        return;
+    log_refused(t, &d->addr, d->port, why);
+    if (d->state < DIAL_JOINED) {
+        refuse(d, CONTROL__REASON__REASON_PROHIBITED);
+        return;
+    }
+    egress_count(t->conf.counters, EGRESS_COUNT_BROKEN);
+    egress_control_end(t->conf.control, d->id, true);
+    drop(d);
+}
+
+void egress_dials_set_policy(struct egress_dials *t, const struct egress_policy *policy)
+{
+    struct adit_list *it, *tmp;
+    t->policy = policy;
+    ADIT_LIST_EACH(it, tmp, &t->all)
+    {
+        end_forbidden(ADIT_CONTAINER_OF(it, struct egress_dial, node));
+    }
+}
+
+/* ---- joined ---- */
+
+static bool on_side_end(void *owner, int side)
+{
+    const struct egress_dial *d = owner;
+    if (side == GUEST)
+        return d->guest_ended;
+    egress_control_end(d->table->conf.control, d->id, false);
+    return true;
+}
+
+static void on_over(void *owner, bool is_broken)
+{
+    struct egress_dial *d = owner;
+    egress_count(d->table->conf.counters, is_broken ? EGRESS_COUNT_BROKEN : EGRESS_COUNT_CLOSED);
+    if (is_broken)
+        egress_control_end(d->table->conf.control, d->id, true);
+    forget(d);
+}
+
+static const struct join_ops join_ops = {on_side_end, on_over};
+
+/* @already: what the program said behind the guest's "OK". */
+static void join(struct egress_dial *d, struct adit_view already)
+{
+    struct egress_dials *t = d->table;
+    net_deadline_cancel(&d->deadline);
+    set_state(d, DIAL_JOINED);
+    egress_count(t->conf.counters, EGRESS_COUNT_CONNECTED);
+    int rc = already.len > 0 ? net_stream_write(d->streams[TARGET], &already, 1) : ADIT_OK;
+    if (rc == ADIT_OK)
+        rc = join_start(adit_steal(&d->streams[GUEST]), adit_steal(&d->streams[TARGET]), &join_ops,
+                        d, &d->join);
+    if (rc == ADIT_OK)
+        return;
+    egress_count(t->conf.counters, EGRESS_COUNT_BROKEN);
+    egress_control_end(t->conf.control, d->id, true);
+    drop(d);
+}
+
+/* ---- the guest's side ---- */
+
+static void on_greeting_read(struct net_stream *s, struct adit_view bytes)
+{
+    struct egress_dial *d = net_stream_owner(s);
+    bool is_done;
+    if (channel_line_feed(&d->line, &bytes, &is_done, NULL) != ADIT_OK ||
+        (is_done && !adit_view_eq_str(channel_line_view(&d->line), "OK")))
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+    else if (is_done)
+        join(d, bytes);
+}
+
+static void on_greeting_end(struct net_stream *s, const struct adit_err *err)
+{
+    (void)err; /* the guest is told the same of every failure */
+    refuse(net_stream_owner(s), CONTROL__REASON__REASON_BUSY);
+}
+
+static void on_greeting_drain(struct net_stream *s)
+{
+    (void)s; /* a line never congests */
+}
+
+static const struct net_stream_ops greeting_ops = {on_greeting_read, on_greeting_end,
+                                                   on_greeting_drain};
+
+static void on_deadline(struct net_deadline *due)
+{
+    refuse(ADIT_CONTAINER_OF(due, struct egress_dial, deadline), CONTROL__REASON__REASON_BUSY);
+}
+
+static void on_channel(void *owner, struct net_stream *take_stream, struct adit_view already,
+                       const struct adit_err *err)
+{
+    struct egress_dial *d = owner;
+    char line[CHANNEL_LINE_CAP];
+    d->dial = NULL;
+    if (err) {
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+        return;
+    }
+    struct adit_view view =
+        adit_view_mem(line, (size_t)snprintf(line, sizeof(line), "%u\n", d->id));
+    d->streams[GUEST] = take_stream;
+    net_stream_set_owner(take_stream, &greeting_ops, d);
+    set_state(d, DIAL_GREETING);
+    net_deadline_arm(&d->deadline, EGRESS_DIAL_OK_MS);
+    if (already.len > 0 || net_stream_write(take_stream, &view, 1) != ADIT_OK)
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+}
+
+/* ---- the destination's side ---- */
+
+/* Nothing is read before a stream is joined, so nothing is heard. */
+static const struct net_stream_ops unjoined_ops;
+
+static Control__Reason reason_of(const struct adit_err *err)
+{
+    switch (err->sys_errno) {
+    case ECONNREFUSED:
+    case ECONNRESET:
+        return CONTROL__REASON__REASON_REFUSED;
+    case ENETUNREACH:
+    case ENETDOWN:
+    case EAFNOSUPPORT: /* a host without IPv6 */
+        return CONTROL__REASON__REASON_NET_UNREACHABLE;
+    case EACCES: /* firewalls say so */
+    case EPERM:
+        return CONTROL__REASON__REASON_PROHIBITED;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case EADDRNOTAVAIL: /* no port is left for that destination */
+        return CONTROL__REASON__REASON_BUSY;
+    default:
+        return err->code == ADIT_ERR_TIMEOUT     ? CONTROL__REASON__REASON_TIMED_OUT
+               : err->code == ADIT_ERR_NO_MEMORY ? CONTROL__REASON__REASON_BUSY
+                                                 : CONTROL__REASON__REASON_HOST_UNREACHABLE;
+    }
+}
+
+static void on_connected(void *owner, struct net_stream *take_stream, struct adit_view already,
+                         const struct adit_err *err)
+{
+    struct egress_dial *d = owner;
+    struct egress_dials *t = d->table;
+    (void)already; /* there is no handshake */
+    d->dial = NULL;
+    if (err) {
+        refuse(d, reason_of(err));
+        return;
+    }
+    net_stream_read_stop(take_stream);
+    net_stream_set_owner(take_stream, &unjoined_ops, d);
+    d->streams[TARGET] = take_stream;
+    set_state(d, DIAL_OPENING);
+    if (dial_start(t->conf.loop, &t->guest, EGRESS_DIAL_CHANNEL_MS, on_channel, d, &d->dial,
+                   NULL) != ADIT_OK)
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+}
+
+static int start_connect(struct egress_dial *d)
+{
+    struct http_target target = {.kind = HTTP_TARGET_TCP};
+    char text[IP_ADDR_TEXT_CAP];
+    ip_addr_format(&d->addr, text);
+    (void)snprintf(target.path, sizeof(target.path), ip_addr_is_v4(&d->addr) ? "%s:%u" : "[%s]:%u",
+                   text, d->port);
+    return dial_start(d->table->conf.loop, &target, EGRESS_DIAL_CONNECT_MS, on_connected, d,
+                      &d->dial, NULL);
+}
+
+/* ---- the table ---- */
+
+static bool has_room(struct egress_dials *t)
+{
+    return t->cnt < EGRESS_DIALS_MAX && t->asked_cnt < EGRESS_DIALS_ASKED_MAX &&
+           adit_limit_take(&t->rate, adit_clock_mono_ns());
+}
+
+/* Return: a dial in CONNECTING, or NULL without memory. */
+static struct egress_dial *enter(struct egress_dials *t, uint32_t id, const struct ip_addr *addr,
+                                 uint16_t port)
+{
+    struct egress_dial *d = calloc(1, sizeof *d);
+    if (!d || adit_map_put(&t->by_id, key_of(&id), d) != ADIT_OK) {
+        free(d);
+        return NULL;
+    }
+    d->table = t;
+    d->state = DIAL_CONNECTING;
+    d->id = id;
+    d->addr = *addr;
+    d->port = port;
+    channel_line_init(&d->line);
+    net_deadline_init(&d->deadline, t->conf.loop, on_deadline);
+    adit_list_init(&d->node);
+    adit_list_push(&t->all, &d->node);
+    t->cnt++;
+    t->asked_cnt++;
+    egress_count(t->conf.counters, EGRESS_COUNT_DIALS);
+    return d;
+}
+
+/* Nothing of it is in the table. */
+static void refuse_at_once(struct egress_dials *t, uint32_t id, Control__Reason reason)
+{
+    count_end(t, reason);
+    egress_control_refuse(t->conf.control, id, reason);
+}
+
+/* Return: whether it may be tried; else the guest has its answer. */
+static bool admit(struct egress_dials *t, uint32_t id, const struct ip_addr *addr, uint16_t port)
+{
+    if (!t->policy) {
+        refuse_at_once(t, id, CONTROL__REASON__REASON_NET_UNREACHABLE);
+        return false;
+    }
+    if (!has_room(t)) {
+        refuse_at_once(t, id, CONTROL__REASON__REASON_BUSY);
+        return false;
+    }
+    const char *why = forbids(t, addr);
+    if (why) {
+        log_refused(t, addr, port, why);
+        refuse_at_once(t, id, CONTROL__REASON__REASON_PROHIBITED);
+    }
+    return !why;
+}
+
+int egress_dials_begin(struct egress_dials *t, const Control__Dial *dial, struct adit_err *err)
+{
+    struct ip_addr addr;
+    uint16_t port = (uint16_t)dial->port;
+    if (find(t, dial->id))
+        return adit_err_set(err, ADIT_ERR_PROTOCOL, "the guest uses an id twice");
+    if (!ip_addr_from_bytes(adit_view_mem(dial->address.data, dial->address.len), &addr)) {
+        refuse_at_once(t, dial->id, CONTROL__REASON__REASON_HOST_UNREACHABLE);
+        return ADIT_OK;
+    }
+    if (!admit(t, dial->id, &addr, port))
+        return ADIT_OK;
+    struct egress_dial *d = enter(t, dial->id, &addr, port);
+    if (!d)
+        refuse_at_once(t, dial->id, CONTROL__REASON__REASON_BUSY);
+    else if (start_connect(d) != ADIT_OK)
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+    return ADIT_OK;
+}
+
+void egress_dials_ended(struct egress_dials *t, uint32_t id, bool is_reset)
+{
+    struct egress_dial *d = find(t, id);
+    if (!d)
+        return;
+    d->guest_ended = true;
+    if (is_reset || d->state < DIAL_GREETING) {
+        egress_count(t->conf.counters,
+                     d->state < DIAL_JOINED ? EGRESS_COUNT_CANCELED : EGRESS_COUNT_BROKEN);
+        drop(d);
+    } else if (d->join) {
+        join_pass_end(d->join, GUEST);
+    }
+}
+
+void egress_dials_lost(struct egress_dials *t)
+{
+    struct adit_list *it;
+    while ((it = adit_list_first(&t->all))) {
+        struct egress_dial *d = ADIT_CONTAINER_OF(it, struct egress_dial, node);
+        egress_count(t->conf.counters,
+                     d->state < DIAL_JOINED ? EGRESS_COUNT_CANCELED : EGRESS_COUNT_BROKEN);
+        drop(d);
+    }
+}
+
+int egress_dials_new(const struct egress_dials_conf *conf, struct egress_dials **out,
+                     struct adit_err *err)
+{
+    uint64_t now = adit_clock_mono_ns();
+    struct egress_dials *t = calloc(1, sizeof *t);
+    if (!t)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "table of dials");
+    t->conf = *conf;
+    t->guest = *conf->guest;
+    t->guest.port = CHANNEL_PORT_ACCEPT;
+    t->guest.tcp_port = 0;
+    adit_map_init(&t->by_id);
+    adit_list_init(&t->all);
+    adit_limit_init(&t->rate, EGRESS_DIALS_BURST, EGRESS_DIALS_PER_S, now);
+    adit_limit_init(&t->log, EGRESS_DIAL_LOG_BURST, EGRESS_DIAL_LOG_PER_S, now);
+    *out = t;
+    return ADIT_OK;
+}
+
+void egress_dials_free(struct egress_dials *t)
+{
+    if (!t)
+        return;
+    egress_dials_lost(t);
+    adit_map_fini(&t->by_id);
+    free(t);
+}
+
+size_t egress_dials_cnt(const struct egress_dials *t)
+{
+    return t->cnt;
+}
