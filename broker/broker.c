@@ -95,11 +95,38 @@ static int release(void *owner, const char *sandbox_id, const char *reason, node
     return notify(b, SCHEDULER_RELEASE_SANDBOX, &request.base, done, user, err);
 }
 
+static int open_egress(void *owner, const struct record *r, const json_t *network, bool is_offline,
+                       struct egress_sandbox **out, struct adit_err *err)
+{
+    struct broker *b = owner;
+    struct egress_policy *policy;
+    int rc = egress_policy_compile(network, is_offline, &b->reach, &policy, err);
+    return rc ? rc : egress_open(b->egress, r->sandbox_id, &r->instance.target, policy, out, err);
+}
+
+static int update_egress(void *owner, struct egress_sandbox *e, const json_t *network,
+                         bool is_offline, struct adit_err *err)
+{
+    struct broker *b = owner;
+    struct egress_policy *policy;
+    int rc = egress_policy_compile(network, is_offline, &b->reach, &policy, err);
+    return rc ? rc : egress_update(e, policy, err);
+}
+
+static void close_egress(void *owner, struct egress_sandbox *e)
+{
+    (void)owner;
+    egress_close(e);
+}
+
 const struct node_ops broker_node_ops = {.publish = publish,
                                          .republish = republish,
                                          .withdraw = withdraw,
                                          .confirm = confirm,
-                                         .release = release};
+                                         .release = release,
+                                         .open_egress = open_egress,
+                                         .update_egress = update_egress,
+                                         .close_egress = close_egress};
 
 void broker_release_claim(struct broker *b, const char *sandbox_id, const char *reason)
 {

@@ -13,6 +13,7 @@
 #include "broker/broker_conf.h"
 #include "broker/certificate.h"
 #include "broker/edge/edge.h"
+#include "broker/egress/egress.h"
 #include "broker/key_cache.h"
 #include "broker/node/node.h"
 #include "broker/node/template_dir.h"
@@ -28,6 +29,7 @@ struct broker_counters {
 };
 
 /*
+ * @reach:           what the operator says of where sandboxes may get
  * @certificate:     NULL without a TLS listener
  * @scheduler_child: NULL when a scheduler was given
  * @refusal_log:     bounds the lines that clients can cause
@@ -42,6 +44,8 @@ struct broker {
     struct admin_token admin;
     struct certificate *certificate;
     struct edge *edge;
+    struct egress_operator reach;
+    struct egress *egress;
     struct node *node;
     struct template_dir *templates;
     struct scheduler_child *scheduler_child;

@@ -82,6 +82,11 @@ static const struct adit_conf_row rows[] = {
      8760 * HOUR, "how long the log of an ended sandbox is kept"},
     {"sandbox-log-space", ADIT_CONF_SIZE, ROW(sandbox_log_bytes), "1GiB", 1 << 20, 0,
      "disk space of all logs of sandboxes; the oldest go first"},
+    {"egress", ADIT_CONF_BOOL, ROW(egress), "true", 0, 0,
+     "let sandboxes reach the internet, as far as their own rules allow"},
+    {"egress-allow-private", ADIT_CONF_STRING, ROW(egress_allow_private), "", 0, 4000,
+     "addresses and blocks that are not of the public internet, separated by commas, which a "
+     "sandbox's own allowOut may open"},
     {"metrics-listen", ADIT_CONF_STRING, ROW(metrics_listen), "", 0, 100,
      "address of figures for Prometheus, without authentication (default: none)"},
     {"debug", ADIT_CONF_BOOL, ROW(debug), "false", 0, 0,

@@ -5,7 +5,9 @@
  * Theory of operation
  *
  * What: of the file system it keeps its state directory, the templates (to read), and what the
- * configuration names beside them: each has a line below. What needs more is asked of the launcher
+ * configuration names beside them: each has a line below. TCP connections it makes for its sandboxes
+ * (broker/egress/), so to any port, unless the operator has turned that off; then the scheduler's
+ * alone. What needs more is asked of the launcher
  * or of the scheduler's keeper. System calls: the list below, measured under the whole test suite;
  * tests/e2e/test_privileges.py compares it with what a run makes, both ways. When a library comes
  * to need another one, the log says "system call refused" with its number, and --seccomp log lets
@@ -100,7 +102,7 @@ static void collect(struct places *p, const struct broker_conf *c)
     qsort(p->mounts, p->cnt, sizeof(p->mounts[0]), by_length);
 }
 
-/* The one TCP connection that is made from here; 0 without. */
+/* Of the one TCP connection that the broker makes for itself; 0 without. */
 static uint16_t scheduler_port(const char *address)
 {
     uint64_t port = 0;
@@ -124,6 +126,7 @@ int broker_profile_enter(const struct confine_user *user, const struct broker_co
         .families = families,
         .family_cnt = sizeof(families) / sizeof(families[0]),
         .connect_port = scheduler_port(conf->scheduler),
+        .connects_anywhere = conf->egress,
     };
     int rc = confine_mode_parse(conf->seccomp, &profile.mode, err);
     return rc ? rc : confine_enter(&profile, err);

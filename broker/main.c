@@ -26,6 +26,8 @@
 #include "broker/client_env.h"
 #include "broker/debug_sandbox.h"
 #include "broker/dev_cert.h"
+#include "broker/egress/egress_operator.h"
+#include "broker/egress/egress_resolver.h"
 #include "broker/exposition.h"
 #include "broker/host.h"
 #include "broker/key_command.h"
@@ -50,6 +52,7 @@ struct program {
     struct debug_sandbox *debug_sandbox; /* NULL without debug mode */
     uv_signal_t signals[SIGNAL_CNT];
     struct client_env_address address;
+    struct egress_resolver *resolver; /* until the egress thread has it */
     bool is_stopping, has_lost_helper;
 };
 
@@ -73,6 +76,7 @@ static void on_edge_closed(void *user)
     name_sandboxes(b);
     exposition_close(p->exposition);
     node_stop(b->node);
+    egress_stop(b->egress);
     registration_close(b->registration);
     scheduler_client_close(b->scheduler);
     host_close(&p->host);
@@ -314,6 +318,22 @@ static int open_edge(struct program *p, struct adit_err *err)
     return 0;
 }
 
+/* What takes files and interfaces that cannot be seen later. */
+static int prepare_egress(struct program *p, struct adit_err *err)
+{
+    struct broker *b = &p->broker;
+    int rc = egress_operator_read(b->conf.egress_allow_private, &b->reach, err);
+    return rc ? rc : egress_resolver_new(NULL, &p->resolver, err);
+}
+
+static int open_egress(struct program *p, struct adit_err *err)
+{
+    struct broker *b = &p->broker;
+    struct egress_conf conf = {
+        .operator_ = &b->reach, .take_resolver = p->resolver, .is_off = !b->conf.egress};
+    return egress_start(&conf, &b->egress, err);
+}
+
 static int open_all(struct program *p, struct adit_err *err)
 {
     struct broker *b = &p->broker;
@@ -328,7 +348,8 @@ static int open_all(struct program *p, struct adit_err *err)
         (rc = watch_signals(p, err)) || (rc = certificate_watch(b->certificate, err)) ||
         (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, on_helper_lost, b, err)) ||
         (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) ||
-        (rc = edge_start(b->edge, err)) || (rc = open_registration(p, err)) ||
+        (rc = edge_start(b->edge, err)) || (rc = open_egress(p, err)) ||
+        (rc = open_registration(p, err)) ||
         (rc = exposition_open(b, p->host.launcher, &p->exposition, err)))
         return rc;
     node_adopt(b->node);
@@ -340,6 +361,8 @@ static void free_all(struct program *p)
     struct broker *b = &p->broker;
     exposition_free(p->exposition);
     node_free(b->node);
+    egress_free(b->egress);
+    egress_operator_fini(&b->reach);
     template_dir_free(b->templates);
     client_env_free(p->client_env);
     debug_sandbox_free(p->debug_sandbox);
@@ -358,6 +381,8 @@ static int serve(struct program *p, struct adit_err *err)
         rc = admin_token_load(conf->state_dir, conf->admin_token_file, &p->broker.admin, err);
     if (rc == 0)
         rc = open_edge(p, err);
+    if (rc == 0)
+        rc = prepare_egress(p, err);
     if (rc == 0)
         rc = host_confine(&p->host, conf, err);
     if (rc == 0)

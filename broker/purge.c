@@ -59,8 +59,24 @@ static int release(void *owner, const char *sandbox_id, const char *reason, node
     return no_scheduler(err);
 }
 
-static const struct node_ops ops = {
-    .publish = publish, .withdraw = withdraw, .confirm = confirm, .release = release};
+/* What is being ended reaches nothing any more. */
+static int open_egress(void *owner, const struct record *r, const json_t *network, bool is_offline,
+                       struct egress_sandbox **out, struct adit_err *err)
+{
+    (void)owner;
+    (void)r;
+    (void)network;
+    (void)is_offline;
+    (void)err;
+    *out = NULL;
+    return 0;
+}
+
+static const struct node_ops ops = {.publish = publish,
+                                    .withdraw = withdraw,
+                                    .confirm = confirm,
+                                    .release = release,
+                                    .open_egress = open_egress};
 
 static void on_exited(void *owner, const char *sandbox_id, const char *reason)
 {

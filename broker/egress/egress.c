@@ -35,15 +35,17 @@ struct egress {
     struct net_loop net;
     struct edge_mailbox inbox;
     struct edge_mail stop;
+    struct net_task stopping;
     struct adit_list sandboxes; /* the thread's */
     struct egress_counters counters;
 };
 
-/* @opening, @closing: the messages about it */
+/* @opening, @closing: the messages about it; @over: it is freed */
 struct egress_sandbox {
     struct egress *egress; /* borrowed */
     struct adit_list node;
     struct edge_mail opening, closing;
+    struct net_task over;
     char id[SANDBOX_ID_CAP];
     struct http_target guest;
     struct egress_policy *policy;
@@ -75,9 +77,12 @@ static void on_lost(void *owner)
     egress_lookups_lost(s->lookups);
 }
 
+/* A policy that was changed before the guest asked is in force. What mail ends lives until the next
+ * turn of the loop. */
 static int on_dial(void *owner, const Control__Dial *dial, struct adit_err *err)
 {
     struct egress_sandbox *s = owner;
+    edge_mailbox_read(&s->egress->inbox);
     return egress_dials_begin(s->dials, dial, err);
 }
 
@@ -90,6 +95,7 @@ static void on_end(void *owner, uint32_t id, bool is_reset)
 static int on_lookup(void *owner, const Control__Lookup *lookup, struct adit_err *err)
 {
     struct egress_sandbox *s = owner;
+    edge_mailbox_read(&s->egress->inbox);
     return egress_lookups_begin(s->lookups, lookup, err);
 }
 
@@ -131,9 +137,16 @@ static void put_policy(struct egress_sandbox *s, struct egress_policy *take_poli
 
 static void sandbox_free(struct egress_sandbox *s)
 {
+    adit_list_remove(&s->node);
+    net_task_cancel(&s->over);
     end(s);
     egress_policy_free(s->policy);
     free(s);
+}
+
+static void on_over(struct net_task *t)
+{
+    sandbox_free(ADIT_CONTAINER_OF(t, struct egress_sandbox, over));
 }
 
 static void deliver_opening(struct edge_mail *m, void *receiver)
@@ -142,6 +155,7 @@ static void deliver_opening(struct edge_mail *m, void *receiver)
     struct egress *e = receiver;
     struct adit_err err = ADIT_ERR_INIT;
     adit_list_push(&e->sandboxes, &s->node);
+    net_task_init(&s->over, &e->net, on_over);
     if (begin(s, &err) != ADIT_OK) {
         adit_log(ADIT_LOG_ERROR, "egress_not_opened", LOG_S("sandbox", s->id), LOG_ERR(&err));
         end(s);
@@ -161,24 +175,27 @@ static void deliver_closing(struct edge_mail *m, void *receiver)
 {
     struct egress_sandbox *s = ADIT_CONTAINER_OF(m, struct egress_sandbox, closing);
     (void)receiver;
-    adit_list_remove(&s->node);
-    sandbox_free(s);
+    net_task_post(&s->over);
 }
 
 /* ---- the thread ---- */
 
+static void on_stop(struct net_task *t)
+{
+    struct egress *e = ADIT_CONTAINER_OF(t, struct egress, stopping);
+    struct adit_list *it;
+    edge_mailbox_close(&e->inbox, NULL); /* delivers what is there */
+    while ((it = adit_list_first(&e->sandboxes)))
+        sandbox_free(ADIT_CONTAINER_OF(it, struct egress_sandbox, node));
+    egress_resolver_close(adit_steal(&e->conf.take_resolver));
+    net_loop_close(&e->net);
+}
+
 static void deliver_stop(struct edge_mail *m, void *receiver)
 {
     struct egress *e = receiver;
-    struct adit_list *it;
-    (void)m;                             /* part of e */
-    edge_mailbox_close(&e->inbox, NULL); /* delivers what is there */
-    while ((it = adit_list_first(&e->sandboxes))) {
-        adit_list_remove(it);
-        sandbox_free(ADIT_CONTAINER_OF(it, struct egress_sandbox, node));
-    }
-    egress_resolver_close(adit_steal(&e->conf.take_resolver));
-    net_loop_close(&e->net);
+    (void)m; /* part of e */
+    net_task_post(&e->stopping);
 }
 
 static void run(void *arg)
@@ -199,6 +216,7 @@ static int start(struct egress *e, struct adit_err *err)
     rc = net_loop_init(&e->net, &e->uv, err);
     if (rc != ADIT_OK)
         return rc;
+    net_task_init(&e->stopping, &e->net, on_stop);
     rc = uv_thread_create(&e->thread, run, e);
     return rc == 0 ? ADIT_OK : adit_err_sys(err, -rc, "start the egress thread");
 }

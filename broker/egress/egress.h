@@ -3,8 +3,8 @@
  * What gets out of the sandboxes of this host: a thread with a loop of its own, and a handle for
  * each sandbox.
  *
- * Functions are for the control thread. Messages to the thread arrive in order, and before anything
- * that a client does once it has been answered.
+ * Functions are for the control thread. They tell the thread by messages: what was said before a
+ * sandbox's program asks for a connection is in force for it.
  */
 #ifndef BROKER_EGRESS_EGRESS_H
 #define BROKER_EGRESS_EGRESS_H
@@ -28,7 +28,7 @@ struct egress_conf {
     bool is_off;
 };
 
-/* Errors: NO_MEMORY, IO. */
+/* Errors: NO_MEMORY, IO; then the process has to end. */
 ADIT_MUST_CHECK int egress_start(const struct egress_conf *conf, struct egress **out,
                                  struct adit_err *err);
 /* Break all connections and end the thread, without waiting for it. Only egress_stats() and

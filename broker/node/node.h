@@ -23,6 +23,7 @@
  * who asked for the end is answered then, within NODE_END_WAIT_MS. */
 #define NODE_REMOVALS_MAX 20
 
+struct egress_sandbox;
 struct node;
 struct sandbox;
 
@@ -42,6 +43,12 @@ struct node_ops {
                    struct adit_err *err);
     int (*release)(void *owner, const char *sandbox_id, const char *reason, node_done_fn done,
                    void *user, struct adit_err *err);
+    /* What gets out of a sandbox, by these network options (NULL: none). *out may become NULL. */
+    int (*open_egress)(void *owner, const struct record *r, const json_t *network, bool is_offline,
+                       struct egress_sandbox **out, struct adit_err *err);
+    int (*update_egress)(void *owner, struct egress_sandbox *e, const json_t *network,
+                         bool is_offline, struct adit_err *err);
+    void (*close_egress)(void *owner, struct egress_sandbox *e);
 };
 
 /* @creating, @running, @ending: now; the rest only grows. */

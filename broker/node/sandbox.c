@@ -420,6 +420,20 @@ static int start_removal(struct sandbox *s)
     return rc;
 }
 
+/* What its programs ask for at once is there when clients hear of it. */
+static int begin_running(struct sandbox *s, struct adit_err *err)
+{
+    int rc = sandbox_open_egress(s, err);
+    return rc ? rc : publish(s, err);
+}
+
+static int start_withdrawal(struct sandbox *s, struct adit_err *err)
+{
+    const struct node_conf *conf = &s->node->conf;
+    sandbox_close_egress(s);
+    return conf->ops->withdraw(conf->owner, s->record.sandbox_id, on_withdrawn, s, err);
+}
+
 static int start_work(struct sandbox *s, struct adit_err *err)
 {
     const struct node_conf *conf = &s->node->conf;
@@ -433,11 +447,11 @@ static int start_work(struct sandbox *s, struct adit_err *err)
     case SANDBOX_PHASE_SAVING_RUNNING:
         return save_running(s);
     case SANDBOX_PHASE_RUNNING:
-        return publish(s, err);
+        return begin_running(s, err);
     case SANDBOX_PHASE_SAVING_END:
         return set_state(s, s->end_state, s->end_reason);
     case SANDBOX_PHASE_WITHDRAWING:
-        return conf->ops->withdraw(conf->owner, s->record.sandbox_id, on_withdrawn, s, err);
+        return start_withdrawal(s, err);
     case SANDBOX_PHASE_DESTROYING:
         return start_destroy(s, err);
     case SANDBOX_PHASE_REMOVING:
@@ -591,6 +605,7 @@ int sandbox_resume_running(struct sandbox *s, struct adit_err *err)
     journal_log_add(s->log, ADIT_LOG_INFO, "sandbox goes on under a new broker", NULL);
     watch_console(s);
     start_sampling(s, adit_rand_u64() % SAMPLE_INTERVAL_MS);
+    sandbox_update_egress(s);
     int rc = publish(s, err);
     if (rc == 0 && s->record.is_rotating)
         complete_rotation(s);

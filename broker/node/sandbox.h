@@ -48,7 +48,7 @@ struct sandbox_options {
  * @answer:       how long @created or @ended may wait
  * @env_vars, @template_dir, @default_user, @default_workdir: until it runs (owned)
  * @why:          what failed its creation
- * @log, @console: NULL when there is none
+ * @log, @console, @egress: NULL when there is none
  */
 struct sandbox {
     struct record record;
@@ -69,6 +69,7 @@ struct sandbox {
     struct sampler sampler;
     struct journal_log *log;
     struct console *console;
+    struct egress_sandbox *egress;
     json_t *env_vars;
     char *template_dir, *default_user, *default_workdir;
     struct adit_err why;
@@ -108,6 +109,10 @@ void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason
  * then nothing is taken back. */
 ADIT_MUST_CHECK int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done,
                                  void *user);
+/* sandbox_egress.c: what gets out of it, by the options on disk. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int sandbox_open_egress(struct sandbox *s, struct adit_err *err);
+void sandbox_update_egress(struct sandbox *s);
+void sandbox_close_egress(struct sandbox *s);
 /* The options are those on disk. */
 void sandbox_settle(struct sandbox *s);
 /* The record's tokens have changed: our own calls of envd carry the new one. */

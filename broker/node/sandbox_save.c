@@ -67,7 +67,11 @@ static void on_saved(void *user, const struct adit_err *err)
     free(user);
     s->save_cnt--;
     if (!err) {
+        bool has_other_rules = s->settled.network != save.options.network ||
+                               s->settled.internet != save.options.internet;
         settle(s, &save.options);
+        if (has_other_rules)
+            sandbox_update_egress(s);
     } else {
         json_decref(save.options.network);
         if (s->save_cnt == 0 && s->phase == SANDBOX_PHASE_RUNNING && !s->is_ending)

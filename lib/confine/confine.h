@@ -46,6 +46,7 @@ enum confine_mode { CONFINE_ENFORCE, CONFINE_LOG, CONFINE_OFF };
  * @calls:    names of the system calls it may make, NULL-terminated; threads are added
  * @families: of the sockets it may make
  * @connect_port: the one TCP port it may connect to; 0: none
+ * @connects_anywhere: it may connect to every TCP port
  */
 struct confine_profile {
     struct confine_user user;
@@ -56,6 +57,7 @@ struct confine_profile {
     const int *families;
     size_t family_cnt;
     uint16_t connect_port;
+    bool connects_anywhere;
 };
 
 /*

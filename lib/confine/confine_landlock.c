@@ -5,8 +5,8 @@
  * Theory of operation
  *
  * What: files can be opened below the profile's mounts only, to read or to read and write, never to
- * execute, never as devices; TCP sockets are neither bound nor connected but to the profile's port;
- * abstract sockets and signals end at this process. The kernel says which version it knows: what it
+ * execute, never as devices; TCP sockets are neither bound nor connected but to the profile's port,
+ * unless it says that they may be connected to any; abstract sockets and signals end at this process. The kernel says which version it knows: what it
  * does not know is left out, since the other measures stand without it. The numbers of later
  * versions are defined here, as headers may be older than the kernel. Failure: a kernel without
  * Landlock is fine, one that refuses a rule is not.
@@ -104,12 +104,14 @@ int confine_landlock(const struct confine_profile *p, struct adit_err *err)
     if (version < 1)
         return 0;
     struct ruleset_attr all = handled(version, &size);
+    if (p->connects_anywhere)
+        all.net &= ~NET_CONNECT_TCP;
     ADIT_CLEANUP_CLOSE int ruleset = (int)syscall(SYS_landlock_create_ruleset, &all, size, 0);
     if (ruleset < 0)
         return adit_err_sys(err, errno, "make a Landlock ruleset");
     for (size_t i = 0; rc == 0 && i < p->mount_cnt; i++)
         rc = allow_path(ruleset, &p->mounts[i], all.fs, err);
-    if (rc == 0 && p->connect_port && all.net)
+    if (rc == 0 && p->connect_port && (all.net & NET_CONNECT_TCP))
         rc = allow_port(ruleset, p->connect_port, err);
     if (rc == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0))
         rc = adit_err_sys(err, errno, "enter the Landlock ruleset");

@@ -45,8 +45,10 @@ struct vmm {
 /*
  * @published, @republished, @withdrawn, @confirmed, @released: calls that came
  * @route: of the last of the first two
+ * @egress_opened, @egress_updated, @egress_closed: calls that came; @is_offline: what they said
  * @is_scheduler_down: confirm and release fail
- * @is_edge_short: republish finds no memory; withdraw does not @withdraw_fails times
+ * @is_edge_short: republish finds no memory, as does everything about egress when
+ * @is_egress_short; withdraw does not @withdraw_fails times
  */
 struct world {
     uv_loop_t uv;
@@ -56,7 +58,9 @@ struct world {
     struct tokens tokens;
     char dir[64];
     unsigned published, republished, withdrawn, confirmed, released;
-    bool is_scheduler_down, is_edge_short;
+    unsigned egress_opened, egress_updated, egress_closed;
+    bool is_offline;
+    bool is_scheduler_down, is_edge_short, is_egress_short;
     unsigned withdraw_fails;
     struct edge_route route;
     uv_timer_t guard;
@@ -318,11 +322,49 @@ static int release(void *owner, const char *id, const char *reason, node_done_fn
     return 0;
 }
 
+/* The handle is only given back. */
+static int open_egress(void *owner, const struct record *r, const json_t *network, bool is_offline,
+                       struct egress_sandbox **out, struct adit_err *err)
+{
+    struct world *w = owner;
+    (void)r;
+    (void)network;
+    if (w->is_egress_short)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    w->egress_opened++;
+    w->is_offline = is_offline;
+    *out = owner;
+    return 0;
+}
+
+static int update_egress(void *owner, struct egress_sandbox *e, const json_t *network,
+                         bool is_offline, struct adit_err *err)
+{
+    struct world *w = owner;
+    ck_assert_ptr_eq(e, owner);
+    (void)network;
+    if (w->is_egress_short)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    w->egress_updated++;
+    w->is_offline = is_offline;
+    return 0;
+}
+
+static void close_egress(void *owner, struct egress_sandbox *e)
+{
+    struct world *w = owner;
+    ck_assert_ptr_eq(e, owner);
+    w->egress_closed++;
+}
+
 static const struct node_ops ops = {.publish = publish,
                                     .republish = republish,
                                     .withdraw = withdraw,
                                     .confirm = confirm,
-                                    .release = release};
+                                    .release = release,
+                                    .open_egress = open_egress,
+                                    .update_egress = update_egress,
+                                    .close_egress = close_egress};
 
 /* ---- the world ---- */
 

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host's half of what gets out of a sandbox, against a guest and destinations played here. */
+#include "egress_guest.h"
+
+#include "broker/egress/egress_dial.h"
+
+#define LOOPBACK "{\"allowOut\":[\"127.0.0.1\"]}"
+#define NOTHING "{\"denyOut\":[\"0.0.0.0/0\"]}"
+
+static struct guest g;
+static int server;
+static uint16_t port;
+
+static void setup(void)
+{
+    server = server_open(&port);
+    guest_start(&g, "127.0.0.1", LOOPBACK, false);
+    guest_open(&g);
+}
+
+static void teardown(void)
+{
+    guest_stop(&g);
+    (void)close(server);
+}
+
+/* A connection from its dial to both ends. */
+static int open_dial(uint32_t id, int *destination)
+{
+    guest_dial(&g, id, "127.0.0.1", port);
+    *destination = server_accept(server);
+    return guest_accept(&g, id);
+}
+
+START_TEST(egress_joins_a_program_and_its_destination)
+{
+    char line[16];
+    guest_dial(&g, 7, "127.0.0.1", port);
+    int destination = server_accept(server);
+    send_text(destination, "first"); /* said before the guest is asked */
+    int program = guest_channel(&g, "CONNECT 1026\n");
+    read_line(program, line, sizeof(line));
+    ck_assert_str_eq(line, "7\n");
+    send_text(program, "OK\nhello");
+    expect_text(destination, "hello");
+    expect_text(program, "first");
+    send_text(destination, "answer");
+    expect_text(program, "answer");
+    (void)close(program);
+    (void)close(destination);
+}
+END_TEST
+
+START_TEST(egress_tells_an_end_before_it_shows_it)
+{
+    int destination, program = open_dial(1, &destination);
+    send_text(destination, "last words");
+    (void)shutdown(destination, SHUT_WR);
+    guest_expect_end(&g, 1, false);
+    expect_text(program, "last words");
+    expect_eof(program);
+    send_text(program, "mine");
+    guest_end(&g, 1, false);
+    (void)shutdown(program, SHUT_WR);
+    expect_text(destination, "mine");
+    expect_eof(destination);
+    (void)close(program);
+    (void)close(destination);
+    guest_dial(&g, 1, "127.0.0.1", port); /* the id is free again */
+    (void)close(server_accept(server));
+    (void)close(guest_accept(&g, 1));
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_CLOSED), 1);
+}
+END_TEST
+
+START_TEST(egress_holds_an_end_back_until_the_guest_has_told_it)
+{
+    int destination, program = open_dial(1, &destination);
+    struct pollfd p = {.fd = destination, .events = POLLIN};
+    send_text(program, "mine");
+    (void)shutdown(program, SHUT_WR);
+    expect_text(destination, "mine");
+    ck_assert_int_eq(poll(&p, 1, 100), 0); /* can only fail where it is wrong */
+    guest_end(&g, 1, false);
+    expect_eof(destination);
+    (void)close(program);
+    (void)close(destination);
+}
+END_TEST
+
+START_TEST(egress_breaks_a_connection_whose_end_is_never_told)
+{
+    int destination, program = open_dial(1, &destination);
+    (void)close(program);
+    expect_reset(destination);
+    guest_expect_end(&g, 1, true);
+    (void)close(destination);
+}
+END_TEST
+
+START_TEST(egress_passes_resets_both_ways)
+{
+    int destination, program = open_dial(1, &destination);
+    reset(destination);
+    guest_expect_end(&g, 1, true);
+    expect_eof(program);
+    (void)close(program);
+    program = open_dial(2, &destination);
+    guest_end(&g, 2, true);
+    expect_reset(destination);
+    (void)close(program);
+    (void)close(destination);
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_BROKEN), 2);
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_DIALS), 0);
+}
+END_TEST
+
+START_TEST(egress_answers_as_a_network_would)
+{
+    guest_dial(&g, 1, "10.1.2.3", 80);
+    guest_expect_refusal(&g, 1, CONTROL__REASON__REASON_PROHIBITED);
+    guest_dial(&g, 2, "169.254.169.254", 80);
+    guest_expect_refusal(&g, 2, CONTROL__REASON__REASON_PROHIBITED);
+    guest_dial(&g, 3, "::ffff:127.0.0.2", 80);
+    guest_expect_refusal(&g, 3, CONTROL__REASON__REASON_PROHIBITED);
+    guest_dial(&g, 4, "::1", port);
+    guest_expect_refusal(&g, 4, CONTROL__REASON__REASON_PROHIBITED);
+    (void)close(server);
+    guest_dial(&g, 5, "127.0.0.1", port);
+    guest_expect_refusal(&g, 5, CONTROL__REASON__REASON_REFUSED);
+    server = server_open(&port);
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_PROHIBITED), 4);
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_REFUSED), 1);
+}
+END_TEST
+
+START_TEST(egress_update_ends_what_it_forbids)
+{
+    int destination, program = open_dial(1, &destination);
+    ck_assert_int_eq(egress_update(g.sandbox, policy_of(&g, LOOPBACK), NULL), ADIT_OK);
+    send_text(program, "still");
+    expect_text(destination, "still");
+    ck_assert_int_eq(egress_update(g.sandbox, policy_of(&g, NOTHING), NULL), ADIT_OK);
+    guest_dial(&g, 2, "127.0.0.1", port);
+    guest_expect_end(&g, 1, true);
+    guest_expect_refusal(&g, 2, CONTROL__REASON__REASON_PROHIBITED);
+    expect_reset(destination);
+    expect_eof(program);
+    (void)close(program);
+    (void)close(destination);
+}
+END_TEST
+
+START_TEST(egress_refuses_more_dials_than_may_be_in_hand)
+{
+    for (uint32_t id = 0; id <= EGRESS_DIALS_ASKED_MAX; id++) /* no channel is opened for any */
+        guest_dial(&g, id, "127.0.0.1", port);
+    guest_expect_refusal(&g, EGRESS_DIALS_ASKED_MAX, CONTROL__REASON__REASON_BUSY);
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_DIALS), EGRESS_DIALS_ASKED_MAX);
+    for (uint32_t id = 0; id < EGRESS_DIALS_ASKED_MAX; id++) /* not wanted any more */
+        guest_end(&g, id, false);
+    guest_lookup(&g, 1, (char[]){"name.example"});
+    ck_assert_uint_eq(guest_expect_rcode(&g, 1), EGRESS_RCODE_FAILED);
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_DIALS), 0);
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_CANCELED), EGRESS_DIALS_ASKED_MAX);
+}
+END_TEST
+
+START_TEST(egress_refuses_a_guest_that_does_not_take_its_channel)
+{
+    guest_dial(&g, 1, "127.0.0.1", port);
+    int destination = server_accept(server);
+    (void)close(guest_channel(&g, "CONNECT 1026\n"));
+    guest_expect_refusal(&g, 1, CONTROL__REASON__REASON_BUSY);
+    guest_expect_end(&g, 1, true); /* it may have taken it */
+    expect_reset(destination);
+    (void)close(destination);
+}
+END_TEST
+
+START_TEST(egress_leaves_a_guest_that_breaks_a_rule_and_comes_again)
+{
+    int destination, program = open_dial(1, &destination);
+    if (_i == 0)
+        guest_dial(&g, 1, "127.0.0.1", port);
+    else if (_i == 1)
+        guest_hello(&g);
+    else
+        ck_assert_int_eq(send(g.control, "\x01nonsense", 9, MSG_NOSIGNAL), 9);
+    ck_assert_ptr_null(guest_next(&g));
+    expect_reset(destination);
+    expect_eof(program);
+    (void)close(destination);
+    (void)close(program);
+    guest_hang_up(&g);
+    guest_open(&g);
+    program = open_dial(1, &destination); /* nothing is left of the first */
+    send_text(program, "again");
+    expect_text(destination, "again");
+    (void)close(destination);
+    (void)close(program);
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_RULES_BROKEN), 1);
+}
+END_TEST
+
+START_TEST(egress_asks_again_when_the_guest_says_no_hello)
+{
+    guest_hang_up(&g);
+    int silent = guest_channel(&g, "CONNECT 1025\n");
+    guest_open(&g);
+    (void)close(silent);
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_CHANNELS), 1);
+}
+END_TEST
+
+START_TEST(egress_close_breaks_everything)
+{
+    int destination, program = open_dial(1, &destination);
+    egress_close(g.sandbox);
+    expect_reset(destination);
+    expect_eof(program);
+    ck_assert_ptr_null(guest_next(&g));
+    (void)close(destination);
+    (void)close(program);
+}
+END_TEST
+
+START_TEST(egress_moves_more_than_fits_at_once)
+{
+    static char block[1 << 20];
+    const size_t all = 8 * sizeof(block);
+    int destination, program = open_dial(1, &destination);
+    size_t sent = 0, got = 0;
+    while (got < all) {
+        struct pollfd p[2] = {{.fd = program, .events = POLLOUT},
+                              {.fd = destination, .events = POLLIN}};
+        size_t left = all - sent;
+        if (left == 0)
+            p[0].fd = -1;
+        ck_assert_int_gt(poll(p, 2, GUEST_WAIT_MS), 0);
+        ssize_t n = p[0].revents ? send(program, block, left < sizeof(block) ? left : sizeof(block),
+                                        MSG_DONTWAIT)
+                                 : 0;
+        if (n > 0)
+            sent += (size_t)n;
+        n = p[1].revents ? recv(destination, block, sizeof(block), MSG_DONTWAIT) : 0;
+        got += n > 0 ? (size_t)n : 0;
+    }
+    ck_assert_uint_eq(got, all);
+    (void)close(destination);
+    (void)close(program);
+}
+END_TEST
+
+START_TEST(egress_never_reaches_the_host_by_a_block)
+{
+    struct guest own;
+    guest_start(&own, "127.0.0.0/8", "{\"allowOut\":[\"127.0.0.0/8\"]}", false);
+    guest_open(&own);
+    guest_dial(&own, 1, "127.0.0.1", port); /* of its interface */
+    guest_expect_refusal(&own, 1, CONTROL__REASON__REASON_PROHIBITED);
+    guest_dial(&own, 2, "127.9.9.9", port); /* by its routes */
+    guest_expect_refusal(&own, 2, CONTROL__REASON__REASON_PROHIBITED);
+    guest_stop(&own);
+}
+END_TEST
+
+START_TEST(egress_off_says_so_at_once)
+{
+    struct guest off;
+    guest_start(&off, "127.0.0.1", LOOPBACK, true);
+    guest_open(&off);
+    guest_dial(&off, 1, "127.0.0.1", port);
+    guest_expect_refusal(&off, 1, CONTROL__REASON__REASON_NET_UNREACHABLE);
+    guest_lookup(&off, 1, (char[]){"name.example"});
+    ck_assert_uint_eq(guest_expect_rcode(&off, 1), EGRESS_RCODE_REFUSED);
+    guest_stop(&off);
+}
+END_TEST
+
+START_TEST(egress_operator_refuses_what_is_no_block)
+{
+    static const char *const wrong[] = {"10.0.0.0/33", "example.com", "10.0.0.0/8,,", "1.2.3"};
+    struct egress_operator o;
+    struct adit_err err = ADIT_ERR_INIT;
+    ck_assert_int_eq(egress_operator_read(wrong[_i], &o, &err), ADIT_ERR_BAD_INPUT);
+    ck_assert_ptr_nonnull(strstr(err.msg, "egress-allow-private"));
+}
+END_TEST
+
+SUITE_MAIN_WITH("egress", .fixtures = {{setup, teardown}},
+                TESTS(egress_joins_a_program_and_its_destination,
+                      egress_tells_an_end_before_it_shows_it,
+                      egress_holds_an_end_back_until_the_guest_has_told_it,
+                      egress_breaks_a_connection_whose_end_is_never_told,
+                      egress_passes_resets_both_ways, egress_answers_as_a_network_would,
+                      egress_update_ends_what_it_forbids,
+                      egress_refuses_more_dials_than_may_be_in_hand,
+                      egress_refuses_a_guest_that_does_not_take_its_channel,
+                      egress_asks_again_when_the_guest_says_no_hello,
+                      egress_close_breaks_everything, egress_moves_more_than_fits_at_once,
+                      egress_never_reaches_the_host_by_a_block, egress_off_says_so_at_once),
+                LOOPS({egress_leaves_a_guest_that_breaks_a_rule_and_comes_again, 3},
+                      {egress_operator_refuses_what_is_no_block, 4}))
