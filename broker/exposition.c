@@ -117,6 +117,43 @@ static void write_history(struct prom *p, const struct node *n)
                (double)j->bytes_on_disk);
 }
 
+static void write_egress(struct prom *p, const struct egress *e)
+{
+    static const struct {
+        enum egress_count count;
+        const char *result;
+    } ends[] = {
+        {EGRESS_COUNT_CONNECTED, "connected"}, {EGRESS_COUNT_PROHIBITED, "prohibited"},
+        {EGRESS_COUNT_REFUSED, "refused"},     {EGRESS_COUNT_UNREACHABLE, "unreachable"},
+        {EGRESS_COUNT_TIMED_OUT, "timed_out"}, {EGRESS_COUNT_BUSY, "busy"},
+        {EGRESS_COUNT_CANCELED, "canceled"},
+    };
+    struct egress_stats s;
+    egress_measure(e, &s);
+    prom_family(p, "adit_broker_egress_dials_total", "counter",
+                "Connections that sandboxes asked for, by result.");
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+        prom_u64(p, LABELS({"result", ends[i].result}), s.at[ends[i].count]);
+    prom_family(p, "adit_broker_egress_ends_total", "counter",
+                "Ends of their connections: closed by both sides, or broken.");
+    prom_u64(p, LABELS({"how", "closed"}), s.at[EGRESS_COUNT_CLOSED]);
+    prom_u64(p, LABELS({"how", "broken"}), s.at[EGRESS_COUNT_BROKEN]);
+    prom_family(p, "adit_broker_egress_lookups_total", "counter",
+                "Names that sandboxes asked for: asked of a server, refused by their rules, or too "
+                "many.");
+    prom_u64(p, LABELS({"result", "asked"}), s.at[EGRESS_COUNT_LOOKUPS]);
+    prom_u64(p, LABELS({"result", "refused"}), s.at[EGRESS_COUNT_LOOKUPS_REFUSED]);
+    prom_u64(p, LABELS({"result", "busy"}), s.at[EGRESS_COUNT_LOOKUPS_BUSY]);
+    prom_counter(p, "adit_broker_egress_channels_lost_total", "Control channels that were lost.",
+                 s.at[EGRESS_COUNT_CHANNELS_LOST]);
+    prom_counter(p, "adit_broker_egress_rules_broken_total",
+                 "Those of them whose guest broke a rule.", s.at[EGRESS_COUNT_RULES_BROKEN]);
+    prom_gauge(p, "adit_broker_egress_connections", "Connections of sandboxes now.",
+               (double)s.at[EGRESS_COUNT_DIALS]);
+    prom_gauge(p, "adit_broker_egress_channels", "Sandboxes whose control channel is open.",
+               (double)s.at[EGRESS_COUNT_CHANNELS]);
+}
+
 /* ---- each sandbox ---- */
 
 static unsigned active_of(const char *id, const struct edge_use *uses, size_t use_cnt)
@@ -219,6 +256,7 @@ static void on_collected(void *user, const struct edge_stats *sum, const struct 
     write_edge(&p, sum);
     write_sandboxes(&p, e->broker->node);
     write_history(&p, e->broker->node);
+    write_egress(&p, e->broker->egress);
     write_each(&p, e->broker->node, uses, use_cnt);
     metrics_server_answer(e->server, p.rc ? (struct adit_view){NULL, 0} : adit_buf_view(&e->text));
     adit_buf_clear(&e->text);

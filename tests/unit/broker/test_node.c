@@ -352,6 +352,65 @@ START_TEST(node_takes_a_change_back_that_cannot_be_saved)
 }
 END_TEST
 
+START_TEST(node_tells_what_may_get_out_of_a_sandbox)
+{
+    struct world w;
+    json_t *mine = json_pack("{s:[s]}", "denyOut", "10.0.0.0/8");
+    open_world(&w);
+    create_running(&w, "ia");
+    ck_assert_uint_eq(w.egress_opened, 1);
+    ck_assert(!w.is_offline);
+    struct sandbox *s = node_find(w.node, "red", "ia");
+    ck_assert_int_eq(node_set_timeout(s, 40000, on_changed, &w), 0);
+    ck_assert_int_eq(node_set_network(s, mine, RECORD_INTERNET_DENIED, on_changed, &w), 0);
+    run_until(&w, &w.saved_cnt, 2);
+    ck_assert_uint_eq(w.egress_updated, 1);
+    ck_assert(w.is_offline);
+    break_disk(&w, true);
+    ck_assert_int_eq(node_set_network(s, NULL, RECORD_INTERNET_ALLOWED, on_changed, &w), 0);
+    run_until(&w, &w.saved_cnt, 3);
+    ck_assert_uint_eq(w.egress_updated, 1); /* what is not on record is not in force */
+    break_disk(&w, false);
+    node_kill(s, "test", on_ended, &w);
+    run_until(&w, &w.ended_cnt, 1);
+    ck_assert_uint_eq(w.egress_closed, 1);
+    json_decref(mine);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_lets_nothing_out_by_rules_that_are_over)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    struct sandbox *s = node_find(w.node, "red", "ia");
+    w.is_egress_short = true;
+    ck_assert_int_eq(node_set_network(s, NULL, RECORD_INTERNET_DENIED, on_changed, &w), 0);
+    run_until(&w, &w.saved_cnt, 1);
+    ck_assert_uint_eq(w.egress_closed, 1);
+    w.is_egress_short = false;
+    ck_assert_int_eq(node_set_network(s, NULL, RECORD_INTERNET_ALLOWED, on_changed, &w), 0);
+    run_until(&w, &w.saved_cnt, 2);
+    ck_assert_uint_eq(w.egress_opened, 2);
+    ck_assert(!w.is_offline);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_undoes_a_create_whose_egress_finds_no_memory)
+{
+    struct world w;
+    open_world(&w);
+    w.is_egress_short = true;
+    ck_assert_int_eq(create(&w, "ia", 60000, NULL), 0);
+    run_until(&w, &w.failed_cnt, 1);
+    ck_assert_uint_eq(w.published, 0);
+    ck_assert(!has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
 START_TEST(node_takes_a_change_back_to_what_was_adopted)
 {
     struct world w;
@@ -498,7 +557,9 @@ SUITE_MAIN_WITH(
           node_gives_up_on_an_envd_that_is_never_ready, node_refuses_more_than_fits,
           node_refuses_an_id_twice, node_ends_a_sandbox_at_its_time,
           node_moves_the_end_and_puts_it_on_record, node_takes_a_change_back_that_cannot_be_saved,
-          node_takes_a_change_back_to_what_was_adopted, node_knows_how_long_a_life_may_go_on,
+          node_takes_a_change_back_to_what_was_adopted, node_tells_what_may_get_out_of_a_sandbox,
+          node_lets_nothing_out_by_rules_that_are_over,
+          node_undoes_a_create_whose_egress_finds_no_memory, node_knows_how_long_a_life_may_go_on,
           node_cleans_up_after_a_sandbox_that_ended_by_itself,
           node_keeps_a_log_that_outlives_its_sandbox),
     LOOPS({node_samples_a_sandbox_and_believes_the_host_first, 2},

@@ -32,6 +32,7 @@ START_TEST(node_takes_running_sandboxes_up_again)
     ck_assert_ptr_nonnull(s);
     ck_assert_uint_eq(w.published, 1);
     ck_assert_uint_eq(w.vmm.adopted, 1);
+    ck_assert_uint_eq(w.egress_opened, 2);
     ck_assert_int_eq(node_record(s)->end_ns, end_ns);
     ck_assert_uint_le(node_remaining_ms(s), 60000);
     ck_assert_uint_gt(node_remaining_ms(s), 50000);
