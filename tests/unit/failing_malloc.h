@@ -29,6 +29,9 @@ static struct {
     void (*on_failure)(void); /* or NULL */
 } failing_malloc;
 
+/* The thread that sets it has what it asks for, uncounted. */
+static __thread bool failing_malloc_spares __attribute__((unused));
+
 #if FAILING_MALLOC
 void *__libc_malloc(size_t n);
 void *__libc_realloc(void *p, size_t n);
@@ -37,7 +40,7 @@ void __libc_free(void *p);
 
 static bool failing_malloc_fails(void)
 {
-    if (failing_malloc.is_off || !failing_malloc.countdown || --failing_malloc.countdown)
+    if (failing_malloc.is_off || failing_malloc_spares || !failing_malloc.countdown || --failing_malloc.countdown)
         return false;
     if (failing_malloc.on_failure)
         failing_malloc.on_failure();

@@ -44,15 +44,23 @@ static inline void wait_readable(int fd)
 
 /* ---- channels ---- */
 
-static inline void read_line(int fd, char *line, size_t cap)
+/* Return: false when it ends before. */
+static inline bool try_line(int fd, char *line, size_t cap)
 {
     size_t len = 0;
     do {
         ck_assert_uint_lt(len + 1, cap);
         wait_readable(fd);
-        ck_assert_int_eq(read(fd, line + len, 1), 1);
+        if (read(fd, line + len, 1) != 1)
+            return false;
     } while (line[len++] != '\n');
     line[len] = '\0';
+    return true;
+}
+
+static inline void read_line(int fd, char *line, size_t cap)
+{
+    ck_assert_msg(try_line(fd, line, cap), "the host has closed its channel");
 }
 
 static inline void send_text(int fd, const char *text)
@@ -138,14 +146,19 @@ static inline void guest_hello(struct guest *g)
     guest_send(g, &f);
 }
 
-/* The host opens the control channel; hellos are said. */
-static inline void guest_open(struct guest *g)
+/* The control channel is @fd; hellos are said. */
+static inline void guest_open_on(struct guest *g, int fd)
 {
     g->start = g->end = 0;
     frame_reader_init(&g->reader, CONTROL_FRAME_MAX);
-    g->control = guest_channel(g, "CONNECT 1025\n");
+    g->control = fd;
     control__host_frame__free_unpacked(guest_expect(g, CONTROL__HOST_FRAME__BODY_HELLO), NULL);
     guest_hello(g);
+}
+
+static inline void guest_open(struct guest *g)
+{
+    guest_open_on(g, guest_channel(g, "CONNECT 1025\n"));
 }
 
 static inline void guest_hang_up(struct guest *g)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What programs of a sandbox reach outside, through a broker in namespaces of the test's own."""
+
+import json
+import os
+
+import pytest
+
+from conftest import Broker, end, kill_everything
+from internet import HOST_PRIVATE, HOST_PUBLIC, METADATA, OTHER, PRIVATE, PUBLIC, Internet
+
+# What connect() says, and how long it took in tenths of a second.
+CONNECT = """python3 - <<'END'
+import errno, socket, time
+def say(address, port):
+    begin = time.monotonic()
+    try:
+        socket.create_connection((address, port), timeout=20).close()
+        word = "connected"
+    except OSError as e:
+        word = errno.errorcode.get(e.errno, str(e))
+    print(address, port, word, "at once" if time.monotonic() - begin < 0.9 else "late")
+for address, port in %s:
+    say(address, port)
+END"""
+
+
+class EgressBroker(Broker):
+    def __init__(self, state, internet, extra=()):
+        super().__init__(state, extra)
+        self.internet, self.prefix = internet, internet.prefix
+
+    def network(self):
+        return self.internet.network()
+
+
+@pytest.fixture(scope="module")
+def internet():
+    net = Internet()
+    yield net
+    net.stop()
+
+
+@pytest.fixture(scope="module")
+def outside(scratch, internet):
+    """Takes the steps of egress_client.py."""
+    b = EgressBroker(scratch / "egress", internet).start()
+    env = {"PATH": os.environ["PATH"], "HOME": str(scratch), **b.env()}
+
+    def steps(*steps, **options):
+        return internet.run(env, list(steps), **options)
+
+    steps.broker = b
+    yield steps
+    left = kill_everything(b)
+    end(b, left)
+
+
+def connects(outside, *targets, **options):
+    """The words that connect() says, in order."""
+    (seen,) = outside(CONNECT % json.dumps(targets), **options)
+    assert seen["status"] == 0, seen
+    lines = [line.split(" ", 3) for line in seen["out"].splitlines()]
+    assert [line[0] for line in lines] == [t[0] for t in targets], seen
+    assert all(line[3] == "at once" for line in lines), seen
+    return [line[2] for line in lines]
+
+
+def test_a_web_server_is_reached(outside):
+    fetch, both = outside(
+        f"curl -sS http://{PUBLIC}/",
+        f"curl -sS http://{OTHER}/big | wc -c; "
+        f"head -c 5000000 /dev/zero | curl -sS --data-binary @- http://{OTHER}/")
+    assert fetch == {"status": 0, "out": PUBLIC, "err": ""}
+    assert both["out"].split() == [str(32 << 20), "5000000"], both
+
+
+def test_connect_fails_as_on_a_network(outside):
+    assert connects(outside, (PUBLIC, 80), (PUBLIC, 81), (PRIVATE, 80), (METADATA, 80),
+                    (HOST_PUBLIC, outside.broker.port), (HOST_PRIVATE, 80)) == [
+        "connected", "ECONNREFUSED", "EHOSTUNREACH", "EHOSTUNREACH", "EHOSTUNREACH",
+        "EHOSTUNREACH"]
+    assert f"address={PRIVATE} port=80 why=private" in outside.broker.log()
+
+
+def test_without_internet_access_nothing_is_reached(outside):
+    assert connects(outside, (PUBLIC, 80), allow_internet_access=False) == ["EHOSTUNREACH"]
+
+
+def test_an_update_is_in_force_at_once(outside):
+    fetch = f"curl -sS --max-time 20 http://{PUBLIC}/"
+    seen = outside(fetch, {"deny_out": [PUBLIC]}, fetch, {}, fetch)
+    assert [s and s["status"] for s in seen] == [0, None, 7, None, 0], seen
+
+
+def test_an_end_of_one_direction_is_an_end_of_one_direction(outside):
+    (seen,) = outside(f"""python3 - <<'END'
+import socket
+s = socket.create_connection(("{PUBLIC}", 7))
+s.sendall(b"hello")
+s.shutdown(socket.SHUT_WR)
+print(b"".join(iter(lambda: s.recv(100), b"")))
+END""")
+    assert seen["out"] == "b'helloEND'\n", seen
+
+
+def test_hundred_connections_at_once(outside):
+    (seen,) = outside(f"""python3 - <<'END'
+import threading, urllib.request
+got = []
+def fetch():
+    got.append(urllib.request.urlopen("http://{PUBLIC}/", timeout=30).read())
+threads = [threading.Thread(target=fetch) for _ in range(100)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(len(got), set(got))
+END""")
+    assert seen["out"] == f"100 {{b'{PUBLIC}'}}\n", seen
