@@ -54,7 +54,7 @@ static void lose(struct egress_control *c, const struct adit_err *why)
 {
     bool was_open = c->state == CONTROL_OPEN;
     close_stream(c);
-    adit_log(ADIT_LOG_INFO, "control_channel_lost", LOG_S("error", why ? why->msg : "closed"));
+    adit_log(ADIT_LOG_DEBUG, "control_channel_lost", LOG_S("error", why ? why->msg : "closed"));
     if (was_open)
         c->ops->on_lost(c->owner);
 }
