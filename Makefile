@@ -57,7 +57,7 @@ BUILDER_C := $(call room,rootfs-builder)
 
 LIBADIT := $(B)/libadit.a
 # Each program is linked with those that it uses.
-LIBS := -Wl,--as-needed -luv -lprotobuf-c -lz -lssl -lcrypto -ljansson -lsqlite3 -lseccomp -lnghttp2
+LIBS := -Wl,--as-needed -luv -lprotobuf-c -lz -lssl -lcrypto -ljansson -lsqlite3 -lseccomp -lnghttp2 -lcares -lresolv
 # envd runs on any root file system, so it carries everything.
 ENVD_LIBS := -l:libuv_a.a -l:libprotobuf-c.a -l:libz.a -l:libcrypto.a -l:libjansson.a -lpthread
 ENVD_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs -Wl,--gc-sections \
@@ -214,7 +214,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(LIBAD
 
 PACKAGES_BUILD := build-essential pkg-config libuv1-dev node-llhttp libprotobuf-c-dev protobuf-c-compiler \
 	protobuf-compiler libprotobuf-dev zlib1g-dev libseccomp-dev libjansson-dev libssl-dev libsqlite3-dev \
-	libnghttp2-dev
+	libnghttp2-dev libc-ares-dev
 PACKAGES_RUN := crun mmdebstrap ca-certificates
 PACKAGES_TEST := check libsubunit-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev \
 	python3-venv openssl strace curl iproute2 iptables attr nginx-light wrk jq mandoc nghttp2-client chromium libnss3-tools

@@ -40,7 +40,7 @@ void egress_resolver_start(struct egress_resolver *r, struct net_loop *l);
 void egress_resolver_close(struct egress_resolver *r);
 
 /*
- * Ask for @name (lower or upper case, control_is_name() holds) and @type (CONTROL_TYPE_A or _AAAA).
+ * Ask for @name (egress_reply_is_name() holds) and @type (CONTROL_TYPE_A or _AAAA).
  * *out is valid until @done is called or egress_resolver_cancel(). Errors: LIMIT
  * (EGRESS_RESOLVER_QUERIES_MAX), NO_MEMORY, BAD_INPUT; then @done is not called.
  */
