@@ -19,16 +19,8 @@
 #include "broker/egress/egress_policy.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#define DOMAIN_MAX 253u
-
-/* @suffix: "example.com"; for "*.example.com" what is behind the star, for "*" nothing. */
-struct domain {
-    char suffix[DOMAIN_MAX + 1];
-    size_t len;
-    bool is_wild;
-};
+#include "broker/egress/egress_domain.h"
 
 struct blocks {
     struct ip_block *at;
@@ -38,22 +30,10 @@ struct blocks {
 struct egress_policy {
     const struct egress_operator *operator_;
     struct blocks allow, deny;
-    struct domain *domains;
+    struct egress_domain *domains;
     size_t domain_cnt;
     bool is_offline, denies_all;
 };
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static struct adit_view without_dot(struct adit_view v)
-{
-    if (v.len > 0 && v.ptr[v.len - 1] == '.')
-        v.len--;
-    return v;
-}
 
 /* ---- compiling ---- */
 
@@ -61,23 +41,6 @@ static struct adit_view without_dot(struct adit_view v)
 static bool is_all(const struct ip_block *b)
 {
     return b->bits == 0 || (b->bits == 96 && ip_addr_is_v4(&b->addr));
-}
-
-static bool add_domain(struct egress_policy *p, struct adit_view text)
-{
-    struct domain *d = &p->domains[p->domain_cnt];
-    text = without_dot(text);
-    d->is_wild = text.len > 0 && text.ptr[0] == '*';
-    if (d->is_wild && text.len > 1 && text.ptr[1] != '.')
-        return false;
-    size_t skip = d->is_wild ? (text.len > 1 ? 2 : 1) : 0;
-    d->len = text.len - skip;
-    if (d->len > DOMAIN_MAX || (d->len == 0 && text.len != 1))
-        return false;
-    for (size_t i = 0; i < d->len; i++)
-        d->suffix[i] = lower(text.ptr[skip + i]);
-    p->domain_cnt++;
-    return true;
 }
 
 static int read_allow(struct egress_policy *p, const json_t *list, struct adit_err *err)
@@ -93,7 +56,9 @@ static int read_allow(struct egress_policy *p, const json_t *list, struct adit_e
         struct adit_view text = adit_view_mem(json_string_value(item), json_string_length(item));
         if (ip_block_parse(text, &p->allow.at[p->allow.cnt]))
             p->allow.cnt++;
-        else if (!text.ptr || !add_domain(p, text))
+        else if (text.ptr && egress_domain_parse(text, &p->domains[p->domain_cnt]))
+            p->domain_cnt++;
+        else
             return adit_err_set(err, ADIT_ERR_BAD_INPUT, "allowOut: not a block or domain: %.*s",
                                 ADIT_VIEW_ARG(text));
     }
@@ -176,30 +141,10 @@ static bool allows_all(const struct blocks *allow)
     return false;
 }
 
-static bool ends_with(struct adit_view name, const struct domain *d)
-{
-    const char *end = name.ptr + name.len - d->len;
-    for (size_t i = 0; i < d->len; i++)
-        if (lower(end[i]) != d->suffix[i])
-            return false;
-    return true;
-}
-
-static bool is_of(const struct domain *d, struct adit_view name)
-{
-    if (!d->is_wild)
-        return name.len == d->len && ends_with(name, d);
-    if (d->len == 0)
-        return name.len > 0;
-    /* a star stands for one label or more, never for none */
-    return name.len > d->len + 1 && name.ptr[name.len - d->len - 1] == '.' && ends_with(name, d);
-}
-
 bool egress_policy_allows_name(const struct egress_policy *p, struct adit_view name)
 {
-    name = without_dot(name);
     for (size_t i = 0; i < p->domain_cnt; i++)
-        if (is_of(&p->domains[i], name))
+        if (egress_domain_has(&p->domains[i], name))
             return true;
     return false;
 }
