@@ -87,6 +87,9 @@ static const struct adit_conf_row rows[] = {
     {"egress-allow-private", ADIT_CONF_STRING, ROW(egress_allow_private), "", 0, 4000,
      "addresses and blocks that are not of the public internet, separated by commas, which a "
      "sandbox's own allowOut may open"},
+    {"dns-server", ADIT_CONF_STRING, ROW(dns_server), "", 0, 1000,
+     "name servers for sandboxes, separated by commas: ip or ip:port, [ipv6]:port (default: those "
+     "of /etc/resolv.conf)"},
     {"metrics-listen", ADIT_CONF_STRING, ROW(metrics_listen), "", 0, 100,
      "address of figures for Prometheus, without authentication (default: none)"},
     {"debug", ADIT_CONF_BOOL, ROW(debug), "false", 0, 0,

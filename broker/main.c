@@ -323,7 +323,7 @@ static int prepare_egress(struct program *p, struct adit_err *err)
 {
     struct broker *b = &p->broker;
     int rc = egress_operator_read(b->conf.egress_allow_private, &b->reach, err);
-    return rc ? rc : egress_resolver_new(NULL, &p->resolver, err);
+    return rc ? rc : egress_resolver_new(b->conf.dns_server, &p->resolver, err);
 }
 
 static int open_egress(struct program *p, struct adit_err *err)

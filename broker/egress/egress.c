@@ -49,6 +49,7 @@ struct egress_sandbox {
     char id[SANDBOX_ID_CAP];
     struct http_target guest;
     struct egress_policy *policy;
+    struct egress_judge *judge;
     struct egress_control *control;
     struct egress_dials *dials;
     struct egress_lookups *lookups;
@@ -105,10 +106,13 @@ static int begin(struct egress_sandbox *s, struct adit_err *err)
 {
     struct egress *e = s->egress;
     struct egress_control_conf control = {&e->net, s->id, &s->guest, &e->counters, &control_ops, s};
-    int rc = egress_control_new(&control, &s->control, err);
-    struct egress_dials_conf dials = {&e->net,           s->id,       &s->guest, s->control,
-                                      e->conf.operator_, &e->counters};
-    struct egress_lookups_conf lookups = {s->control, e->conf.take_resolver, &e->counters};
+    int rc = egress_judge_new(s->id, e->conf.operator_, &s->judge, err);
+    if (rc == ADIT_OK)
+        rc = egress_control_new(&control, &s->control, err);
+    struct egress_dials_conf dials = {&e->net,    s->id,    &s->guest,
+                                      s->control, s->judge, &e->counters};
+    struct egress_lookups_conf lookups = {s->control, e->conf.take_resolver, s->judge,
+                                          &e->counters};
     if (rc == ADIT_OK)
         rc = egress_dials_new(&dials, &s->dials, err);
     if (rc == ADIT_OK)
@@ -122,17 +126,19 @@ static void end(struct egress_sandbox *s)
     egress_dials_free(adit_steal(&s->dials));
     egress_lookups_free(adit_steal(&s->lookups));
     egress_control_free(adit_steal(&s->control));
+    egress_judge_free(adit_steal(&s->judge));
 }
 
 static void put_policy(struct egress_sandbox *s, struct egress_policy *take_policy)
 {
-    const struct egress_policy *said = s->egress->conf.is_off ? NULL : take_policy;
-    if (s->control) {
-        egress_dials_set_policy(s->dials, said);
-        egress_lookups_set_policy(s->lookups, said);
-    }
-    egress_policy_free(s->policy);
+    struct egress_policy *old = s->policy;
     s->policy = take_policy;
+    if (s->judge) {
+        egress_judge_set_policy(s->judge, s->egress->conf.is_off ? NULL : take_policy);
+        egress_dials_judge(s->dials);
+    }
+    if (old != take_policy)
+        egress_policy_free(old);
 }
 
 static void sandbox_free(struct egress_sandbox *s)
@@ -160,7 +166,7 @@ static void deliver_opening(struct edge_mail *m, void *receiver)
         adit_log(ADIT_LOG_ERROR, "egress_not_opened", LOG_S("sandbox", s->id), LOG_ERR(&err));
         end(s);
     }
-    put_policy(s, adit_steal(&s->policy));
+    put_policy(s, s->policy);
 }
 
 static void deliver_update(struct edge_mail *m, void *receiver)

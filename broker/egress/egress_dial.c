@@ -7,11 +7,15 @@
  * States:
  *
  *   CONNECTING --connected--> OPENING --channel, "<id>\n"--> GREETING --"OK\n"--> JOINED --> gone
- *       \--refused, EGRESS_DIAL_CONNECT_MS--\--EGRESS_DIAL_CHANNEL_MS--\--EGRESS_DIAL_OK_MS--> gone
+ *       |                        |                             |  \--> PEEKING --its name--^
+ *       |                        |                             |          |
+ *       \--refused, _CONNECT_MS--\--------_CHANNEL_MS----------\-_OK_MS---\-_PEEK_MS--> gone
  *
  * What:      a dial is judged by the address that is dialled, before a packet is sent. The program
  * in the guest is told of success only when the destination has accepted, so it sees what it would
  * see on a network. Nothing is read from the destination before the streams are joined.
+ * Names:     one that is allowed only by names says which it is for in its first bytes (PEEKING:
+ * egress_peek.h), which are held until it has; so it is not for protocols in which servers begin.
  * Ends:      a channel's end does not tell a reset, so each side says on the control channel how it
  * ends before it does (proto/control.proto); until the guest has, the end of its channel is held
  * back (net/join.h). A connection whose guest side fails before "OK" is refused and ended: the
@@ -32,22 +36,21 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/limit.h"
-#include "base/log.h"
 #include "base/map.h"
-#include "broker/egress/egress_operator.h"
-#include "broker/egress/egress_route.h"
+#include "broker/egress/egress_peek.h"
 #include "net/join.h"
 
 /* Sides of a join. */
 enum { GUEST, TARGET };
 
-enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_GREETING, DIAL_JOINED };
+enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_GREETING, DIAL_PEEKING, DIAL_JOINED };
 
 /*
  * @dial:        to the target, then to the guest
  * @streams:     GUEST and TARGET, until they are joined
  * @line:        the guest's answer
  * @guest_ended: the guest has said that its side ends
+ * @is_named:    it has to say its name: @peek, and in PEEKING what came so far, @gathered
  */
 struct egress_dial {
     struct adit_list node;
@@ -56,28 +59,27 @@ struct egress_dial {
     uint32_t id;
     struct ip_addr addr;
     uint16_t port;
-    bool guest_ended;
+    bool guest_ended, is_named;
     struct dial *dial;
     struct net_stream *streams[2];
     struct channel_line line;
     struct net_deadline deadline;
     struct join *join;
+    struct egress_peek *peek;
+    struct adit_buf gathered;
 };
 
 /*
  * @by_id:     id → struct egress_dial
  * @asked_cnt: CONNECTING and OPENING: the guest may take an answer for given from then on
- * @unlogged:  refusals without a line of their own
  */
 struct egress_dials {
     struct egress_dials_conf conf;
-    const struct egress_policy *policy; /* borrowed */
     struct http_target guest;
     struct adit_map by_id;
     struct adit_list all;
     size_t cnt, asked_cnt;
-    struct adit_limit rate, log;
-    uint64_t unlogged;
+    struct adit_limit rate;
 };
 
 static struct adit_view key_of(const uint32_t *id)
@@ -108,6 +110,8 @@ static void forget(struct egress_dial *d)
     adit_list_remove(&d->node);
     t->cnt--;
     egress_uncount(t->conf.counters, EGRESS_COUNT_DIALS);
+    adit_buf_fini(&d->gathered);
+    free(d->peek);
     free(d);
 }
 
@@ -137,74 +141,41 @@ static void count_end(struct egress_dials *t, Control__Reason reason)
     egress_count(t->conf.counters, counts[reason]);
 }
 
-/* Not joined yet: the program's connect() fails. */
+/* The program's connect() fails, or its connection is reset. */
 static void refuse(struct egress_dial *d, Control__Reason reason)
 {
     struct egress_dials *t = d->table;
     uint32_t id = d->id;
-    bool may_be_taken = d->state == DIAL_GREETING;
-    count_end(t, reason);
+    enum dial_state state = d->state;
+    if (state == DIAL_JOINED)
+        egress_count(t->conf.counters, EGRESS_COUNT_BROKEN);
+    else
+        count_end(t, reason);
     drop(d);
-    egress_control_refuse(t->conf.control, id, reason);
-    if (may_be_taken)
+    if (state <= DIAL_GREETING)
+        egress_control_refuse(t->conf.control, id, reason);
+    if (state >= DIAL_GREETING) /* in it the guest may or may not have taken the channel */
         egress_control_end(t->conf.control, id, true);
-}
-
-/* The policy's word, on record. */
-static void log_refused(struct egress_dials *t, const struct ip_addr *addr, uint16_t port,
-                        const char *why)
-{
-    char text[IP_ADDR_TEXT_CAP];
-    if (!adit_limit_take(&t->log, adit_clock_mono_ns())) {
-        t->unlogged++;
-        return;
-    }
-    ip_addr_format(addr, text);
-    adit_log(ADIT_LOG_INFO, "egress_refused", LOG_S("sandbox", t->conf.sandbox_id),
-             LOG_S("address", text), LOG_U("port", port), LOG_S("why", why),
-             LOG_U("unlogged", t->unlogged));
-    t->unlogged = 0;
-}
-
-/* ---- judging ---- */
-
-/* Return: NULL, or why not. */
-static const char *forbids(const struct egress_dials *t, const struct ip_addr *addr)
-{
-    switch (egress_policy_judge(t->policy, addr, NULL, 0)) {
-    case EGRESS_ALLOW:
-        break;
-    case EGRESS_DENY_SPECIAL:
-        return "private";
-    case EGRESS_ALLOW_NAMED:
-    case EGRESS_DENY:
-        return "rules";
-    }
-    if (egress_route_is_own(addr) && !egress_operator_names(t->conf.operator_, addr))
-        return "host";
-    return NULL;
 }
 
 static void end_forbidden(struct egress_dial *d)
 {
     struct egress_dials *t = d->table;
-    const char *why = t->policy ? forbids(t, &d->addr) : "off";
-    if (!why)
-        return;
-    log_refused(t, &d->addr, d->port, why);
-    if (d->state < DIAL_JOINED) {
-        refuse(d, CONTROL__REASON__REASON_PROHIBITED);
+    enum egress_verdict v =
+        d->state == DIAL_JOINED && d->peek
+            ? egress_judge_named(t->conf.judge, &d->addr, d->port, egress_peek_name(d->peek))
+            : egress_judge_address(t->conf.judge, &d->addr, d->port);
+    bool is_unnamed = d->state == DIAL_JOINED && !d->peek;
+    if (v == EGRESS_ALLOW || (v == EGRESS_ALLOW_NAMED && !is_unnamed)) {
+        d->is_named = v == EGRESS_ALLOW_NAMED;
         return;
     }
-    egress_count(t->conf.counters, EGRESS_COUNT_BROKEN);
-    egress_control_end(t->conf.control, d->id, true);
-    drop(d);
+    refuse(d, CONTROL__REASON__REASON_PROHIBITED);
 }
 
-void egress_dials_set_policy(struct egress_dials *t, const struct egress_policy *policy)
+void egress_dials_judge(struct egress_dials *t)
 {
     struct adit_list *it, *tmp;
-    t->policy = policy;
     ADIT_LIST_EACH(it, tmp, &t->all)
     {
         end_forbidden(ADIT_CONTAINER_OF(it, struct egress_dial, node));
@@ -251,6 +222,63 @@ static void join(struct egress_dial *d, struct adit_view already)
     drop(d);
 }
 
+/* ---- a connection that has to say its name ---- */
+
+static void peek_at(struct egress_dial *d, struct adit_view bytes)
+{
+    struct egress_judge *judge = d->table->conf.judge;
+    enum egress_peek_result result = EGRESS_PEEK_BROKEN;
+    if (adit_buf_append_view(&d->gathered, bytes) == ADIT_OK)
+        result = egress_peek_feed(d->peek, adit_buf_view(&d->gathered));
+    if (result == EGRESS_PEEK_MORE)
+        return;
+    bool is_allowed = result != EGRESS_PEEK_BROKEN &&
+                      egress_judge_named(judge, &d->addr, d->port, egress_peek_name(d->peek)) <=
+                          EGRESS_ALLOW_NAMED;
+    if (!is_allowed) {
+        refuse(d, CONTROL__REASON__REASON_PROHIBITED);
+        return;
+    }
+    struct adit_buf gathered = d->gathered;
+    adit_buf_init(&d->gathered, 0);
+    join(d, adit_buf_view(&gathered));
+    adit_buf_fini(&gathered);
+}
+
+static void on_peek_read(struct net_stream *s, struct adit_view bytes)
+{
+    peek_at(net_stream_owner(s), bytes);
+}
+
+static void on_peek_end(struct net_stream *s, const struct adit_err *err)
+{
+    (void)err; /* it has not said its name, and will not */
+    refuse(net_stream_owner(s), CONTROL__REASON__REASON_PROHIBITED);
+}
+
+static void on_peek_drain(struct net_stream *s)
+{
+    (void)s; /* nothing is written */
+}
+
+static const struct net_stream_ops peek_ops = {on_peek_read, on_peek_end, on_peek_drain};
+
+static void start_peek(struct egress_dial *d, struct adit_view already)
+{
+    d->peek = calloc(1, sizeof *d->peek);
+    set_state(d, DIAL_PEEKING);
+    if (!d->peek) {
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+        return;
+    }
+    egress_peek_init(d->peek);
+    adit_buf_init(&d->gathered, EGRESS_PEEK_MAX + NET_SCRATCH_CAP);
+    net_stream_set_owner(d->streams[GUEST], &peek_ops, d);
+    net_deadline_arm(&d->deadline, EGRESS_DIAL_PEEK_MS);
+    if (already.len > 0)
+        peek_at(d, already);
+}
+
 /* ---- the guest's side ---- */
 
 static void on_greeting_read(struct net_stream *s, struct adit_view bytes)
@@ -260,6 +288,8 @@ static void on_greeting_read(struct net_stream *s, struct adit_view bytes)
     if (channel_line_feed(&d->line, &bytes, &is_done, NULL) != ADIT_OK ||
         (is_done && !adit_view_eq_str(channel_line_view(&d->line), "OK")))
         refuse(d, CONTROL__REASON__REASON_BUSY);
+    else if (is_done && d->is_named)
+        start_peek(d, bytes);
     else if (is_done)
         join(d, bytes);
 }
@@ -280,7 +310,9 @@ static const struct net_stream_ops greeting_ops = {on_greeting_read, on_greeting
 
 static void on_deadline(struct net_deadline *due)
 {
-    refuse(ADIT_CONTAINER_OF(due, struct egress_dial, deadline), CONTROL__REASON__REASON_BUSY);
+    struct egress_dial *d = ADIT_CONTAINER_OF(due, struct egress_dial, deadline);
+    bool is_nameless = d->state == DIAL_PEEKING;
+    refuse(d, is_nameless ? CONTROL__REASON__REASON_PROHIBITED : CONTROL__REASON__REASON_BUSY);
 }
 
 static void on_channel(void *owner, struct net_stream *take_stream, struct adit_view already,
@@ -388,6 +420,7 @@ static struct egress_dial *enter(struct egress_dials *t, uint32_t id, const stru
     d->addr = *addr;
     d->port = port;
     channel_line_init(&d->line);
+    adit_buf_init(&d->gathered, 0);
     net_deadline_init(&d->deadline, t->conf.loop, on_deadline);
     adit_list_init(&d->node);
     adit_list_push(&t->all, &d->node);
@@ -405,9 +438,10 @@ static void refuse_at_once(struct egress_dials *t, uint32_t id, Control__Reason 
 }
 
 /* Return: whether it may be tried; else the guest has its answer. */
-static bool admit(struct egress_dials *t, uint32_t id, const struct ip_addr *addr, uint16_t port)
+static bool admit(struct egress_dials *t, uint32_t id, const struct ip_addr *addr, uint16_t port,
+                  bool *is_named)
 {
-    if (!t->policy) {
+    if (egress_judge_is_off(t->conf.judge)) {
         refuse_at_once(t, id, CONTROL__REASON__REASON_NET_UNREACHABLE);
         return false;
     }
@@ -415,31 +449,37 @@ static bool admit(struct egress_dials *t, uint32_t id, const struct ip_addr *add
         refuse_at_once(t, id, CONTROL__REASON__REASON_BUSY);
         return false;
     }
-    const char *why = forbids(t, addr);
-    if (why) {
-        log_refused(t, addr, port, why);
+    enum egress_verdict v = egress_judge_address(t->conf.judge, addr, port);
+    *is_named = v == EGRESS_ALLOW_NAMED;
+    if (v != EGRESS_ALLOW && !*is_named)
         refuse_at_once(t, id, CONTROL__REASON__REASON_PROHIBITED);
+    return v == EGRESS_ALLOW || *is_named;
+}
+
+static void begin(struct egress_dials *t, uint32_t id, const struct ip_addr *addr, uint16_t port)
+{
+    bool is_named;
+    if (!admit(t, id, addr, port, &is_named))
+        return;
+    struct egress_dial *d = enter(t, id, addr, port);
+    if (!d) {
+        refuse_at_once(t, id, CONTROL__REASON__REASON_BUSY);
+        return;
     }
-    return !why;
+    d->is_named = is_named;
+    if (start_connect(d) != ADIT_OK)
+        refuse(d, CONTROL__REASON__REASON_BUSY);
 }
 
 int egress_dials_begin(struct egress_dials *t, const Control__Dial *dial, struct adit_err *err)
 {
     struct ip_addr addr;
-    uint16_t port = (uint16_t)dial->port;
     if (find(t, dial->id))
         return adit_err_set(err, ADIT_ERR_PROTOCOL, "the guest uses an id twice");
-    if (!ip_addr_from_bytes(adit_view_mem(dial->address.data, dial->address.len), &addr)) {
+    if (ip_addr_from_bytes(adit_view_mem(dial->address.data, dial->address.len), &addr))
+        begin(t, dial->id, &addr, (uint16_t)dial->port);
+    else
         refuse_at_once(t, dial->id, CONTROL__REASON__REASON_HOST_UNREACHABLE);
-        return ADIT_OK;
-    }
-    if (!admit(t, dial->id, &addr, port))
-        return ADIT_OK;
-    struct egress_dial *d = enter(t, dial->id, &addr, port);
-    if (!d)
-        refuse_at_once(t, dial->id, CONTROL__REASON__REASON_BUSY);
-    else if (start_connect(d) != ADIT_OK)
-        refuse(d, CONTROL__REASON__REASON_BUSY);
     return ADIT_OK;
 }
 
@@ -472,7 +512,6 @@ void egress_dials_lost(struct egress_dials *t)
 int egress_dials_new(const struct egress_dials_conf *conf, struct egress_dials **out,
                      struct adit_err *err)
 {
-    uint64_t now = adit_clock_mono_ns();
     struct egress_dials *t = calloc(1, sizeof *t);
     if (!t)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "table of dials");
@@ -482,8 +521,7 @@ int egress_dials_new(const struct egress_dials_conf *conf, struct egress_dials *
     t->guest.tcp_port = 0;
     adit_map_init(&t->by_id);
     adit_list_init(&t->all);
-    adit_limit_init(&t->rate, EGRESS_DIALS_BURST, EGRESS_DIALS_PER_S, now);
-    adit_limit_init(&t->log, EGRESS_DIAL_LOG_BURST, EGRESS_DIAL_LOG_PER_S, now);
+    adit_limit_init(&t->rate, EGRESS_DIALS_BURST, EGRESS_DIALS_PER_S, adit_clock_mono_ns());
     *out = t;
     return ADIT_OK;
 }

@@ -7,7 +7,7 @@
 #define BROKER_EGRESS_EGRESS_DIAL_H
 
 #include "broker/egress/egress_control.h"
-#include "broker/egress/egress_policy.h"
+#include "broker/egress/egress_judge.h"
 
 /* Of one sandbox, in any state. */
 #define EGRESS_DIALS_MAX 1024
@@ -20,9 +20,8 @@
 /* For a channel to the guest, and from there to its "OK". */
 #define EGRESS_DIAL_CHANNEL_MS 2000
 #define EGRESS_DIAL_OK_MS 2000
-/* Lines about refused connections. */
-#define EGRESS_DIAL_LOG_PER_S 1
-#define EGRESS_DIAL_LOG_BURST 20
+/* For a connection to say its name, where only its name allows it. */
+#define EGRESS_DIAL_PEEK_MS 5000
 
 struct egress_dials;
 
@@ -32,7 +31,7 @@ struct egress_dials_conf {
     const char *sandbox_id;
     const struct http_target *guest;
     struct egress_control *control;
-    const struct egress_operator *operator_;
+    struct egress_judge *judge;
     struct egress_counters *counters;
 };
 
@@ -42,9 +41,8 @@ ADIT_MUST_CHECK int egress_dials_new(const struct egress_dials_conf *conf,
 /* Break all. */
 void egress_dials_free(struct egress_dials *t);
 size_t egress_dials_cnt(const struct egress_dials *t);
-/* What is judged by from now on (borrowed); connections that it forbids are ended. NULL, as in the
- * beginning: nothing gets out. */
-void egress_dials_set_policy(struct egress_dials *t, const struct egress_policy *policy);
+/* The judge has another policy: connections that it forbids are ended. */
+void egress_dials_judge(struct egress_dials *t);
 
 /* From the control channel. Errors of begin: PROTOCOL (the id is in use). */
 ADIT_MUST_CHECK int egress_dials_begin(struct egress_dials *t, const Control__Dial *dial,

@@ -6,13 +6,15 @@
  *
  * What:      a name that no connection could be made to is refused without asking, so that a
  * sandbox without internet access tells nobody anything by what it looks up. The others are asked
- * of the host's resolver. Ownership: the table owns lookups; one owns its query.
+ * of the host's resolver, and what they lead to is remembered for the rules about names before the
+ * sandbox is told. Ownership: the table owns lookups; one owns its query.
  * Limits:    of the header; what is too much is answered as a server that fails, and programs try
  * again. Time is the resolver's (EGRESS_RESOLVER_QUERY_MS).
  * Trust:     ids and names are the guest's; names keep control_is_name().
  */
 #include "broker/egress/egress_lookup.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -23,12 +25,12 @@ struct egress_lookup {
     struct adit_list node;
     struct egress_lookups *table; /* borrowed */
     uint32_t id;
+    char name[CONTROL_NAME_MAX + 1];
     struct egress_query *query;
 };
 
 struct egress_lookups {
     struct egress_lookups_conf conf;
-    const struct egress_policy *policy; /* borrowed */
     struct adit_list all;
     size_t cnt;
     struct adit_limit rate;
@@ -62,9 +64,11 @@ static void on_resolved(void *owner, const struct egress_resolved *resolved)
 {
     struct egress_lookup *l = owner;
     struct egress_lookups *t = l->table;
-    uint32_t id = l->id;
+    if (egress_judge_learn(t->conf.judge, adit_view_str(l->name), resolved) == ADIT_OK)
+        egress_control_answer(t->conf.control, l->id, resolved);
+    else
+        answer(t, l->id, EGRESS_RCODE_FAILED);
     forget(l);
-    egress_control_answer(t->conf.control, id, resolved);
 }
 
 static int ask(struct egress_lookups *t, const Control__Lookup *lookup)
@@ -74,6 +78,7 @@ static int ask(struct egress_lookups *t, const Control__Lookup *lookup)
         return ADIT_ERR_NO_MEMORY;
     l->table = t;
     l->id = lookup->id;
+    (void)snprintf(l->name, sizeof(l->name), "%s", lookup->name); /* it is no longer */
     adit_list_init(&l->node);
     int rc = egress_resolver_lookup(t->conf.resolver, lookup->name, lookup->type, on_resolved, l,
                                     &l->query);
@@ -91,7 +96,7 @@ int egress_lookups_begin(struct egress_lookups *t, const Control__Lookup *lookup
 {
     if (is_in_use(t, lookup->id))
         return adit_err_set(err, ADIT_ERR_PROTOCOL, "the guest uses the id of a lookup twice");
-    if (!t->policy || !egress_policy_may_resolve(t->policy, adit_view_str(lookup->name))) {
+    if (!egress_judge_may_resolve(t->conf.judge, adit_view_str(lookup->name))) {
         egress_count(t->conf.counters, EGRESS_COUNT_LOOKUPS_REFUSED);
         answer(t, lookup->id, EGRESS_RCODE_REFUSED);
         return ADIT_OK;
@@ -104,11 +109,6 @@ int egress_lookups_begin(struct egress_lookups *t, const Control__Lookup *lookup
     egress_count(t->conf.counters, EGRESS_COUNT_LOOKUPS_BUSY);
     answer(t, lookup->id, EGRESS_RCODE_FAILED);
     return ADIT_OK;
-}
-
-void egress_lookups_set_policy(struct egress_lookups *t, const struct egress_policy *policy)
-{
-    t->policy = policy;
 }
 
 void egress_lookups_lost(struct egress_lookups *t)

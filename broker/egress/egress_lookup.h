@@ -4,7 +4,7 @@
 #define BROKER_EGRESS_EGRESS_LOOKUP_H
 
 #include "broker/egress/egress_control.h"
-#include "broker/egress/egress_policy.h"
+#include "broker/egress/egress_judge.h"
 #include "broker/egress/egress_resolver.h"
 
 /* Of one sandbox, not answered yet. */
@@ -18,6 +18,7 @@ struct egress_lookups;
 struct egress_lookups_conf {
     struct egress_control *control;
     struct egress_resolver *resolver;
+    struct egress_judge *judge;
     struct egress_counters *counters;
 };
 
@@ -25,8 +26,6 @@ struct egress_lookups_conf {
 ADIT_MUST_CHECK int egress_lookups_new(const struct egress_lookups_conf *conf,
                                        struct egress_lookups **out, struct adit_err *err);
 void egress_lookups_free(struct egress_lookups *t);
-/* What is judged by from now on (borrowed). NULL, as in the beginning: no name is asked for. */
-void egress_lookups_set_policy(struct egress_lookups *t, const struct egress_policy *policy);
 
 /* From the control channel. Errors of begin: PROTOCOL (the id is in use). */
 ADIT_MUST_CHECK int egress_lookups_begin(struct egress_lookups *t, const Control__Lookup *lookup,

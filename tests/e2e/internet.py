@@ -2,7 +2,7 @@
 """An internet to test with: two network namespaces with a wire between them.
 
 In one a broker runs; behind the other end are web servers on a public address, on a private one and
-on that of the clouds' metadata. Nothing of it shows on the host, and it ends with the tests.
+on that of the clouds' metadata, and a name server that knows example.net and all below it. Nothing of it shows on the host, and it ends with the tests.
 """
 
 import json
@@ -22,8 +22,13 @@ class Internet:
     @prefix: what a command begins with that runs where the broker is
     """
 
-    def __init__(self):
-        self.servers = self.enter([sys.executable, HERE / "internet_server.py"])
+    def __init__(self, directory):
+        pem = Path(directory) / "internet.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=example.net", "-days",
+                        "1", "-keyout", pem, "-out", f"{pem}.crt"], check=True, capture_output=True)
+        pem.write_text(pem.read_text() + Path(f"{pem}.crt").read_text())
+        self.servers = self.enter([sys.executable, HERE / "internet_server.py", PUBLIC, pem])
         self.inside = self.enter(["cat"])
         self.servers.stdout.readline()
         self.prefix = ["nsenter", f"--net=/proc/{self.inside.pid}/ns/net", "--"]

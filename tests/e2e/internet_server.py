@@ -2,6 +2,8 @@
 """The servers of internet.py: each answers with the address that it was asked at."""
 
 import socket
+import ssl
+import struct
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,8 +57,30 @@ def serve_echo(conn):
         conn.sendall(b"END")
 
 
+def names():
+    """Port 53: a name server for names that are all of one address, as on a shared host."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((ADDRESS, 53))
+    while True:
+        query, peer = s.recvfrom(4096)
+        end = query.index(b"\0", 12) + 5
+        kind, known = query[end - 3], query[end - 17:].startswith(b"\x07example\x03net")
+        answer = (b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(ADDRESS)
+                  if known and kind == 1 else b"")
+        flags = 0x8180 if known else 0x8183
+        s.sendto(query[:2] + struct.pack(">HHHHH", flags, 1, bool(answer), 0, 0) + query[12:end]
+                 + answer, peer)
+
+
+ADDRESS, CERTIFICATE = sys.argv[1:]
 print("here", flush=True)
 sys.stdin.readline()
+secure = ThreadingHTTPServer(("0.0.0.0", 443), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(CERTIFICATE)
+secure.socket = context.wrap_socket(secure.socket, server_side=True)
+threading.Thread(target=secure.serve_forever, daemon=True).start()
+threading.Thread(target=names, daemon=True).start()
 server = ThreadingHTTPServer(("0.0.0.0", 80), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 threading.Thread(target=echo, daemon=True).start()

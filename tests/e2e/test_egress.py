@@ -35,8 +35,8 @@ class EgressBroker(Broker):
 
 
 @pytest.fixture(scope="module")
-def internet():
-    net = Internet()
+def internet(scratch):
+    net = Internet(scratch)
     yield net
     net.stop()
 
@@ -44,7 +44,7 @@ def internet():
 @pytest.fixture(scope="module")
 def outside(scratch, internet):
     """Takes the steps of egress_client.py."""
-    b = EgressBroker(scratch / "egress", internet).start()
+    b = EgressBroker(scratch / "egress", internet, ["--dns-server", PUBLIC]).start()
     env = {"PATH": os.environ["PATH"], "HOME": str(scratch), **b.env()}
 
     def steps(*steps, **options):
@@ -116,3 +116,27 @@ for t in threads: t.join()
 print(len(got), set(got))
 END""")
     assert seen["out"] == f"100 {{b'{PUBLIC}'}}\n", seen
+
+
+def test_names_are_found(outside):
+    found, missing = outside(
+        "curl -sS http://www.example.net/ && curl -sSk https://example.net/",
+        "python3 -c 'import socket; socket.getaddrinfo(\"example.org\", 80)'")
+    assert found == {"status": 0, "out": PUBLIC * 2, "err": ""}
+    assert "Name or service not known" in missing["err"], missing
+
+
+def test_a_domain_is_a_name_that_was_looked_up_and_is_said(outside):
+    """All names are of one address: it opens no door for the others."""
+    seen = outside(
+        f"curl -sS --max-time 20 http://{PUBLIC}/",
+        "curl -sS http://www.example.net/ && curl -sSk https://www.example.net/",
+        "curl -sS --max-time 20 http://other.example.net/",
+        "curl -sS --max-time 20 -H 'Host: other.example.net' http://www.example.net/",
+        "curl -sSk --max-time 20 --connect-to ::www.example.net: https://other.example.net/",
+        f"curl -sSk --max-time 20 https://{PUBLIC}/",
+        f"echo nothing | timeout 20 nc {PUBLIC} 7",
+        network={"allow_out": ["www.example.net"], "deny_out": ["0.0.0.0/0"]})
+    assert [s["status"] for s in seen[:5]] == [7, 0, 6, 56, 35], seen
+    assert seen[1]["out"] == PUBLIC * 2
+    assert seen[5]["status"] == 35 and "END" not in seen[6]["out"], seen
