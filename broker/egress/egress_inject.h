@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The requests of one HTTP/1 connection on their way out: each is for a host that is allowed, and
+ * gets the headers that the sandbox's rules set for it. No I/O.
+ */
+#ifndef BROKER_EGRESS_EGRESS_INJECT_H
+#define BROKER_EGRESS_EGRESS_INJECT_H
+
+#include "base/buf.h"
+#include "broker/egress/egress_rules.h"
+
+/* So much is taken at once, and none while so much waits to be sent. */
+#define EGRESS_INJECT_STEP (64u * 1024)
+/* The least maximum of an output buffer: what waits, and one more head with its rule. */
+#define EGRESS_INJECT_OUT_MAX (256u * 1024)
+
+struct egress_inject;
+
+/*
+ * Takes a reference of @rules. @may: whether a request for the host @name (any case, no dot at its
+ * end) may go on this connection; NULL: any, also one that names none. Asked for each request, so
+ * an update of the policy counts from the next one on. Return: NULL without memory.
+ */
+struct egress_inject *egress_inject_new(struct egress_rules *rules,
+                                        bool (*may)(void *owner, struct adit_view name),
+                                        void *owner);
+void egress_inject_free(struct egress_inject *x);
+
+/*
+ * Take the guest's bytes from the front of @in and append what is sent instead. Something is left
+ * while @out holds EGRESS_INJECT_STEP, and while egress_inject_is_waiting(): call again when that
+ * is over. Errors: DENIED (a request that may not go), BAD_INPUT, LIMIT, UNIMPLEMENTED (no request
+ * that can be understood), NO_MEMORY; the connection is reset then, without what is in @out.
+ */
+ADIT_MUST_CHECK int egress_inject_feed(struct egress_inject *x, struct adit_view *in,
+                                       struct adit_buf *out, struct adit_err *err);
+/* It asked for a WebSocket, and the reply is not there yet. */
+bool egress_inject_is_waiting(const struct egress_inject *x);
+/* All bytes of the other end, from the first on, before they go to the guest (as they are). */
+void egress_inject_see_reply(struct egress_inject *x, struct adit_view bytes);
+/* The other end took the WebSocket: what comes from now on goes through egress_inject_feed() as it
+ * is, or past it. */
+bool egress_inject_is_raw(const struct egress_inject *x);
+
+#endif
