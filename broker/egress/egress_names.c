@@ -10,8 +10,8 @@
  * Ownership: the map's values are addresses, which own their pairs.
  * Limits: EGRESS_NAMES_MAX pairs, about 1.5 MiB with the longest names; EGRESS_NAMES_OF_ADDRESS_MAX
  * bounds every walk.
- * Trust: names and addresses are chosen by guests and by owners of domains; the map's hash is keyed,
- * so they cannot choose its collisions.
+ * Trust: names and addresses are chosen by guests and by owners of domains; the map's hash is
+ * keyed, so they cannot choose its collisions.
  */
 #include "broker/egress/egress_names.h"
 

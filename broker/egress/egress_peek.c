@@ -175,7 +175,8 @@ static unsigned message_byte(struct adit_view gathered, size_t i)
 static size_t message_len(struct adit_view gathered)
 {
     return HANDSHAKE_HEAD_LEN + ((size_t)message_byte(gathered, 1) << 16 |
-                                 (size_t)message_byte(gathered, 2) << 8 | message_byte(gathered, 3));
+                                 (size_t)message_byte(gathered, 2) << 8 |
+                                 message_byte(gathered, 3));
 }
 
 /* The record at @record_at is whole. */
@@ -262,8 +263,7 @@ static enum egress_peek_result read_head(struct egress_peek *p, struct adit_view
 static bool begins_as_request(struct adit_view gathered)
 {
     const char *space = memchr(gathered.ptr, ' ', gathered.len);
-    struct adit_view method = {gathered.ptr,
-                               space ? (size_t)(space - gathered.ptr) : gathered.len};
+    struct adit_view method = {gathered.ptr, space ? (size_t)(space - gathered.ptr) : gathered.len};
     return method.len <= METHOD_MAX && http_guard_is_token(method);
 }
 

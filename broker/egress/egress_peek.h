@@ -13,7 +13,7 @@
 #define EGRESS_PEEK_MAX (16u * 1024)
 
 enum egress_peek_result {
-    EGRESS_PEEK_MORE,     /* not said yet */
+    EGRESS_PEEK_MORE, /* not said yet */
     EGRESS_PEEK_NAMED,
     EGRESS_PEEK_NAMELESS, /* it names no host, or is neither TLS nor HTTP/1 */
     EGRESS_PEEK_BROKEN,   /* begins as one of them and breaks its rules: two readers may differ */

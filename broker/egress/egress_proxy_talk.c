@@ -104,9 +104,9 @@ static int say_login(const struct egress_proxy_talk *t, struct adit_buf *out)
 {
     const struct egress_proxy *p = t->proxy;
     char message[3 + 2 * EGRESS_PROXY_CREDENTIAL_MAX + 2];
-    int len = snprintf(message, sizeof(message), "%c%c%s%c%s", LOGIN_VERSION,
-                       (int)strlen(p->username), p->username, (int)strlen(p->password),
-                       p->password);
+    int len =
+        snprintf(message, sizeof(message), "%c%c%s%c%s", LOGIN_VERSION, (int)strlen(p->username),
+                 p->username, (int)strlen(p->password), p->password);
     return adit_buf_append(out, message, (size_t)len);
 }
 

@@ -28,8 +28,8 @@ struct egress_proxy {
     char username[EGRESS_PROXY_CREDENTIAL_MAX + 1], password[EGRESS_PROXY_CREDENTIAL_MAX + 1];
 };
 
-/* "host:port" or "socks5://host:port" is a SOCKS5 proxy, "http://host:port" one for CONNECT. Errors:
- * BAD_INPUT. */
+/* "host:port" or "socks5://host:port" is a SOCKS5 proxy, "http://host:port" one for CONNECT.
+ * Errors: BAD_INPUT. */
 ADIT_MUST_CHECK int egress_proxy_parse_address(struct adit_view address, struct egress_proxy *out);
 /* The egressProxy member of a sandbox's network options. Errors: BAD_INPUT. */
 ADIT_MUST_CHECK int egress_proxy_parse(const json_t *member, struct egress_proxy *out,

@@ -64,7 +64,8 @@ struct egress_reply {
  */
 void egress_reply_read(struct egress_reply *r, struct adit_view bytes, struct adit_view name,
                        unsigned type);
-/* A name that is asked for and told: control_is_name(), and letters, digits, hyphens, underscores. */
+/* A name that is asked for and told: control_is_name(), and letters, digits, hyphens, underscores.
+ */
 bool egress_reply_is_name(struct adit_view name);
 /* No reply came. */
 void egress_reply_set_failed(struct egress_reply *r);

@@ -116,8 +116,7 @@ static void on_reply(void *arg, int status, int timeouts, unsigned char *bytes, 
     }
     net_deadline_cancel(&q->deadline);
     q->state = QUERY_REPLIED;
-    if (status != ARES_EDESTRUCTION && bytes && len > 0 &&
-        (q->reply = malloc(sizeof(*q->reply))))
+    if (status != ARES_EDESTRUCTION && bytes && len > 0 && (q->reply = malloc(sizeof(*q->reply))))
         egress_reply_read(q->reply, adit_view_mem(bytes, (size_t)len), adit_view_str(q->name),
                           q->type);
     net_task_post(&q->task);

@@ -24,9 +24,17 @@ struct egress_rules {
 
 bool egress_rules_may_set(struct adit_view header_name)
 {
-    static const char *const framing[] = {
-        "connection", "content-length", "expect",  "host",    "http2-settings",   "keep-alive",
-        "te",         "trailer",        "upgrade", "proxy-connection", "transfer-encoding"};
+    static const char *const framing[] = {"connection",
+                                          "content-length",
+                                          "expect",
+                                          "host",
+                                          "http2-settings",
+                                          "keep-alive",
+                                          "te",
+                                          "trailer",
+                                          "upgrade",
+                                          "proxy-connection",
+                                          "transfer-encoding"};
     for (size_t i = 0; i < sizeof(framing) / sizeof(framing[0]); i++)
         if (adit_view_ieq_str(header_name, framing[i]))
             return false;
@@ -42,8 +50,8 @@ static int add_header(struct egress_rule *rule, const char *name, const json_t *
                       struct adit_err *err)
 {
     struct adit_view text = adit_view_mem(json_string_value(value), json_string_length(value));
-    if (rule->header_cnt == EGRESS_RULES_HEADERS_MAX || !egress_rules_may_set(adit_view_str(name)) ||
-        !text.ptr || !http_guard_is_value(text))
+    if (rule->header_cnt == EGRESS_RULES_HEADERS_MAX ||
+        !egress_rules_may_set(adit_view_str(name)) || !text.ptr || !http_guard_is_value(text))
         return refuse(err, "header that may be set");
     struct http_header *h = &rule->headers[rule->header_cnt++];
     h->name.ptr = adit_view_dup(adit_view_str(name));

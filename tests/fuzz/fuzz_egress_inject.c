@@ -10,8 +10,7 @@
 #include "broker/egress/egress_inject.h"
 #include "broker/egress/egress_peek.h"
 
-#define RULES                                                                                      \
-    "{\"rules\":{\"*\":[{\"transform\":{\"headers\":{\"X-Key\":\"s3cret\"}}}]}}"
+#define RULES "{\"rules\":{\"*\":[{\"transform\":{\"headers\":{\"X-Key\":\"s3cret\"}}}]}}"
 
 static struct egress_rules *rules;
 

@@ -211,8 +211,8 @@ END_TEST
 
 START_TEST(egress_reply_refuses_names_of_other_characters)
 {
-    static const char *const names[] = {"a b.example", "a\\b.example", "a\001.example",
-                                        "a\xc3\xbc.example", "a/b.example", "a@b.example"};
+    static const char *const names[] = {"a b.example",       "a\\b.example", "a\001.example",
+                                        "a\xc3\xbc.example", "a/b.example",  "a@b.example"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         begin(ns_r_noerror);
         dns_alias(&m, NAME, 10, names[i]);
@@ -258,16 +258,16 @@ START_TEST(egress_reply_refuses_a_message_that_is_cut)
 }
 END_TEST
 
-SUITE_MAIN_WITH("egress_reply",
-                TESTS(egress_reply_tells_addresses, egress_reply_tells_addresses_of_ipv6,
-                      egress_reply_follows_aliases_in_any_order,
-                      egress_reply_passes_over_what_was_not_asked_for, egress_reply_bounds_ttls,
-                      egress_reply_takes_a_broken_soa_for_none,
-                      egress_reply_believes_no_address_of_a_missing_name,
-                      egress_reply_tells_refusal_and_failure, egress_reply_gives_up_in_a_circle,
-                      egress_reply_follows_so_many_aliases, egress_reply_leaves_out_what_is_too_much,
-                      egress_reply_refuses_names_of_other_characters,
-                      egress_reply_refuses_an_answer_to_something_else,
-                      egress_reply_refuses_a_message_that_is_cut),
-                LOOPS({egress_reply_says_how_long_there_is_nothing,
-                       sizeof(negatives) / sizeof(negatives[0])}))
+SUITE_MAIN_WITH(
+    "egress_reply",
+    TESTS(egress_reply_tells_addresses, egress_reply_tells_addresses_of_ipv6,
+          egress_reply_follows_aliases_in_any_order,
+          egress_reply_passes_over_what_was_not_asked_for, egress_reply_bounds_ttls,
+          egress_reply_takes_a_broken_soa_for_none,
+          egress_reply_believes_no_address_of_a_missing_name,
+          egress_reply_tells_refusal_and_failure, egress_reply_gives_up_in_a_circle,
+          egress_reply_follows_so_many_aliases, egress_reply_leaves_out_what_is_too_much,
+          egress_reply_refuses_names_of_other_characters,
+          egress_reply_refuses_an_answer_to_something_else,
+          egress_reply_refuses_a_message_that_is_cut),
+    LOOPS({egress_reply_says_how_long_there_is_nothing, sizeof(negatives) / sizeof(negatives[0])}))
