@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client of test_egress.py, in the broker's network: makes a sandbox, takes steps, says what came.
 
-A step is a command, or an update of the network options (an object).
+A step is a command, or an update of the network options (an object). A sandbox that is to be kept is
+named by what comes last; another client goes on in it.
 """
 
 import json
@@ -11,7 +12,10 @@ from e2b import CommandExitException, Sandbox
 
 said = json.load(sys.stdin)
 seen = []
-sandbox = Sandbox.create(timeout=300, **said["options"])
+if said["sandbox"]:
+    sandbox = Sandbox.connect(said["sandbox"])
+else:
+    sandbox = Sandbox.create(timeout=300, **said["options"])
 try:
     for step in said["steps"]:
         if isinstance(step, dict):
@@ -24,5 +28,8 @@ try:
             result = e
         seen.append({"status": result.exit_code, "out": result.stdout, "err": result.stderr})
 finally:
-    sandbox.kill()
+    if not said["keep"]:
+        sandbox.kill()
+if said["keep"]:
+    seen.append(sandbox.sandbox_id)
 print(json.dumps(seen))

@@ -63,13 +63,13 @@ class Internet:
 
     network = Lab.network
 
-    def run(self, env, steps, timeout=120, **options):
+    def run(self, env, steps, sandbox=None, keep=False, timeout=120, **options):
         """What a client in the broker's network sees: egress_client.py."""
         done = subprocess.run(
             [*self.prefix, "setpriv", "--pdeathsig", "KILL", sys.executable,
              HERE / "egress_client.py"],
-            env=env, input=json.dumps({"options": options, "steps": steps}), text=True,
-            capture_output=True, timeout=timeout)
+            env=env, text=True, capture_output=True, timeout=timeout,
+            input=json.dumps({"options": options, "steps": steps, "sandbox": sandbox, "keep": keep}))
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

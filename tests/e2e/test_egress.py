@@ -140,3 +140,31 @@ def test_a_domain_is_a_name_that_was_looked_up_and_is_said(outside):
     assert [s["status"] for s in seen[:5]] == [7, 0, 6, 56, 35], seen
     assert seen[1]["out"] == PUBLIC * 2
     assert seen[5]["status"] == 35 and "END" not in seen[6]["out"], seen
+
+
+# Keeps a connection until it breaks, makes another, and says what it saw.
+KEEP = """cat > keep.py <<'END'
+import errno, socket, time
+s = socket.create_connection(("%s", 7))
+s.sendall(b"here")
+print(s.recv(4).decode(), flush=True)
+try:
+    print(s.recv(4))
+except OSError as e:
+    print(errno.errorcode[e.errno])
+begin = time.monotonic()
+socket.create_connection(("%s", 80), timeout=20).close()
+print(time.monotonic() - begin, "end", flush=True)
+END
+python3 keep.py > seen 2>&1 < /dev/null &
+until grep -q here seen; do sleep 0.01; done"""
+
+
+def test_a_killed_broker_breaks_connections_and_the_next_one_makes_new_ones(outside):
+    _, sandbox = outside(KEEP % (PUBLIC, PUBLIC), keep=True)
+    outside.broker.kill()
+    outside.broker.start()
+    (seen,) = outside("until grep -q end seen; do sleep 0.01; done; cat seen", sandbox=sandbox)
+    here, broken, took, _ = seen["out"].split()
+    assert (here, broken) == ("here", "ECONNRESET"), seen
+    assert float(took) < 5, "longer than a connection waits for a broker"
