@@ -5,13 +5,12 @@
  * Theory of operation
  *
  * What: of the file system it keeps its state directory, the templates (to read), and what the
- * configuration names beside them: each has a line below. TCP connections it makes for its sandboxes
- * (broker/egress/), so to any port, unless the operator has turned that off; then the scheduler's
- * alone. What needs more is asked of the launcher
- * or of the scheduler's keeper. System calls: the list below, measured under the whole test suite;
- * tests/e2e/test_privileges.py compares it with what a run makes, both ways. When a library comes
- * to need another one, the log says "system call refused" with its number, and --seccomp log lets
- * the broker run on.
+ * configuration names beside them: each has a line below. TCP connections it makes for its
+ * sandboxes (broker/egress/), so to any port, unless the operator has turned that off; then the
+ * scheduler's alone. What needs more is asked of the launcher or of the scheduler's keeper. System
+ * calls: the list below, measured under the whole test suite; tests/e2e/test_privileges.py compares
+ * it with what a run makes, both ways. When a library comes to need another one, the log says
+ * "system call refused" with its number, and --seccomp log lets the broker run on.
  */
 #include "broker/broker_profile.h"
 

@@ -40,7 +40,8 @@ void __libc_free(void *p);
 
 static bool failing_malloc_fails(void)
 {
-    if (failing_malloc.is_off || failing_malloc_spares || !failing_malloc.countdown || --failing_malloc.countdown)
+    if (failing_malloc.is_off || failing_malloc_spares || !failing_malloc.countdown ||
+        --failing_malloc.countdown)
         return false;
     if (failing_malloc.on_failure)
         failing_malloc.on_failure();
