@@ -95,22 +95,12 @@ static int release(void *owner, const char *sandbox_id, const char *reason, node
     return notify(b, SCHEDULER_RELEASE_SANDBOX, &request.base, done, user, err);
 }
 
-/* Who wants a proxy between a sandbox and the internet wants nothing to get past it; it is not
- * dialled yet. */
-static int compile_policy(struct broker *b, const json_t *network, bool is_offline,
-                          struct egress_policy **out, struct adit_err *err)
-{
-    bool is_behind_proxy = json_is_object(json_object_get(network, "egressProxy"));
-    return egress_policy_compile(is_behind_proxy ? NULL : network, is_offline || is_behind_proxy,
-                                 &b->reach, out, err);
-}
-
 static int open_egress(void *owner, const struct record *r, const json_t *network, bool is_offline,
                        struct egress_sandbox **out, struct adit_err *err)
 {
     struct broker *b = owner;
     struct egress_policy *policy;
-    int rc = compile_policy(b, network, is_offline, &policy, err);
+    int rc = egress_policy_compile(network, is_offline, &b->reach, &policy, err);
     return rc ? rc : egress_open(b->egress, r->sandbox_id, &r->instance.target, policy, out, err);
 }
 
@@ -119,7 +109,7 @@ static int update_egress(void *owner, struct egress_sandbox *e, const json_t *ne
 {
     struct broker *b = owner;
     struct egress_policy *policy;
-    int rc = compile_policy(b, network, is_offline, &policy, err);
+    int rc = egress_policy_compile(network, is_offline, &b->reach, &policy, err);
     return rc ? rc : egress_update(e, policy, err);
 }
 

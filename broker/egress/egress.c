@@ -109,8 +109,8 @@ static int begin(struct egress_sandbox *s, struct adit_err *err)
     int rc = egress_judge_new(s->id, e->conf.operator_, &s->judge, err);
     if (rc == ADIT_OK)
         rc = egress_control_new(&control, &s->control, err);
-    struct egress_dials_conf dials = {&e->net,    s->id,    &s->guest,
-                                      s->control, s->judge, &e->counters};
+    struct egress_dials_conf dials = {
+        &e->net, &s->guest, s->control, s->judge, e->conf.take_resolver, &e->counters};
     struct egress_lookups_conf lookups = {s->control, e->conf.take_resolver, s->judge,
                                           &e->counters};
     if (rc == ADIT_OK)

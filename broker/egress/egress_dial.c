@@ -29,7 +29,6 @@
  */
 #include "broker/egress/egress_dial.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -38,6 +37,8 @@
 #include "base/limit.h"
 #include "base/map.h"
 #include "broker/egress/egress_peek.h"
+#include "broker/egress/egress_proxy.h"
+#include "broker/egress/egress_reach.h"
 #include "net/join.h"
 
 /* Sides of a join. */
@@ -46,7 +47,10 @@ enum { GUEST, TARGET };
 enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_GREETING, DIAL_PEEKING, DIAL_JOINED };
 
 /*
- * @dial:        to the target, then to the guest
+ * @host:        @addr as text
+ * @reach, @handshake: to the target, or to @proxy (borrowed from the policy) and through it
+ * @dial:        to the guest
+ * @early:       what the target said before the guest could hear it
  * @streams:     GUEST and TARGET, until they are joined
  * @line:        the guest's answer
  * @guest_ended: the guest has said that its side ends
@@ -60,13 +64,17 @@ struct egress_dial {
     struct ip_addr addr;
     uint16_t port;
     bool guest_ended, is_named;
+    char host[IP_ADDR_TEXT_CAP];
+    const struct egress_proxy *proxy;
+    struct egress_reach *reach;
+    struct egress_proxy_handshake *handshake;
     struct dial *dial;
     struct net_stream *streams[2];
     struct channel_line line;
     struct net_deadline deadline;
     struct join *join;
     struct egress_peek *peek;
-    struct adit_buf gathered;
+    struct adit_buf gathered, early;
 };
 
 /*
@@ -111,6 +119,7 @@ static void forget(struct egress_dial *d)
     t->cnt--;
     egress_uncount(t->conf.counters, EGRESS_COUNT_DIALS);
     adit_buf_fini(&d->gathered);
+    adit_buf_fini(&d->early);
     free(d->peek);
     free(d);
 }
@@ -118,6 +127,10 @@ static void forget(struct egress_dial *d)
 /* Both sides are reset; the guest knows already, or hears of it otherwise. */
 static void drop(struct egress_dial *d)
 {
+    if (d->reach)
+        egress_reach_cancel(d->reach);
+    if (d->handshake)
+        egress_proxy_cancel(d->handshake);
     if (d->dial)
         dial_cancel(d->dial);
     for (int side = GUEST; side <= TARGET; side++)
@@ -161,6 +174,10 @@ static void refuse(struct egress_dial *d, Control__Reason reason)
 static void end_forbidden(struct egress_dial *d)
 {
     struct egress_dials *t = d->table;
+    if (d->proxy) { /* which ends with its policy: the guest's kernel tries again */
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+        return;
+    }
     enum egress_verdict v =
         d->state == DIAL_JOINED && d->peek
             ? egress_judge_named(t->conf.judge, &d->addr, d->port, egress_peek_name(d->peek))
@@ -211,7 +228,11 @@ static void join(struct egress_dial *d, struct adit_view already)
     net_deadline_cancel(&d->deadline);
     set_state(d, DIAL_JOINED);
     egress_count(t->conf.counters, EGRESS_COUNT_CONNECTED);
+    struct adit_view early = adit_buf_view(&d->early);
     int rc = already.len > 0 ? net_stream_write(d->streams[TARGET], &already, 1) : ADIT_OK;
+    if (rc == ADIT_OK && early.len > 0)
+        rc = net_stream_write(d->streams[GUEST], &early, 1);
+    adit_buf_clear(&d->early);
     if (rc == ADIT_OK)
         rc = join_start(adit_steal(&d->streams[GUEST]), adit_steal(&d->streams[TARGET]), &join_ops,
                         d, &d->join);
@@ -340,61 +361,70 @@ static void on_channel(void *owner, struct net_stream *take_stream, struct adit_
 /* Nothing is read before a stream is joined, so nothing is heard. */
 static const struct net_stream_ops unjoined_ops;
 
-static Control__Reason reason_of(const struct adit_err *err)
+/* @early: what the destination said behind the answer of a proxy. */
+static void connected(struct egress_dial *d, struct net_stream *take_stream, struct adit_view early)
 {
-    switch (err->sys_errno) {
-    case ECONNREFUSED:
-    case ECONNRESET:
-        return CONTROL__REASON__REASON_REFUSED;
-    case ENETUNREACH:
-    case ENETDOWN:
-    case EAFNOSUPPORT: /* a host without IPv6 */
-        return CONTROL__REASON__REASON_NET_UNREACHABLE;
-    case EACCES: /* firewalls say so */
-    case EPERM:
-        return CONTROL__REASON__REASON_PROHIBITED;
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-    case ENOBUFS:
-    case EADDRNOTAVAIL: /* no port is left for that destination */
-        return CONTROL__REASON__REASON_BUSY;
-    default:
-        return err->code == ADIT_ERR_TIMEOUT     ? CONTROL__REASON__REASON_TIMED_OUT
-               : err->code == ADIT_ERR_NO_MEMORY ? CONTROL__REASON__REASON_BUSY
-                                                 : CONTROL__REASON__REASON_HOST_UNREACHABLE;
-    }
-}
-
-static void on_connected(void *owner, struct net_stream *take_stream, struct adit_view already,
-                         const struct adit_err *err)
-{
-    struct egress_dial *d = owner;
     struct egress_dials *t = d->table;
-    (void)already; /* there is no handshake */
-    d->dial = NULL;
-    if (err) {
-        refuse(d, reason_of(err));
-        return;
-    }
     net_stream_read_stop(take_stream);
     net_stream_set_owner(take_stream, &unjoined_ops, d);
     d->streams[TARGET] = take_stream;
+    d->proxy = NULL;
     set_state(d, DIAL_OPENING);
-    if (dial_start(t->conf.loop, &t->guest, EGRESS_DIAL_CHANNEL_MS, on_channel, d, &d->dial,
+    if (adit_buf_append_view(&d->early, early) != ADIT_OK ||
+        dial_start(t->conf.loop, &t->guest, EGRESS_DIAL_CHANNEL_MS, on_channel, d, &d->dial,
                    NULL) != ADIT_OK)
         refuse(d, CONTROL__REASON__REASON_BUSY);
 }
 
+static void on_proxied(void *owner, struct net_stream *take_stream, struct adit_view already,
+                       Control__Reason reason, const struct adit_err *err)
+{
+    struct egress_dial *d = owner;
+    (void)err; /* @reason is what can be told */
+    d->handshake = NULL;
+    if (take_stream)
+        connected(d, take_stream, already);
+    else
+        refuse(d, reason);
+}
+
+static void on_reached(void *owner, struct net_stream *take_stream, Control__Reason reason)
+{
+    struct egress_dial *d = owner;
+    d->reach = NULL;
+    if (!take_stream)
+        refuse(d, reason);
+    else if (!d->proxy)
+        connected(d, take_stream, adit_view_mem(NULL, 0));
+    else if (egress_proxy_open(take_stream, d->proxy, &d->addr, d->port,
+                               EGRESS_DIAL_BEHIND_PROXY_MS, on_proxied, d,
+                               &d->handshake) != ADIT_OK)
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+}
+
+static bool may_be_proxy(void *owner, const struct ip_addr *addr)
+{
+    const struct egress_dial *d = owner;
+    return egress_judge_proxy_address(d->table->conf.judge, addr);
+}
+
 static int start_connect(struct egress_dial *d)
 {
-    struct http_target target = {.kind = HTTP_TARGET_TCP};
-    char text[IP_ADDR_TEXT_CAP];
-    ip_addr_format(&d->addr, text);
-    (void)snprintf(target.path, sizeof(target.path), ip_addr_is_v4(&d->addr) ? "%s:%u" : "[%s]:%u",
-                   text, d->port);
-    return dial_start(d->table->conf.loop, &target, EGRESS_DIAL_CONNECT_MS, on_connected, d,
-                      &d->dial, NULL);
+    const struct egress_dials_conf *conf = &d->table->conf;
+    struct egress_reach_conf reach = {.loop = conf->loop,
+                                      .resolver = conf->resolver,
+                                      .host = d->host,
+                                      .port = d->port,
+                                      .ms = EGRESS_DIAL_CONNECT_MS};
+    ip_addr_format(&d->addr, d->host);
+    d->proxy = egress_judge_proxy(conf->judge);
+    if (d->proxy) {
+        reach.host = d->proxy->host;
+        reach.port = d->proxy->port;
+        reach.may = may_be_proxy;
+        reach.ms = EGRESS_DIAL_PROXY_MS;
+    }
+    return egress_reach_start(&reach, on_reached, d, &d->reach);
 }
 
 /* ---- the table ---- */
@@ -421,6 +451,7 @@ static struct egress_dial *enter(struct egress_dials *t, uint32_t id, const stru
     d->port = port;
     channel_line_init(&d->line);
     adit_buf_init(&d->gathered, 0);
+    adit_buf_init(&d->early, NET_SCRATCH_CAP);
     net_deadline_init(&d->deadline, t->conf.loop, on_deadline);
     adit_list_init(&d->node);
     adit_list_push(&t->all, &d->node);

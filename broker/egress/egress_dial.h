@@ -8,6 +8,7 @@
 
 #include "broker/egress/egress_control.h"
 #include "broker/egress/egress_judge.h"
+#include "broker/egress/egress_resolver.h"
 
 /* Of one sandbox, in any state. */
 #define EGRESS_DIALS_MAX 1024
@@ -17,6 +18,9 @@
 #define EGRESS_DIALS_BURST 1000
 /* For a connection to its destination; all together is shorter than the guest waits. */
 #define EGRESS_DIAL_CONNECT_MS 30000
+/* Instead, where it goes by the sandbox's proxy: to the proxy, and from there. */
+#define EGRESS_DIAL_PROXY_MS 10000
+#define EGRESS_DIAL_BEHIND_PROXY_MS 20000
 /* For a channel to the guest, and from there to its "OK". */
 #define EGRESS_DIAL_CHANNEL_MS 2000
 #define EGRESS_DIAL_OK_MS 2000
@@ -28,10 +32,10 @@ struct egress_dials;
 /* Borrowed, and outlives it: all of it. @guest: the sandbox's channel */
 struct egress_dials_conf {
     struct net_loop *loop;
-    const char *sandbox_id;
     const struct http_target *guest;
     struct egress_control *control;
     struct egress_judge *judge;
+    struct egress_resolver *resolver;
     struct egress_counters *counters;
 };
 

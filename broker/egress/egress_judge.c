@@ -49,14 +49,18 @@ static void log_refused(struct egress_judge *j, const struct ip_addr *addr, uint
 
 static const struct adit_view no_name = ADIT_VIEW("");
 
+static bool is_own(const struct egress_judge *j, const struct ip_addr *addr)
+{
+    return egress_route_is_own(addr) && !egress_operator_names(j->operator_, addr);
+}
+
 static enum egress_verdict judge(struct egress_judge *j, const struct ip_addr *addr, uint16_t port,
                                  const struct adit_view *names, size_t name_cnt)
 {
     enum egress_verdict v =
         j->policy ? egress_policy_judge(j->policy, addr, names, name_cnt) : EGRESS_DENY;
     const char *why = v == EGRESS_DENY_SPECIAL ? "private" : "rules";
-    if (v <= EGRESS_ALLOW_NAMED && egress_route_is_own(addr) &&
-        !egress_operator_names(j->operator_, addr)) {
+    if (v <= EGRESS_ALLOW_NAMED && is_own(j, addr)) {
         v = EGRESS_DENY_SPECIAL;
         why = "host";
     }
@@ -77,6 +81,20 @@ enum egress_verdict egress_judge_named(struct egress_judge *j, const struct ip_a
                                        uint16_t port, struct adit_view name)
 {
     return judge(j, addr, port, &name, name.len > 0);
+}
+
+const struct egress_proxy *egress_judge_proxy(const struct egress_judge *j)
+{
+    return j->policy ? egress_policy_proxy(j->policy) : NULL;
+}
+
+bool egress_judge_proxy_address(struct egress_judge *j, const struct ip_addr *addr)
+{
+    const struct egress_proxy *proxy = egress_judge_proxy(j);
+    if (proxy && egress_policy_judge_proxy(j->policy, addr) == EGRESS_ALLOW && !is_own(j, addr))
+        return true;
+    log_refused(j, addr, proxy ? proxy->port : 0, "proxy", no_name);
+    return false;
 }
 
 bool egress_judge_may_resolve(const struct egress_judge *j, struct adit_view name)

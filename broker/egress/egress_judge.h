@@ -31,6 +31,11 @@ enum egress_verdict egress_judge_address(struct egress_judge *j, const struct ip
 enum egress_verdict egress_judge_named(struct egress_judge *j, const struct ip_addr *addr,
                                        uint16_t port, struct adit_view name);
 
+/* The sandbox's own proxy (valid until the next egress_judge_set_policy()), or NULL; and whether it
+ * may be reached at @addr. */
+const struct egress_proxy *egress_judge_proxy(const struct egress_judge *j);
+bool egress_judge_proxy_address(struct egress_judge *j, const struct ip_addr *addr);
+
 bool egress_judge_may_resolve(const struct egress_judge *j, struct adit_view name);
 /* The sandbox is told @resolved. Errors: NO_MEMORY: it must not be told. */
 ADIT_MUST_CHECK int egress_judge_learn(struct egress_judge *j, struct adit_view name,

@@ -32,6 +32,7 @@ struct egress_policy {
     struct blocks allow, deny;
     struct egress_domain *domains;
     size_t domain_cnt;
+    struct egress_proxy *proxy;
     bool is_offline, denies_all;
 };
 
@@ -85,6 +86,15 @@ static int read_deny(struct egress_policy *p, const json_t *list, struct adit_er
     return ADIT_OK;
 }
 
+static int read_proxy(struct egress_policy *p, const json_t *member, struct adit_err *err)
+{
+    if (!json_is_object(member))
+        return ADIT_OK;
+    p->proxy = calloc(1, sizeof *p->proxy);
+    return p->proxy ? egress_proxy_parse(member, p->proxy, err)
+                    : adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for a policy");
+}
+
 int egress_policy_compile(const json_t *network, bool is_offline,
                           const struct egress_operator *operator_, struct egress_policy **out,
                           struct adit_err *err)
@@ -97,6 +107,8 @@ int egress_policy_compile(const json_t *network, bool is_offline,
     int code = read_allow(p, json_object_get(network, "allowOut"), err);
     if (code == ADIT_OK)
         code = read_deny(p, json_object_get(network, "denyOut"), err);
+    if (code == ADIT_OK)
+        code = read_proxy(p, json_object_get(network, "egressProxy"), err);
     if (code != ADIT_OK)
         egress_policy_free(p);
     else
@@ -111,6 +123,7 @@ void egress_policy_free(struct egress_policy *p)
     free(p->allow.at);
     free(p->deny.at);
     free(p->domains);
+    free(p->proxy);
     free(p);
 }
 
@@ -167,6 +180,20 @@ enum egress_verdict egress_policy_judge(const struct egress_policy *p, const str
         if (egress_policy_allows_name(p, names[i]))
             return EGRESS_ALLOW_NAMED;
     return EGRESS_DENY;
+}
+
+const struct egress_proxy *egress_policy_proxy(const struct egress_policy *p)
+{
+    return p->proxy;
+}
+
+enum egress_verdict egress_policy_judge_proxy(const struct egress_policy *p,
+                                              const struct ip_addr *addr)
+{
+    const struct egress_operator *o = p->operator_;
+    bool is_closed = has(o->closed, o->closed_cnt, addr) ||
+                     (ip_addr_is_special(addr) && !has(o->open, o->open_cnt, addr));
+    return is_closed ? EGRESS_DENY_SPECIAL : EGRESS_ALLOW;
 }
 
 bool egress_policy_may_resolve(const struct egress_policy *p, struct adit_view name)

@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "net/ip_block.h"
+#include "broker/egress/egress_proxy_talk.h"
 
 enum egress_verdict {
     EGRESS_ALLOW,
@@ -50,6 +50,12 @@ enum egress_verdict egress_policy_judge(const struct egress_policy *p, const str
                                         const struct adit_view *names, size_t name_cnt);
 /* Whether a domain of allowOut names @name (any case; a dot at the end is cut). */
 bool egress_policy_allows_name(const struct egress_policy *p, struct adit_view name);
+/* The sandbox's own proxy, by which all its connections go; NULL: none. */
+const struct egress_proxy *egress_policy_proxy(const struct egress_policy *p);
+/* Whether that may be at @addr. The sandbox's rules are about what lies behind it; a private
+ * address has to be opened by the operator. */
+enum egress_verdict egress_policy_judge_proxy(const struct egress_policy *p,
+                                              const struct ip_addr *addr);
 /* Whether @name may be looked up: no connection to it could ever be allowed otherwise. */
 bool egress_policy_may_resolve(const struct egress_policy *p, struct adit_view name);
 

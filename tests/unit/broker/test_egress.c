@@ -263,6 +263,77 @@ START_TEST(egress_never_reaches_the_host_by_a_block)
 }
 END_TEST
 
+/* The proxy's side of SOCKS5 up to its reply. Return: the connection. */
+static int proxy_accept(uint8_t reply)
+{
+    static const uint8_t hello[] = {5, 1, 0}, request[] = {5, 1, 0, 1, 93, 184, 215, 14, 0, 80};
+    const uint8_t method[] = {5, 0}, answer[] = {5, reply, 0, 1, 0, 0, 0, 0, 0, 0};
+    uint8_t got[16];
+    int conn = server_accept(server);
+    ck_assert_int_eq(recv(conn, got, sizeof(hello), MSG_WAITALL), sizeof(hello));
+    ck_assert_mem_eq(got, hello, sizeof(hello));
+    ck_assert_int_eq(send(conn, method, sizeof(method), MSG_NOSIGNAL), sizeof(method));
+    ck_assert_int_eq(recv(conn, got, sizeof(request), MSG_WAITALL), sizeof(request));
+    ck_assert_mem_eq(got, request, sizeof(request));
+    ck_assert_int_eq(send(conn, answer, sizeof(answer), MSG_NOSIGNAL), sizeof(answer));
+    return conn;
+}
+
+START_TEST(egress_goes_by_the_proxy_of_the_sandbox)
+{
+    struct guest behind;
+    char network[128];
+    (void)snprintf(
+        network, sizeof(network),
+        "{\"denyOut\":[\"192.0.2.0/24\"],\"egressProxy\":{\"address\":\"127.0.0.1:%u\"}}", port);
+    guest_start(&behind, "127.0.0.1", network, false);
+    guest_open(&behind);
+    guest_dial(&behind, 1, "93.184.215.14", 80);
+    int conn = proxy_accept(0);
+    send_text(conn, "early");
+    int program = guest_accept(&behind, 1);
+    expect_text(program, "early");
+    send_text(program, "word");
+    expect_text(conn, "word");
+    (void)close(program);
+    (void)close(conn);
+    guest_stop(&behind);
+}
+END_TEST
+
+START_TEST(egress_hears_what_a_proxy_says)
+{
+    struct guest behind;
+    char network[128];
+    (void)snprintf(network, sizeof(network), "{\"egressProxy\":{\"address\":\"127.0.0.1:%u\"}}",
+                   port);
+    guest_start(&behind, "127.0.0.1", network, false);
+    guest_open(&behind);
+    guest_dial(&behind, 1, "93.184.215.14", 80);
+    (void)close(proxy_accept(5));
+    guest_expect_refusal(&behind, 1, CONTROL__REASON__REASON_REFUSED);
+    guest_dial(&behind, 2, "10.0.0.1", 80); /* what is behind it is judged all the same */
+    guest_expect_refusal(&behind, 2, CONTROL__REASON__REASON_PROHIBITED);
+    guest_dial(&behind, 3, "93.184.215.14", 80);
+    int conn = server_accept(server);
+    ck_assert_int_eq(egress_update(behind.sandbox, policy_of(&behind, NOTHING), NULL), ADIT_OK);
+    guest_expect_refusal(&behind, 3, CONTROL__REASON__REASON_BUSY);
+    (void)close(conn);
+    guest_stop(&behind);
+}
+END_TEST
+
+START_TEST(egress_reaches_no_proxy_that_the_operator_did_not_open)
+{
+    struct guest behind;
+    guest_start(&behind, "", "{\"egressProxy\":{\"address\":\"10.0.0.1:1080\"}}", false);
+    guest_open(&behind);
+    guest_dial(&behind, 1, "93.184.215.14", 80);
+    guest_expect_refusal(&behind, 1, CONTROL__REASON__REASON_PROHIBITED);
+    guest_stop(&behind);
+}
+END_TEST
+
 START_TEST(egress_off_says_so_at_once)
 {
     struct guest off;
@@ -286,17 +357,17 @@ START_TEST(egress_operator_refuses_what_is_no_block)
 }
 END_TEST
 
-SUITE_MAIN_WITH("egress", .fixtures = {{setup, teardown}},
-                TESTS(egress_joins_a_program_and_its_destination,
-                      egress_tells_an_end_before_it_shows_it,
-                      egress_holds_an_end_back_until_the_guest_has_told_it,
-                      egress_breaks_a_connection_whose_end_is_never_told,
-                      egress_passes_resets_both_ways, egress_answers_as_a_network_would,
-                      egress_update_ends_what_it_forbids,
-                      egress_refuses_more_dials_than_may_be_in_hand,
-                      egress_refuses_a_guest_that_does_not_take_its_channel,
-                      egress_asks_again_when_the_guest_says_no_hello,
-                      egress_close_breaks_everything, egress_moves_more_than_fits_at_once,
-                      egress_never_reaches_the_host_by_a_block, egress_off_says_so_at_once),
-                LOOPS({egress_leaves_a_guest_that_breaks_a_rule_and_comes_again, 3},
-                      {egress_operator_refuses_what_is_no_block, 4}))
+SUITE_MAIN_WITH(
+    "egress", .fixtures = {{setup, teardown}},
+    TESTS(egress_joins_a_program_and_its_destination, egress_tells_an_end_before_it_shows_it,
+          egress_holds_an_end_back_until_the_guest_has_told_it,
+          egress_breaks_a_connection_whose_end_is_never_told, egress_passes_resets_both_ways,
+          egress_answers_as_a_network_would, egress_update_ends_what_it_forbids,
+          egress_refuses_more_dials_than_may_be_in_hand,
+          egress_refuses_a_guest_that_does_not_take_its_channel,
+          egress_asks_again_when_the_guest_says_no_hello, egress_close_breaks_everything,
+          egress_moves_more_than_fits_at_once, egress_goes_by_the_proxy_of_the_sandbox,
+          egress_hears_what_a_proxy_says, egress_reaches_no_proxy_that_the_operator_did_not_open,
+          egress_never_reaches_the_host_by_a_block, egress_off_says_so_at_once),
+    LOOPS({egress_leaves_a_guest_that_breaks_a_rule_and_comes_again, 3},
+          {egress_operator_refuses_what_is_no_block, 4}))
