@@ -36,10 +36,13 @@
 #include "base/clock.h"
 #include "base/limit.h"
 #include "base/map.h"
+#include "broker/egress/egress_filter.h"
 #include "broker/egress/egress_peek.h"
 #include "broker/egress/egress_proxy.h"
 #include "broker/egress/egress_reach.h"
 #include "net/join.h"
+
+#define HTTP_PORT 80
 
 /* Sides of a join. */
 enum { GUEST, TARGET };
@@ -54,7 +57,9 @@ enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_GREETING, DIAL_PEEKING, DI
  * @streams:     GUEST and TARGET, until they are joined
  * @line:        the guest's answer
  * @guest_ended: the guest has said that its side ends
- * @is_named:    it has to say its name: @peek, and in PEEKING what came so far, @gathered
+ * @is_named:    it has to say its name
+ * @peek:        where what it says is looked at; in PEEKING what came so far is @gathered
+ * @filter:      where each of its requests is; else NULL
  */
 struct egress_dial {
     struct adit_list node;
@@ -74,6 +79,7 @@ struct egress_dial {
     struct net_deadline deadline;
     struct join *join;
     struct egress_peek *peek;
+    struct egress_filter *filter;
     struct adit_buf gathered, early;
 };
 
@@ -121,6 +127,7 @@ static void forget(struct egress_dial *d)
     adit_buf_fini(&d->gathered);
     adit_buf_fini(&d->early);
     free(d->peek);
+    egress_filter_free(d->filter);
     free(d);
 }
 
@@ -219,51 +226,88 @@ static void on_over(void *owner, bool is_broken)
     forget(d);
 }
 
-static const struct join_ops join_ops = {on_side_end, on_over};
+static bool on_bytes(void *owner, int side, struct adit_view bytes)
+{
+    struct egress_dial *d = owner;
+    return side == GUEST ? egress_filter_request(d->filter, d->join, GUEST, bytes)
+                         : egress_filter_reply(d->filter, d->join, GUEST, bytes);
+}
+
+static const struct join_ops join_ops = {.on_end = on_side_end, .on_over = on_over};
+static const struct join_ops filter_ops = {
+    .on_end = on_side_end, .on_bytes = on_bytes, .on_over = on_over};
+
+static int join_streams(struct egress_dial *d)
+{
+    return join_start(adit_steal(&d->streams[GUEST]), adit_steal(&d->streams[TARGET]),
+                      d->filter ? &filter_ops : &join_ops, d, &d->join);
+}
+
+/* What either side said before they were joined. */
+static bool pass_first(struct egress_dial *d, struct adit_view already)
+{
+    struct adit_view early = adit_buf_view(&d->early);
+    if (early.len > 0 &&
+        (d->filter ? !on_bytes(d, TARGET, early) : join_write(d->join, GUEST, early) != ADIT_OK))
+        return false;
+    if (already.len == 0)
+        return true;
+    return d->filter ? on_bytes(d, GUEST, already)
+                     : join_write(d->join, TARGET, already) == ADIT_OK;
+}
 
 /* @already: what the program said behind the guest's "OK". */
 static void join(struct egress_dial *d, struct adit_view already)
 {
-    struct egress_dials *t = d->table;
     net_deadline_cancel(&d->deadline);
     set_state(d, DIAL_JOINED);
-    egress_count(t->conf.counters, EGRESS_COUNT_CONNECTED);
-    struct adit_view early = adit_buf_view(&d->early);
-    int rc = already.len > 0 ? net_stream_write(d->streams[TARGET], &already, 1) : ADIT_OK;
-    if (rc == ADIT_OK && early.len > 0)
-        rc = net_stream_write(d->streams[GUEST], &early, 1);
-    adit_buf_clear(&d->early);
-    if (rc == ADIT_OK)
-        rc = join_start(adit_steal(&d->streams[GUEST]), adit_steal(&d->streams[TARGET]), &join_ops,
-                        d, &d->join);
-    if (rc == ADIT_OK)
-        return;
-    egress_count(t->conf.counters, EGRESS_COUNT_BROKEN);
-    egress_control_end(t->conf.control, d->id, true);
-    drop(d);
+    egress_count(d->table->conf.counters, EGRESS_COUNT_CONNECTED);
+    if (join_streams(d) != ADIT_OK || !pass_first(d, already))
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+    else
+        adit_buf_clear(&d->early);
 }
 
 /* ---- a connection that has to say its name ---- */
 
+static bool may_name(void *owner, struct adit_view name)
+{
+    const struct egress_dial *d = owner;
+    return egress_judge_named(d->table->conf.judge, &d->addr, d->port, name) <= EGRESS_ALLOW_NAMED;
+}
+
+static void join_peeked(struct egress_dial *d)
+{
+    struct adit_buf gathered = d->gathered;
+    adit_buf_init(&d->gathered, 0);
+    join(d, adit_buf_view(&gathered));
+    adit_buf_fini(&gathered);
+}
+
+/* Later requests of the connection may be for other hosts. Return: false without memory. */
+static bool start_filter(struct egress_dial *d)
+{
+    struct egress_rules *rules = egress_judge_rules(d->table->conf.judge);
+    bool is_wanted =
+        d->peek->kind == EGRESS_PEEK_HTTP && (d->is_named || !egress_rules_is_empty(rules));
+    if (is_wanted)
+        d->filter = egress_filter_new(rules, d->is_named ? may_name : NULL, d);
+    return d->filter || !is_wanted;
+}
+
 static void peek_at(struct egress_dial *d, struct adit_view bytes)
 {
-    struct egress_judge *judge = d->table->conf.judge;
     enum egress_peek_result result = EGRESS_PEEK_BROKEN;
     if (adit_buf_append_view(&d->gathered, bytes) == ADIT_OK)
         result = egress_peek_feed(d->peek, adit_buf_view(&d->gathered));
     if (result == EGRESS_PEEK_MORE)
         return;
-    bool is_allowed = result != EGRESS_PEEK_BROKEN &&
-                      egress_judge_named(judge, &d->addr, d->port, egress_peek_name(d->peek)) <=
-                          EGRESS_ALLOW_NAMED;
-    if (!is_allowed) {
+    if (d->is_named && (result == EGRESS_PEEK_BROKEN || !may_name(d, egress_peek_name(d->peek))))
         refuse(d, CONTROL__REASON__REASON_PROHIBITED);
-        return;
-    }
-    struct adit_buf gathered = d->gathered;
-    adit_buf_init(&d->gathered, 0);
-    join(d, adit_buf_view(&gathered));
-    adit_buf_fini(&gathered);
+    else if (!start_filter(d))
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+    else
+        join_peeked(d);
 }
 
 static void on_peek_read(struct net_stream *s, struct adit_view bytes)
@@ -302,6 +346,13 @@ static void start_peek(struct egress_dial *d, struct adit_view already)
 
 /* ---- the guest's side ---- */
 
+/* Headers are set in plain HTTP, where that is spoken. */
+static bool is_to_be_read(const struct egress_dial *d)
+{
+    return d->is_named || (d->port == HTTP_PORT &&
+                           !egress_rules_is_empty(egress_judge_rules(d->table->conf.judge)));
+}
+
 static void on_greeting_read(struct net_stream *s, struct adit_view bytes)
 {
     struct egress_dial *d = net_stream_owner(s);
@@ -309,7 +360,7 @@ static void on_greeting_read(struct net_stream *s, struct adit_view bytes)
     if (channel_line_feed(&d->line, &bytes, &is_done, NULL) != ADIT_OK ||
         (is_done && !adit_view_eq_str(channel_line_view(&d->line), "OK")))
         refuse(d, CONTROL__REASON__REASON_BUSY);
-    else if (is_done && d->is_named)
+    else if (is_done && is_to_be_read(d))
         start_peek(d, bytes);
     else if (is_done)
         join(d, bytes);
@@ -332,8 +383,12 @@ static const struct net_stream_ops greeting_ops = {on_greeting_read, on_greeting
 static void on_deadline(struct net_deadline *due)
 {
     struct egress_dial *d = ADIT_CONTAINER_OF(due, struct egress_dial, deadline);
-    bool is_nameless = d->state == DIAL_PEEKING;
-    refuse(d, is_nameless ? CONTROL__REASON__REASON_PROHIBITED : CONTROL__REASON__REASON_BUSY);
+    if (d->state != DIAL_PEEKING)
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+    else if (d->is_named)
+        refuse(d, CONTROL__REASON__REASON_PROHIBITED);
+    else
+        join_peeked(d); /* it speaks something else */
 }
 
 static void on_channel(void *owner, struct net_stream *take_stream, struct adit_view already,

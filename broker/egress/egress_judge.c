@@ -83,6 +83,11 @@ enum egress_verdict egress_judge_named(struct egress_judge *j, const struct ip_a
     return judge(j, addr, port, &name, name.len > 0);
 }
 
+struct egress_rules *egress_judge_rules(const struct egress_judge *j)
+{
+    return egress_policy_rules(j->policy);
+}
+
 const struct egress_proxy *egress_judge_proxy(const struct egress_judge *j)
 {
     return j->policy ? egress_policy_proxy(j->policy) : NULL;

@@ -31,6 +31,8 @@ enum egress_verdict egress_judge_address(struct egress_judge *j, const struct ip
 enum egress_verdict egress_judge_named(struct egress_judge *j, const struct ip_addr *addr,
                                        uint16_t port, struct adit_view name);
 
+/* Headers for requests (borrowed). Not while egress_judge_is_off(). */
+struct egress_rules *egress_judge_rules(const struct egress_judge *j);
 /* The sandbox's own proxy (valid until the next egress_judge_set_policy()), or NULL; and whether it
  * may be reached at @addr. */
 const struct egress_proxy *egress_judge_proxy(const struct egress_judge *j);

@@ -33,6 +33,7 @@ struct egress_policy {
     struct egress_domain *domains;
     size_t domain_cnt;
     struct egress_proxy *proxy;
+    struct egress_rules *rules;
     bool is_offline, denies_all;
 };
 
@@ -109,6 +110,8 @@ int egress_policy_compile(const json_t *network, bool is_offline,
         code = read_deny(p, json_object_get(network, "denyOut"), err);
     if (code == ADIT_OK)
         code = read_proxy(p, json_object_get(network, "egressProxy"), err);
+    if (code == ADIT_OK)
+        code = egress_rules_compile(network, &p->rules, err);
     if (code != ADIT_OK)
         egress_policy_free(p);
     else
@@ -124,6 +127,7 @@ void egress_policy_free(struct egress_policy *p)
     free(p->deny.at);
     free(p->domains);
     free(p->proxy);
+    egress_rules_unref(p->rules);
     free(p);
 }
 
@@ -180,6 +184,11 @@ enum egress_verdict egress_policy_judge(const struct egress_policy *p, const str
         if (egress_policy_allows_name(p, names[i]))
             return EGRESS_ALLOW_NAMED;
     return EGRESS_DENY;
+}
+
+struct egress_rules *egress_policy_rules(const struct egress_policy *p)
+{
+    return p->rules;
 }
 
 const struct egress_proxy *egress_policy_proxy(const struct egress_policy *p)

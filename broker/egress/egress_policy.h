@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "broker/egress/egress_proxy_talk.h"
+#include "broker/egress/egress_rules.h"
 
 enum egress_verdict {
     EGRESS_ALLOW,
@@ -50,6 +51,8 @@ enum egress_verdict egress_policy_judge(const struct egress_policy *p, const str
                                         const struct adit_view *names, size_t name_cnt);
 /* Whether a domain of allowOut names @name (any case; a dot at the end is cut). */
 bool egress_policy_allows_name(const struct egress_policy *p, struct adit_view name);
+/* Headers for requests; borrowed. */
+struct egress_rules *egress_policy_rules(const struct egress_policy *p);
 /* The sandbox's own proxy, by which all its connections go; NULL: none. */
 const struct egress_proxy *egress_policy_proxy(const struct egress_policy *p);
 /* Whether that may be at @addr. The sandbox's rules are about what lies behind it; a private

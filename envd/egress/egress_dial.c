@@ -234,7 +234,7 @@ static void on_over(void *owner, bool is_broken)
     forget(d);
 }
 
-static const struct join_ops join_ops = {on_side_end, on_over};
+static const struct join_ops join_ops = {.on_end = on_side_end, .on_over = on_over};
 
 static void join(struct egress_dial *d)
 {

@@ -26,6 +26,7 @@ struct join_side {
     struct join *join;
     struct net_stream *stream;
     enum join_state state;
+    bool is_held; /* by its owner */
 };
 
 struct join {
@@ -79,7 +80,12 @@ static void wait_on(struct join *j)
 static int pass_bytes(struct join_side *from, struct adit_view bytes)
 {
     struct join_side *to = other_side(from);
-    int rc = net_stream_write(to->stream, &bytes, 1);
+    struct join *j = from->join;
+    int rc = ADIT_ERR_CLOSED;
+    if (!j->ops->on_bytes)
+        rc = net_stream_write(to->stream, &bytes, 1);
+    else if (j->ops->on_bytes(j->owner, (int)(from - j->sides), bytes))
+        rc = ADIT_OK;
     if (rc == ADIT_OK && net_stream_is_congested(to->stream))
         net_stream_read_stop(from->stream);
     return rc;
@@ -97,8 +103,23 @@ static void on_read(struct net_stream *s, struct adit_view bytes)
 static void on_drain(struct net_stream *s)
 {
     struct join_side *from = other_side(net_stream_owner(s));
-    if (from->state == JOIN_OPEN)
+    if (from->state == JOIN_OPEN && !from->is_held)
         net_stream_read_start(from->stream);
+}
+
+int join_write(struct join *j, int side, struct adit_view bytes)
+{
+    return net_stream_write(j->sides[side].stream, &bytes, 1);
+}
+
+void join_hold(struct join *j, int side, bool is_held)
+{
+    struct join_side *s = &j->sides[side];
+    s->is_held = is_held;
+    if (is_held)
+        net_stream_read_stop(s->stream);
+    else if (s->state == JOIN_OPEN && !net_stream_is_congested(other_side(s)->stream))
+        net_stream_read_start(s->stream);
 }
 
 static void pass_end(struct join_side *from)
@@ -150,7 +171,7 @@ int join_start(struct net_stream *take_a, struct net_stream *take_b, const struc
     j->owner = owner;
     net_deadline_init(&j->deadline, net_stream_loop(take_a), on_deadline);
     for (int i = 0; i < 2; i++) {
-        j->sides[i] = (struct join_side){j, streams[i], JOIN_OPEN};
+        j->sides[i] = (struct join_side){.join = j, .stream = streams[i], .state = JOIN_OPEN};
         net_stream_set_owner(streams[i], &stream_ops, &j->sides[i]);
         net_stream_read_start(streams[i]);
     }

@@ -15,11 +15,14 @@
 
 struct join;
 
-/* @on_end may be NULL. */
+/* @on_end and @on_bytes may be NULL. */
 struct join_ops {
     /* @side (0, 1) sends no more. Return: true to shut the other side down now, false to wait for
      * join_pass_end(). Must not break the join. */
     bool (*on_end)(void *owner, int side);
+    /* What @side said, when it is not to be passed on as it is: the owner writes what is. Return:
+     * false to break the join. Must not do so itself. NULL: as it is. */
+    bool (*on_bytes)(void *owner, int side, struct adit_view bytes);
     /* It is over and gone: both sides ended, or (@is_broken) one broke or a wait ended. */
     void (*on_over)(void *owner, bool is_broken);
 };
@@ -29,6 +32,10 @@ ADIT_MUST_CHECK int join_start(struct net_stream *take_a, struct net_stream *tak
                                const struct join_ops *ops, void *owner, struct join **out);
 /* Let the end of @side through that on_end kept. May call on_over. */
 void join_pass_end(struct join *j, int side);
+/* Say something to @side. Errors: as net_stream_write(); the caller ends it then. */
+ADIT_MUST_CHECK int join_write(struct join *j, int side, struct adit_view bytes);
+/* Read nothing from @side, nor hear its end, until that is let go. */
+void join_hold(struct join *j, int side, bool is_held);
 /* Reset both sides; on_over is not called. */
 void join_break(struct join *j);
 

@@ -16,6 +16,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         here = self.connection.getsockname()[0].encode()
+        if self.path == "/secret":
+            here = self.headers.get("X-Secret", "none").encode()
         if self.path == "/big":
             self.send_response(200)
             self.send_header("Content-Length", str(BIG))

@@ -142,6 +142,32 @@ def test_a_domain_is_a_name_that_was_looked_up_and_is_said(outside):
     assert seen[5]["status"] == 35 and "END" not in seen[6]["out"], seen
 
 
+def test_every_request_of_a_connection_is_for_a_host_that_is_allowed(outside):
+    (seen,) = outside("""python3 - <<'END'
+import socket
+def ask(*hosts):
+    s = socket.create_connection(("www.example.net", 80))
+    s.sendall(b"".join(b"GET / HTTP/1.1\\r\\nHost: %s\\r\\n\\r\\n" % h for h in hosts))
+    s.shutdown(socket.SHUT_WR)
+    try:
+        got = b"".join(iter(lambda: s.recv(65536), b""))
+    except ConnectionResetError:
+        return "reset"
+    return got.count(b"200 OK")
+print(ask(b"www.example.net", b"www.example.net"))
+print(ask(b"www.example.net", b"other.example.net"))
+END""", network={"allow_out": ["www.example.net"], "deny_out": ["0.0.0.0/0"]})
+    assert seen["out"].split() == ["2", "reset"], seen
+
+
+def test_headers_are_set_that_no_program_of_the_sandbox_knows(outside):
+    fetch = "curl -sS http://%s.example.net/secret http://%s.example.net/secret"
+    seen = outside(fetch % ("www", "www"), fetch % ("other", "other"), fetch % ("www", "other"),
+                   network={"rules": {"www.example.net": [
+                       {"transform": {"headers": {"X-Secret": "s3cret"}}}]}})
+    assert [s["out"] for s in seen] == ["s3crets3cret", "nonenone", "s3cretnone"], seen
+
+
 # Keeps a connection until it breaks, makes another, and says what it saw.
 KEEP = """cat > keep.py <<'END'
 import errno, socket, time

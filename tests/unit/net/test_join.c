@@ -28,7 +28,7 @@ static void on_over(void *owner, bool is_broken)
     T.join = NULL;
 }
 
-static const struct join_ops ops = {on_end, on_over};
+static const struct join_ops ops = {.on_end = on_end, .on_over = on_over};
 static const struct net_stream_ops no_ops;
 
 static void setup(void)
