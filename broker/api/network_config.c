@@ -16,7 +16,14 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "broker/egress/egress_proxy_talk.h"
+#include "broker/egress/egress_rules.h"
 #include "net/url.h"
+
+/* What is taken here has room there. */
+_Static_assert(NETWORK_CONFIG_RULES_MAX <= EGRESS_RULES_MAX, "rules");
+_Static_assert(NETWORK_CONFIG_HEADERS_MAX <= EGRESS_RULES_HEADERS_MAX, "headers of a rule");
+_Static_assert(NETWORK_CONFIG_PROXY_MAX <= EGRESS_PROXY_CREDENTIAL_MAX, "credentials");
 
 static int refuse(struct adit_err *err, const char *message)
 {
@@ -189,23 +196,12 @@ static bool is_plain(struct adit_view v, size_t max)
     return v.ptr && v.len <= max;
 }
 
-static bool is_token(struct adit_view v)
-{
-    for (size_t i = 0; i < v.len; i++) {
-        unsigned char c = (unsigned char)v.ptr[i];
-        if (c <= ' ' || c >= 127 || strchr("\"(),/:;<=>?@[\\]{}", c))
-            return false;
-    }
-    return v.len > 0 && v.len <= NETWORK_CONFIG_HEADER_NAME_MAX;
-}
-
 static int check_proxy(const json_t *obj, struct adit_err *err)
 {
     static const char *const optional[] = {"username", "password"};
     json_t *proxy = NULL;
     const char *text = NULL;
-    struct adit_view name;
-    uint16_t port = 0;
+    struct egress_proxy parsed;
     int rc = jtext_child(obj, "egressProxy", JSON_OBJECT, &proxy, err);
     if (rc || !proxy)
         return rc;
@@ -213,7 +209,7 @@ static int check_proxy(const json_t *obj, struct adit_err *err)
     if (rc)
         return rc;
     if (!text || strlen(text) > NETWORK_CONFIG_PROXY_MAX ||
-        url_split_host(adit_view_str(text), &name, &port) || name.len == 0 || port == 0)
+        egress_proxy_parse_address(adit_view_str(text), &parsed))
         return refuse(err, "validation error: egressProxy.address must be host:port");
     for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]); i++) {
         text = "";
@@ -243,7 +239,8 @@ static int check_headers(const json_t *rule, struct adit_err *err)
         return refuse(err, "validation error: rules: more than 20 headers for a domain");
     json_object_foreach(headers, name, value)
     {
-        if (!is_token(adit_view_str(name)))
+        if (strlen(name) > NETWORK_CONFIG_HEADER_NAME_MAX ||
+            !egress_rules_may_set(adit_view_str(name)))
             return refuse(err,
                           "validation error: rules: a header name is not valid, or longer than "
                           "64 characters");
