@@ -9,11 +9,6 @@
  */
 #include "broker/egress/egress_domain.h"
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 static struct adit_view without_dot(struct adit_view v)
 {
     if (v.len > 0 && v.ptr[v.len - 1] == '.')
@@ -31,18 +26,14 @@ bool egress_domain_parse(struct adit_view text, struct egress_domain *out)
     out->len = text.len - skip;
     if (out->len > EGRESS_DOMAIN_MAX || (out->len == 0 && text.len != 1))
         return false;
-    for (size_t i = 0; i < out->len; i++)
-        out->suffix[i] = lower(text.ptr[skip + i]);
+    adit_view_lower(adit_view_mem(text.ptr + skip, out->len), out->suffix);
+    out->suffix[out->len] = '\0';
     return true;
 }
 
 static bool ends_with(struct adit_view name, const struct egress_domain *d)
 {
-    const char *end = name.ptr + name.len - d->len;
-    for (size_t i = 0; i < d->len; i++)
-        if (lower(end[i]) != d->suffix[i])
-            return false;
-    return true;
+    return adit_view_ieq_str(adit_view_mem(name.ptr + name.len - d->len, d->len), d->suffix);
 }
 
 bool egress_domain_has(const struct egress_domain *d, struct adit_view name)

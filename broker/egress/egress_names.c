@@ -126,9 +126,7 @@ static struct pair *pair_new(struct egress_names *n, struct known_address *a, st
     struct pair *p = calloc(1, sizeof(*p) + name.len + 1);
     if (!p)
         return NULL;
-    for (size_t i = 0; i < name.len; i++)
-        p->name[i] = name.ptr[i] >= 'A' && name.ptr[i] <= 'Z' ? (char)(name.ptr[i] - 'A' + 'a')
-                                                              : name.ptr[i];
+    adit_view_lower(name, p->name);
     p->name_len = name.len;
     p->address = a;
     adit_list_init(&p->of_address);

@@ -89,9 +89,7 @@ static enum egress_peek_result set_name(struct egress_peek *p, struct adit_view 
         return finish(p, EGRESS_PEEK_NAMELESS);
     if (!egress_reply_is_name(name))
         return finish(p, EGRESS_PEEK_BROKEN);
-    for (size_t i = 0; i < name.len; i++)
-        p->name[i] = name.ptr[i] >= 'A' && name.ptr[i] <= 'Z' ? (char)(name.ptr[i] - 'A' + 'a')
-                                                              : name.ptr[i];
+    adit_view_lower(name, p->name);
     p->name_len = name.len;
     return finish(p, EGRESS_PEEK_NAMED);
 }

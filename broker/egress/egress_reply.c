@@ -34,14 +34,10 @@ struct walk {
     size_t alias_cnt;
 };
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 static bool is_plain(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
 }
 
 bool egress_reply_is_name(struct adit_view name)
@@ -49,7 +45,7 @@ bool egress_reply_is_name(struct adit_view name)
     if (!control_is_name(name))
         return false;
     for (size_t i = 0; i < name.len; i++)
-        if (!is_plain(lower(name.ptr[i])))
+        if (!is_plain(name.ptr[i]))
             return false;
     return true;
 }
@@ -59,8 +55,7 @@ static bool take_name(struct adit_view from, char out[CONTROL_NAME_MAX + 1], str
 {
     if (!egress_reply_is_name(from))
         return false;
-    for (size_t i = 0; i < from.len; i++)
-        out[i] = lower(from.ptr[i]);
+    adit_view_lower(from, out);
     out[from.len] = '\0';
     *name = adit_view_mem(out, from.len);
     return true;

@@ -39,6 +39,12 @@ bool adit_view_ieq_str(struct adit_view a, const char *s)
     return true;
 }
 
+void adit_view_lower(struct adit_view v, char *out)
+{
+    for (size_t i = 0; i < v.len; i++)
+        out[i] = lower(v.ptr[i]);
+}
+
 bool adit_view_has_prefix(struct adit_view v, const char *prefix)
 {
     size_t n = strlen(prefix);

@@ -43,6 +43,8 @@ bool adit_view_eq(struct adit_view a, struct adit_view b);
 bool adit_view_eq_str(struct adit_view a, const char *s);
 /* ASCII case-insensitive, as for header names. */
 bool adit_view_ieq_str(struct adit_view a, const char *s);
+/* Copy @v to @out, ASCII letters in lower case. No NUL is added. */
+void adit_view_lower(struct adit_view v, char *out);
 bool adit_view_has_prefix(struct adit_view v, const char *prefix);
 
 /* Compare secrets in a time that depends on the lengths only. */

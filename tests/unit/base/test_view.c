@@ -28,6 +28,9 @@ START_TEST(view_ignores_case_of_ascii_letters_only)
     ck_assert(!adit_view_ieq_str(text("@"), "`"));
     ck_assert(!adit_view_ieq_str(text("[k"), "{k"));
     ck_assert(!adit_view_ieq_str(text("\xC4"), "\xE4"));
+    char lower[5] = "";
+    adit_view_lower(text("A[z\xC4"), lower);
+    ck_assert_str_eq(lower, "a[z\xC4");
     ck_assert(!adit_view_ieq_str(text("ab"), "abc"));
 }
 END_TEST
