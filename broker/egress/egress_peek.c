@@ -148,7 +148,8 @@ static enum egress_peek_result read_message(struct egress_peek *p, struct adit_v
     while (in.left > 0) {
         (void)take(&in, RECORD_HEAD_LEN - 2);
         struct cursor part = take_vector(&in, 2);
-        memcpy(message + len, part.at, part.left);
+        if (part.left > 0) /* as it was when it was taken */
+            memcpy(message + len, part.at, part.left);
         len += part.left;
     }
     struct cursor whole = {message, len, false};

@@ -173,6 +173,12 @@ void egress_proxy_talk_fini(struct egress_proxy_talk *t)
 
 /* ---- what it says ---- */
 
+/* Once a byte came. */
+static const unsigned char *gathered(const struct egress_proxy_talk *t)
+{
+    return (const unsigned char *)t->in.data + t->in.off;
+}
+
 static int fail(struct egress_proxy_talk *t, Control__Reason reason, int code, struct adit_err *err,
                 const char *message)
 {
@@ -247,11 +253,11 @@ static int take_reply(struct egress_proxy_talk *t, const unsigned char *m, struc
 /* The length of the answer that has begun in @in, as far as it can be told. 0: it is none. */
 static size_t answer_len(const struct egress_proxy_talk *t)
 {
-    const unsigned char *m = (const unsigned char *)adit_buf_view(&t->in).ptr;
     if (t->state != EGRESS_PROXY_REPLY)
         return t->state == EGRESS_PROXY_METHOD ? METHOD_LEN : LOGIN_LEN;
     if (t->in.len < REPLY_HEAD_LEN)
         return REPLY_HEAD_LEN;
+    const unsigned char *m = gathered(t);
     if (m[0] != SOCKS_VERSION || m[2] != 0)
         return 0;
     switch (m[3]) {
@@ -268,7 +274,7 @@ static size_t answer_len(const struct egress_proxy_talk *t)
 
 static int take_answer(struct egress_proxy_talk *t, struct adit_buf *out, struct adit_err *err)
 {
-    const unsigned char *m = (const unsigned char *)adit_buf_view(&t->in).ptr;
+    const unsigned char *m = gathered(t);
     int rc;
     if (t->state == EGRESS_PROXY_METHOD)
         rc = take_method(t, m, out, err);
@@ -323,7 +329,7 @@ static Control__Reason reason_of_status(unsigned status)
 /* A whole head lies at the front of @in. */
 static int take_head(struct egress_proxy_talk *t, size_t head_len, struct adit_err *err)
 {
-    const char *digits = adit_buf_view(&t->in).ptr + STATUS_AT;
+    const unsigned char *digits = gathered(t) + STATUS_AT;
     unsigned status = (unsigned)(digits[0] - '0') * 100 + (unsigned)(digits[1] - '0') * 10 +
                       (unsigned)(digits[2] - '0');
     adit_buf_consume(&t->in, head_len);

@@ -349,7 +349,7 @@ bool egress_resolver_host_has_ipv6(void)
 {
     /* 2000::1: only the routing table is asked */
     struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(53)};
-    struct sockaddr_in6 own;
+    struct sockaddr_in6 own = {.sin6_family = AF_INET6};
     socklen_t len = sizeof(own);
     a.sin6_addr.s6_addr[0] = 0x20;
     a.sin6_addr.s6_addr[15] = 1;
