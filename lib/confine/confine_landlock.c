@@ -6,10 +6,11 @@
  *
  * What: files can be opened below the profile's mounts only, to read or to read and write, never to
  * execute, never as devices; TCP sockets are neither bound nor connected but to the profile's port,
- * unless it says that they may be connected to any; abstract sockets and signals end at this process. The kernel says which version it knows: what it
- * does not know is left out, since the other measures stand without it. The numbers of later
- * versions are defined here, as headers may be older than the kernel. Failure: a kernel without
- * Landlock is fine, one that refuses a rule is not.
+ * unless it says that they may be connected to any; abstract sockets and signals end at this
+ * process. The kernel says which version it knows: what it does not know is left out, since the
+ * other measures stand without it. The numbers of later versions are defined here, as headers may
+ * be older than the kernel. Failure: a kernel without Landlock is fine, one that refuses a rule is
+ * not.
  */
 #include "confine/confine.h"
 
