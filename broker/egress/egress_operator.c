@@ -69,16 +69,15 @@ int egress_operator_read(const char *blocks, struct egress_operator *out, struct
     struct ip_block *open = calloc(EGRESS_OPERATOR_BLOCKS_MAX, sizeof *open);
     struct ip_block *closed = calloc(EGRESS_OPERATOR_OWN_MAX, sizeof *closed);
     *out = (struct egress_operator){.open = open, .closed = closed};
-    int rc = open && closed ? ADIT_OK : adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
-    if (rc == ADIT_OK)
+    int rc = ADIT_ERR_NO_MEMORY;
+    if (open && closed)
         rc = read_open(blocks, open, out, err);
-    if (rc == ADIT_OK)
+    else
+        (void)adit_err_set(err, rc, "no memory for the host's addresses");
+    if (rc == ADIT_OK && closed)
         rc = read_own(closed, out, err);
-    if (rc != ADIT_OK) {
-        free(open);
-        free(closed);
-        *out = (struct egress_operator){0};
-    }
+    if (rc != ADIT_OK)
+        egress_operator_fini(out);
     return rc;
 }
 

@@ -310,14 +310,12 @@ static inline struct egress_policy *policy_of(const struct guest *g, const char 
     return p;
 }
 
-/* @open: what the operator opens; @network: the sandbox's rules */
-static inline void guest_start(struct guest *g, const char *open, const char *network, bool is_off)
+/* Listen as a sandbox of @g->egress with these rules. */
+static inline void guest_listen(struct guest *g, const char *id, const char *network)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct http_target target = {.kind = HTTP_TARGET_CHANNEL, .port = 49983};
-    struct egress_conf conf = {.operator_ = &g->reach, .is_off = is_off};
     struct adit_err err = ADIT_ERR_INIT;
-    (void)signal(SIGPIPE, SIG_IGN);
     (void)snprintf(g->dir, sizeof(g->dir), "/tmp/egress.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(g->dir));
     (void)snprintf(a.sun_path, sizeof(a.sun_path), "%s/guest", g->dir);
@@ -327,24 +325,38 @@ static inline void guest_start(struct guest *g, const char *open, const char *ne
     g->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_eq(bind(g->listener, (struct sockaddr *)&a, sizeof(a)), 0);
     ck_assert_int_eq(listen(g->listener, 256), 0);
+    ck_assert_int_eq(egress_open(g->egress, id, &target, policy_of(g, network), &g->sandbox, &err),
+                     ADIT_OK);
+}
+
+/* @open: what the operator opens; @network: the sandbox's rules */
+static inline void guest_start(struct guest *g, const char *open, const char *network, bool is_off)
+{
+    struct egress_conf conf = {.operator_ = &g->reach, .is_off = is_off};
+    struct adit_err err = ADIT_ERR_INIT;
+    (void)signal(SIGPIPE, SIG_IGN);
     ck_assert_msg(egress_operator_read(open, &g->reach, &err) == ADIT_OK, "%s", err.msg);
     ck_assert_int_eq(egress_resolver_new(NULL, &conf.take_resolver, &err), ADIT_OK);
     ck_assert_int_eq(egress_start(&conf, &g->egress, &err), ADIT_OK);
-    ck_assert_int_eq(
-        egress_open(g->egress, "ia", &target, policy_of(g, network), &g->sandbox, &err), ADIT_OK);
+    guest_listen(g, "ia", network);
 }
 
-static inline void guest_stop(struct guest *g)
+static inline void guest_leave(struct guest *g)
 {
     char path[80];
-    egress_stop(g->egress);
-    egress_free(g->egress);
-    egress_operator_fini(&g->reach);
     guest_hang_up(g);
     (void)close(g->listener);
     (void)snprintf(path, sizeof(path), "%s/guest", g->dir);
     (void)unlink(path);
     (void)rmdir(g->dir);
+}
+
+static inline void guest_stop(struct guest *g)
+{
+    egress_stop(g->egress);
+    egress_free(g->egress);
+    egress_operator_fini(&g->reach);
+    guest_leave(g);
 }
 
 /* What was asked and told before is done then; what it led to is passed over. */

@@ -2,6 +2,9 @@
 /* The host's half of what gets out of a sandbox, against a guest and destinations played here. */
 #include "egress_guest.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "broker/egress/egress_dial.h"
 
 #define LOOPBACK "{\"allowOut\":[\"127.0.0.1\"]}"
@@ -211,6 +214,62 @@ START_TEST(egress_asks_again_when_the_guest_says_no_hello)
 }
 END_TEST
 
+/* Dials as fast as they are taken, answers unread, until @flooding ends. */
+static atomic_bool flooding;
+
+static void *flood(void *arg)
+{
+    Control__Dial dial;
+    Control__GuestFrame f = CONTROL__GUEST_FRAME__INIT;
+    uint8_t address[] = {127, 0, 0, 1};
+    struct adit_buf out;
+    control__dial__init(&dial);
+    dial.address = (ProtobufCBinaryData){sizeof(address), address};
+    dial.port = port;
+    f.body_case = CONTROL__GUEST_FRAME__BODY_DIAL;
+    f.dial = &dial;
+    adit_buf_init(&out, 1024);
+    while (flooding) {
+        adit_buf_clear(&out);
+        dial.id++;
+        if (control_append_guest(&out, &f) != ADIT_OK)
+            break;
+        struct adit_view v = adit_buf_view(&out);
+        (void)send(g.control, v.ptr, v.len, MSG_NOSIGNAL | MSG_DONTWAIT); /* or it is too much */
+    }
+    adit_buf_fini(&out);
+    return arg;
+}
+
+START_TEST(egress_serves_others_while_a_guest_floods_it)
+{
+    struct guest other = {.egress = g.egress, .reach = g.reach};
+    struct egress_stats stats;
+    uint16_t other_port;
+    int other_server = server_open(&other_port);
+    pthread_t thread;
+    guest_listen(&other, "ib", LOOPBACK);
+    guest_open(&other);
+    flooding = true;
+    ck_assert_int_eq(pthread_create(&thread, NULL, flood, NULL), 0);
+    for (uint32_t id = 1; id <= 200; id++) {
+        guest_dial(&other, id, "127.0.0.1", other_port);
+        int destination = server_accept(other_server), program = guest_accept(&other, id);
+        send_text(program, "word");
+        expect_text(destination, "word");
+        guest_end(&other, id, true);
+        (void)close(program);
+        (void)close(destination);
+    }
+    flooding = false;
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    egress_measure(g.egress, &stats);
+    ck_assert_uint_gt(stats.at[EGRESS_COUNT_BUSY], 0);
+    guest_leave(&other);
+    (void)close(other_server);
+}
+END_TEST
+
 START_TEST(egress_close_breaks_everything)
 {
     int destination, program = open_dial(1, &destination);
@@ -365,7 +424,8 @@ SUITE_MAIN_WITH(
           egress_answers_as_a_network_would, egress_update_ends_what_it_forbids,
           egress_refuses_more_dials_than_may_be_in_hand,
           egress_refuses_a_guest_that_does_not_take_its_channel,
-          egress_asks_again_when_the_guest_says_no_hello, egress_close_breaks_everything,
+          egress_asks_again_when_the_guest_says_no_hello,
+          egress_serves_others_while_a_guest_floods_it, egress_close_breaks_everything,
           egress_moves_more_than_fits_at_once, egress_goes_by_the_proxy_of_the_sandbox,
           egress_hears_what_a_proxy_says, egress_reaches_no_proxy_that_the_operator_did_not_open,
           egress_never_reaches_the_host_by_a_block, egress_off_says_so_at_once),
