@@ -34,6 +34,9 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+/* Of a TCP connection without a byte, before the other end is asked whether it is there. */
+#define KEEPALIVE_S 120
+
 enum dial_state { DIAL_BUSY_PEER, DIAL_CONNECTING, DIAL_WAIT_OK, DIAL_WAIT_TUNNEL, DIAL_OVER };
 
 struct dial {
@@ -213,16 +216,25 @@ static void on_drain(struct net_stream *s)
 
 static const struct net_stream_ops handshake_ops = {on_read, on_end, on_drain};
 
+/* Only matters of speed, and of peers that vanish without a word. */
+static void set_options(int fd)
+{
+    const int on = 1, idle_s = KEEPALIVE_S;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+}
+
 /* @d->fd is connected. A failure is left in @d->failure. */
 static int connected(struct dial *d)
 {
-    const int on = 1;
     int fd = d->fd;
     int rc;
 
     d->fd = -1;
-    if (d->target.kind == HTTP_TARGET_TCP) /* only a matter of speed */
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (d->target.kind == HTTP_TARGET_TCP)
+        set_options(fd);
     rc = net_stream_open_fd(d->loop, fd, &handshake_ops, d, &d->stream, &d->failure);
     if (rc != ADIT_OK)
         return rc;
