@@ -344,18 +344,18 @@ test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) unit-programs
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit-programs
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=fuzz fuzz-programs
-	@$(MAKE) --no-print-directory -j2 test-units test-fuzz
+	@$(MAKE) --no-print-directory -j2 test-all test-fuzz
+
+# The other tests wait much, fuzzing never does: together they fill the cores.
+.PHONY: test-all test-fuzz
+test-all:
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory MODE=asan unit
 	@$(MAKE) --no-print-directory matrix
+	@$(MAKE) --no-print-directory torture
 	@$(MAKE) --no-print-directory fault
 	@$(MAKE) --no-print-directory e2e-asan
 	@$(MAKE) --no-print-directory e2e
-
-# These tests wait much, fuzzing never does: together they fill the cores.
-.PHONY: test-units test-fuzz
-test-units:
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory MODE=asan unit
-	@$(MAKE) --no-print-directory torture
 test-fuzz:
 	@nice -n 19 $(MAKE) --no-print-directory fuzz-smoke
 
