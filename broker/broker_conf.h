@@ -15,6 +15,7 @@ struct broker_conf {
         ready_ms, max_timeout_ms;
     uint64_t sandbox_log_retention_ms, sandbox_log_bytes;
     uint64_t cpu_percent, memory_percent, disk_percent, sandbox_max;
+    uint64_t egress_connections, egress_bandwidth;
     bool debug;
     bool egress;
     bool log_json;

@@ -148,6 +148,10 @@ static void write_egress(struct prom *p, const struct egress *e)
                  s.at[EGRESS_COUNT_CHANNELS_LOST]);
     prom_counter(p, "adit_broker_egress_rules_broken_total",
                  "Those of them whose guest broke a rule.", s.at[EGRESS_COUNT_RULES_BROKEN]);
+    prom_family(p, "adit_broker_egress_bytes_total", "counter",
+                "Bytes that sandboxes sent outside and received from there.");
+    prom_u64(p, LABELS({"direction", "out"}), s.at[EGRESS_COUNT_BYTES_OUT]);
+    prom_u64(p, LABELS({"direction", "in"}), s.at[EGRESS_COUNT_BYTES_IN]);
     prom_gauge(p, "adit_broker_egress_connections", "Connections of sandboxes now.",
                (double)s.at[EGRESS_COUNT_DIALS]);
     prom_gauge(p, "adit_broker_egress_channels", "Sandboxes whose control channel is open.",
@@ -195,6 +199,24 @@ static void write_figure(struct prom *p, const struct node *n, enum figure f)
     }
 }
 
+static void write_traffic(struct prom *p, const struct node *n)
+{
+    static const char *const directions[] = {[EGRESS_OUT] = "out", [EGRESS_IN] = "in"};
+    size_t pos = 0;
+    const struct sandbox *s;
+    prom_family(p, "adit_sandbox_egress_bytes_total", "counter",
+                "Bytes that it sent outside and received from there.");
+    while ((s = node_next_any(n, &pos))) {
+        const struct record *r = node_record(s);
+        const struct egress_sandbox *e = node_egress(s);
+        for (int d = EGRESS_OUT; e && d < EGRESS_DIRECTION_CNT; d++)
+            prom_u64(p,
+                     LABELS({"sandbox_id", r->sandbox_id}, {"template", r->template_id},
+                            {"direction", directions[d]}),
+                     egress_bytes(e, (enum egress_direction)d));
+    }
+}
+
 static void write_each(struct prom *p, const struct node *n, const struct edge_use *uses,
                        size_t use_cnt)
 {
@@ -212,6 +234,7 @@ static void write_each(struct prom *p, const struct node *n, const struct edge_u
         prom_family(p, families[f].name, "gauge", families[f].help);
         write_figure(p, n, (enum figure)f);
     }
+    write_traffic(p, n);
     prom_family(p, "adit_sandbox_requests", "gauge", "Requests to it that run now.");
     while ((s = node_next_any(n, &pos))) {
         const struct record *r = node_record(s);

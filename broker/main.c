@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <sys/resource.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "broker/api/api.h"
@@ -42,6 +44,8 @@
 #include "rpc/status.h"
 
 #define SIGNAL_CNT 3
+/* Half of all descriptors are for connections of sandboxes to the outside, two for each. */
+#define DESCRIPTORS_OF_EGRESS 4
 
 /* What only start and stop touch. owned by: main() */
 struct program {
@@ -53,6 +57,7 @@ struct program {
     uv_signal_t signals[SIGNAL_CNT];
     struct client_env_address address;
     struct egress_resolver *resolver; /* until the egress thread has it */
+    uint64_t egress_connections_max;  /* of all sandboxes */
     bool is_stopping, has_lost_helper;
 };
 
@@ -322,6 +327,9 @@ static int open_edge(struct program *p, struct adit_err *err)
 static int prepare_egress(struct program *p, struct adit_err *err)
 {
     struct broker *b = &p->broker;
+    struct rlimit descriptors = {0};
+    (void)getrlimit(RLIMIT_NOFILE, &descriptors); /* cannot fail with these arguments */
+    p->egress_connections_max = descriptors.rlim_cur / DESCRIPTORS_OF_EGRESS;
     int rc = egress_operator_read(b->conf.egress_allow_private, &b->reach, err);
     return rc ? rc : egress_resolver_new(b->conf.dns_server, &p->resolver, err);
 }
@@ -329,8 +337,12 @@ static int prepare_egress(struct program *p, struct adit_err *err)
 static int open_egress(struct program *p, struct adit_err *err)
 {
     struct broker *b = &p->broker;
-    struct egress_conf conf = {
-        .operator_ = &b->reach, .take_resolver = p->resolver, .is_off = !b->conf.egress};
+    struct egress_conf conf = {.operator_ = &b->reach,
+                               .take_resolver = p->resolver,
+                               .is_off = !b->conf.egress,
+                               .dials_max = b->conf.egress_connections,
+                               .all_dials_max = p->egress_connections_max,
+                               .bytes_per_s = b->conf.egress_bandwidth};
     return egress_start(&conf, &b->egress, err);
 }
 

@@ -53,6 +53,7 @@ struct egress_sandbox {
     struct egress_control *control;
     struct egress_dials *dials;
     struct egress_lookups *lookups;
+    struct egress_traffic traffic;
 };
 
 struct update {
@@ -109,8 +110,16 @@ static int begin(struct egress_sandbox *s, struct adit_err *err)
     int rc = egress_judge_new(s->id, e->conf.operator_, &s->judge, err);
     if (rc == ADIT_OK)
         rc = egress_control_new(&control, &s->control, err);
-    struct egress_dials_conf dials = {
-        &e->net, &s->guest, s->control, s->judge, e->conf.take_resolver, &e->counters};
+    struct egress_dials_conf dials = {.loop = &e->net,
+                                      .guest = &s->guest,
+                                      .control = s->control,
+                                      .judge = s->judge,
+                                      .resolver = e->conf.take_resolver,
+                                      .counters = &e->counters,
+                                      .traffic = &s->traffic,
+                                      .max = e->conf.dials_max,
+                                      .all_max = e->conf.all_dials_max,
+                                      .per_s = e->conf.bytes_per_s};
     struct egress_lookups_conf lookups = {s->control, e->conf.take_resolver, s->judge,
                                           &e->counters};
     if (rc == ADIT_OK)
@@ -296,5 +305,10 @@ void egress_close(struct egress_sandbox *s)
 void egress_measure(const struct egress *e, struct egress_stats *out)
 {
     for (size_t i = 0; i < EGRESS_COUNT_CNT; i++)
-        out->at[i] = atomic_load_explicit(&e->counters.at[i], memory_order_relaxed);
+        out->at[i] = egress_counted(&e->counters, (enum egress_count)i);
+}
+
+uint64_t egress_bytes(const struct egress_sandbox *s, enum egress_direction direction)
+{
+    return atomic_load_explicit(&s->traffic.bytes[direction], memory_order_relaxed);
 }

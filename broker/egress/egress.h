@@ -21,11 +21,14 @@ struct egress_resolver;
  * @operator_: borrowed; that of the policies
  * @take_resolver: not started; the egress' also when it cannot be started
  * @is_off:    nothing gets out of any sandbox, and programs hear that at once
+ * @dials_max, @all_dials_max: connections of one sandbox (at most EGRESS_DIALS_MAX), and of all
+ * @bytes_per_s: of one sandbox, both directions together; 0: as many as there are
  */
 struct egress_conf {
     const struct egress_operator *operator_;
     struct egress_resolver *take_resolver;
     bool is_off;
+    uint64_t dials_max, all_dials_max, bytes_per_s;
 };
 
 /* Errors: NO_MEMORY, IO; then the process has to end. */
@@ -52,5 +55,7 @@ ADIT_MUST_CHECK int egress_update(struct egress_sandbox *s, struct egress_policy
 void egress_close(struct egress_sandbox *s);
 
 void egress_measure(const struct egress *e, struct egress_stats *out);
+/* Bytes that a sandbox has moved. */
+uint64_t egress_bytes(const struct egress_sandbox *s, enum egress_direction direction);
 
 #endif

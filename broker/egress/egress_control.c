@@ -32,6 +32,7 @@
 
 #define LOG_BURST 5
 #define LOG_PER_S 1
+#define MS_PER_S 1000
 
 enum control_state { CONTROL_WAITING, CONTROL_OPENING, CONTROL_HELLO, CONTROL_OPEN };
 
@@ -228,25 +229,25 @@ static int take_frame(struct egress_control *c, const Control__GuestFrame *f, st
     }
 }
 
-static void pause_reading(struct egress_control *c)
+/* Until what was too much would have been allowed. */
+static void pause_reading(struct egress_control *c, uint64_t excess)
 {
     if (c->state != CONTROL_OPEN)
         return;
     net_stream_read_stop(c->stream);
-    net_deadline_arm(&c->deadline, NET_DEADLINE_TICK_MS);
+    net_deadline_arm(&c->deadline, excess * MS_PER_S / EGRESS_CONTROL_FRAMES_PER_S);
 }
 
 static void take_bytes(struct egress_control *c, struct adit_view bytes)
 {
     struct adit_err err = ADIT_ERR_INIT;
     Control__GuestFrame *f = NULL;
-    bool is_within = true;
-    uint64_t now = adit_clock_mono_ns();
+    uint64_t excess = 0, now = adit_clock_mono_ns();
     int rc;
     do {
         rc = control_read_guest(&c->reader, &bytes, &f, &err);
         if (rc == ADIT_OK && f) {
-            is_within = adit_limit_take(&c->frames, now);
+            excess += !adit_limit_take(&c->frames, now);
             rc = take_frame(c, f, &err);
         }
         if (f)
@@ -254,8 +255,8 @@ static void take_bytes(struct egress_control *c, struct adit_view bytes)
     } while (rc == ADIT_OK && f);
     if (rc != ADIT_OK)
         lose(c, &err);
-    else if (!is_within)
-        pause_reading(c);
+    else if (excess > 0)
+        pause_reading(c, excess);
 }
 
 static void on_read(struct net_stream *s, struct adit_view bytes)

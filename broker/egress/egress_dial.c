@@ -37,6 +37,7 @@
 #include "base/limit.h"
 #include "base/map.h"
 #include "broker/egress/egress_filter.h"
+#include "broker/egress/egress_flow.h"
 #include "broker/egress/egress_peek.h"
 #include "broker/egress/egress_proxy.h"
 #include "broker/egress/egress_reach.h"
@@ -60,6 +61,7 @@ enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_GREETING, DIAL_PEEKING, DI
  * @is_named:    it has to say its name
  * @peek:        where what it says is looked at; in PEEKING what came so far is @gathered
  * @filter:      where each of its requests is; else NULL
+ * @waits:       of the join's sides, for bandwidth
  */
 struct egress_dial {
     struct adit_list node;
@@ -80,6 +82,7 @@ struct egress_dial {
     struct join *join;
     struct egress_peek *peek;
     struct egress_filter *filter;
+    struct egress_flow_wait waits[2];
     struct adit_buf gathered, early;
 };
 
@@ -94,6 +97,7 @@ struct egress_dials {
     struct adit_list all;
     size_t cnt, asked_cnt;
     struct adit_limit rate;
+    struct egress_flow flow;
 };
 
 static struct adit_view key_of(const uint32_t *id)
@@ -120,6 +124,8 @@ static void forget(struct egress_dial *d)
     struct egress_dials *t = d->table;
     set_state(d, DIAL_JOINED);
     net_deadline_cancel(&d->deadline);
+    for (int side = GUEST; side <= TARGET; side++)
+        egress_flow_wait_cancel(&d->waits[side]);
     (void)adit_map_del(&t->by_id, key_of(&d->id)); /* it is d */
     adit_list_remove(&d->node);
     t->cnt--;
@@ -226,34 +232,58 @@ static void on_over(void *owner, bool is_broken)
     forget(d);
 }
 
-static bool on_bytes(void *owner, int side, struct adit_view bytes)
+/* One that waits for a reply goes on when that is there. */
+static void read_on(struct egress_dial *d, int side)
 {
-    struct egress_dial *d = owner;
+    if (side == TARGET || !d->filter || !egress_filter_is_waiting(d->filter))
+        join_hold(d->join, side, false);
+}
+
+static void guest_reads_on(struct egress_flow_wait *w)
+{
+    read_on(ADIT_CONTAINER_OF(w, struct egress_dial, waits[GUEST]), GUEST);
+}
+
+static void target_reads_on(struct egress_flow_wait *w)
+{
+    read_on(ADIT_CONTAINER_OF(w, struct egress_dial, waits[TARGET]), TARGET);
+}
+
+static bool pass(struct egress_dial *d, int side, struct adit_view bytes)
+{
+    if (!d->filter)
+        return join_write(d->join, side == GUEST ? TARGET : GUEST, bytes) == ADIT_OK;
     return side == GUEST ? egress_filter_request(d->filter, d->join, GUEST, bytes)
                          : egress_filter_reply(d->filter, d->join, GUEST, bytes);
 }
 
-static const struct join_ops join_ops = {.on_end = on_side_end, .on_over = on_over};
-static const struct join_ops filter_ops = {
+static bool on_bytes(void *owner, int side, struct adit_view bytes)
+{
+    struct egress_dial *d = owner;
+    struct egress_flow *flow = &d->table->flow;
+    enum egress_direction direction = side == GUEST ? EGRESS_OUT : EGRESS_IN;
+    if (!egress_flow_count(flow, direction, bytes.len)) {
+        join_hold(d->join, side, true);
+        egress_flow_wait(flow, &d->waits[side]);
+    }
+    return pass(d, side, bytes);
+}
+
+static const struct join_ops join_ops = {
     .on_end = on_side_end, .on_bytes = on_bytes, .on_over = on_over};
 
 static int join_streams(struct egress_dial *d)
 {
-    return join_start(adit_steal(&d->streams[GUEST]), adit_steal(&d->streams[TARGET]),
-                      d->filter ? &filter_ops : &join_ops, d, &d->join);
+    return join_start(adit_steal(&d->streams[GUEST]), adit_steal(&d->streams[TARGET]), &join_ops, d,
+                      &d->join);
 }
 
 /* What either side said before they were joined. */
 static bool pass_first(struct egress_dial *d, struct adit_view already)
 {
     struct adit_view early = adit_buf_view(&d->early);
-    if (early.len > 0 &&
-        (d->filter ? !on_bytes(d, TARGET, early) : join_write(d->join, GUEST, early) != ADIT_OK))
-        return false;
-    if (already.len == 0)
-        return true;
-    return d->filter ? on_bytes(d, GUEST, already)
-                     : join_write(d->join, TARGET, already) == ADIT_OK;
+    return (early.len == 0 || on_bytes(d, TARGET, early)) &&
+           (already.len == 0 || on_bytes(d, GUEST, already));
 }
 
 /* @already: what the program said behind the guest's "OK". */
@@ -486,7 +516,8 @@ static int start_connect(struct egress_dial *d)
 
 static bool has_room(struct egress_dials *t)
 {
-    return t->cnt < EGRESS_DIALS_MAX && t->asked_cnt < EGRESS_DIALS_ASKED_MAX &&
+    return t->cnt < t->conf.max && t->asked_cnt < EGRESS_DIALS_ASKED_MAX &&
+           egress_counted(t->conf.counters, EGRESS_COUNT_DIALS) < t->conf.all_max &&
            adit_limit_take(&t->rate, adit_clock_mono_ns());
 }
 
@@ -508,6 +539,8 @@ static struct egress_dial *enter(struct egress_dials *t, uint32_t id, const stru
     adit_buf_init(&d->gathered, 0);
     adit_buf_init(&d->early, NET_SCRATCH_CAP);
     net_deadline_init(&d->deadline, t->conf.loop, on_deadline);
+    egress_flow_wait_init(&d->waits[GUEST], guest_reads_on);
+    egress_flow_wait_init(&d->waits[TARGET], target_reads_on);
     adit_list_init(&d->node);
     adit_list_push(&t->all, &d->node);
     t->cnt++;
@@ -608,6 +641,7 @@ int egress_dials_new(const struct egress_dials_conf *conf, struct egress_dials *
     adit_map_init(&t->by_id);
     adit_list_init(&t->all);
     adit_limit_init(&t->rate, EGRESS_DIALS_BURST, EGRESS_DIALS_PER_S, adit_clock_mono_ns());
+    egress_flow_init(&t->flow, conf->loop, conf->per_s, conf->counters, conf->traffic);
     *out = t;
     return ADIT_OK;
 }
@@ -617,6 +651,7 @@ void egress_dials_free(struct egress_dials *t)
     if (!t)
         return;
     egress_dials_lost(t);
+    egress_flow_fini(&t->flow);
     adit_map_fini(&t->by_id);
     free(t);
 }

@@ -10,7 +10,7 @@
 #include "broker/egress/egress_judge.h"
 #include "broker/egress/egress_resolver.h"
 
-/* Of one sandbox, in any state. */
+/* Of one sandbox, in any state; the operator may set it lower. As many as a guest has. */
 #define EGRESS_DIALS_MAX 1024
 /* Not answered yet. */
 #define EGRESS_DIALS_ASKED_MAX 64
@@ -29,7 +29,15 @@
 
 struct egress_dials;
 
-/* Borrowed, and outlives it: all of it. @guest: the sandbox's channel */
+/*
+ * Borrowed, and outlives it: all of it.
+ *
+ * @guest:    the sandbox's channel
+ * @traffic:  of this sandbox
+ * @max:      connections of this one
+ * @all_max:  of all that count in @counters: each has two descriptors, and the broker needs others
+ * @per_s:    bytes a second; 0: as many as there are
+ */
 struct egress_dials_conf {
     struct net_loop *loop;
     const struct http_target *guest;
@@ -37,6 +45,8 @@ struct egress_dials_conf {
     struct egress_judge *judge;
     struct egress_resolver *resolver;
     struct egress_counters *counters;
+    struct egress_traffic *traffic;
+    uint64_t max, all_max, per_s;
 };
 
 /* Errors: NO_MEMORY. */

@@ -81,3 +81,8 @@ bool egress_filter_reply(struct egress_filter *f, struct join *j, int guest, str
     adit_buf_fini(&kept);
     return is_fine;
 }
+
+bool egress_filter_is_waiting(const struct egress_filter *f)
+{
+    return egress_inject_is_waiting(f->inject);
+}

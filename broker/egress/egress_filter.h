@@ -24,5 +24,7 @@ ADIT_MUST_CHECK bool egress_filter_request(struct egress_filter *f, struct join 
                                            struct adit_view bytes);
 ADIT_MUST_CHECK bool egress_filter_reply(struct egress_filter *f, struct join *j, int guest,
                                          struct adit_view bytes);
+/* The guest is not read until a reply is there. */
+bool egress_filter_is_waiting(const struct egress_filter *f);
 
 #endif

@@ -51,7 +51,11 @@ static const struct adit_view no_name = ADIT_VIEW("");
 
 static bool is_own(const struct egress_judge *j, const struct ip_addr *addr)
 {
-    return egress_route_is_own(addr) && !egress_operator_names(j->operator_, addr);
+    struct ip_addr inner;
+    if (egress_operator_names(j->operator_, addr))
+        return false;
+    return egress_route_is_own(addr) ||
+           (ip_addr_carried_v4(addr, &inner) && egress_route_is_own(&inner));
 }
 
 static enum egress_verdict judge(struct egress_judge *j, const struct ip_addr *addr, uint16_t port,

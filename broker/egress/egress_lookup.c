@@ -9,15 +9,15 @@
  * of the host's resolver, and what they lead to is remembered for the rules about names before the
  * sandbox is told. Ownership: the table owns lookups; one owns its query.
  * Limits:    of the header; what is too much is answered as a server that fails, and programs try
- * again. Time is the resolver's (EGRESS_RESOLVER_QUERY_MS).
- * Trust:     ids and names are the guest's; names keep control_is_name().
+ * again. Time is the resolver's (EGRESS_RESOLVER_QUERY_MS). One whose guest is gone counts until
+ * its time is over: a query cannot be taken back, and a guest that comes and goes would have any
+ * number. Trust:     ids and names are the guest's; names keep control_is_name().
  */
 #include "broker/egress/egress_lookup.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/limit.h"
 
@@ -25,6 +25,7 @@ struct egress_lookup {
     struct adit_list node;
     struct egress_lookups *table; /* borrowed */
     uint32_t id;
+    bool is_lost; /* nobody waits for it */
     char name[CONTROL_NAME_MAX + 1];
     struct egress_query *query;
 };
@@ -48,7 +49,8 @@ static bool is_in_use(const struct egress_lookups *t, uint32_t id)
     struct adit_list *it, *tmp;
     ADIT_LIST_EACH(it, tmp, &t->all)
     {
-        if (ADIT_CONTAINER_OF(it, struct egress_lookup, node)->id == id)
+        const struct egress_lookup *l = ADIT_CONTAINER_OF(it, struct egress_lookup, node);
+        if (l->id == id && !l->is_lost)
             return true;
     }
     return false;
@@ -60,14 +62,20 @@ static void answer(struct egress_lookups *t, uint32_t id, enum egress_rcode rcod
     egress_control_answer(t->conf.control, id, &none);
 }
 
-static void on_resolved(void *owner, const struct egress_resolved *resolved)
+static void tell(struct egress_lookup *l, const struct egress_resolved *resolved)
 {
-    struct egress_lookup *l = owner;
     struct egress_lookups *t = l->table;
     if (egress_judge_learn(t->conf.judge, adit_view_str(l->name), resolved) == ADIT_OK)
         egress_control_answer(t->conf.control, l->id, resolved);
     else
         answer(t, l->id, EGRESS_RCODE_FAILED);
+}
+
+static void on_resolved(void *owner, const struct egress_resolved *resolved)
+{
+    struct egress_lookup *l = owner;
+    if (!l->is_lost)
+        tell(l, resolved);
     forget(l);
 }
 
@@ -113,11 +121,10 @@ int egress_lookups_begin(struct egress_lookups *t, const Control__Lookup *lookup
 
 void egress_lookups_lost(struct egress_lookups *t)
 {
-    struct adit_list *it;
-    while ((it = adit_list_first(&t->all))) {
-        struct egress_lookup *l = ADIT_CONTAINER_OF(it, struct egress_lookup, node);
-        egress_resolver_cancel(adit_steal(&l->query));
-        forget(l);
+    struct adit_list *it, *tmp;
+    ADIT_LIST_EACH(it, tmp, &t->all)
+    {
+        ADIT_CONTAINER_OF(it, struct egress_lookup, node)->is_lost = true;
     }
 }
 
@@ -136,8 +143,13 @@ int egress_lookups_new(const struct egress_lookups_conf *conf, struct egress_loo
 
 void egress_lookups_free(struct egress_lookups *t)
 {
+    struct adit_list *it;
     if (!t)
         return;
-    egress_lookups_lost(t);
+    while ((it = adit_list_first(&t->all))) {
+        struct egress_lookup *l = ADIT_CONTAINER_OF(it, struct egress_lookup, node);
+        egress_resolver_cancel(l->query);
+        forget(l);
+    }
     free(t);
 }

@@ -141,6 +141,13 @@ static bool has(const struct ip_block *blocks, size_t cnt, const struct ip_addr 
     return false;
 }
 
+/* Of where it leads, too: an IPv4 address has other spellings where the network translates them. */
+static bool has_way_to(const struct ip_block *blocks, size_t cnt, const struct ip_addr *a)
+{
+    struct ip_addr inner;
+    return has(blocks, cnt, a) || (ip_addr_carried_v4(a, &inner) && has(blocks, cnt, &inner));
+}
+
 /* A block of allowOut that is not everything. */
 static bool is_named(const struct blocks *allow, const struct ip_addr *a)
 {
@@ -171,13 +178,13 @@ enum egress_verdict egress_policy_judge(const struct egress_policy *p, const str
 {
     const struct egress_operator *o = p->operator_;
     bool is_allowed = is_named(&p->allow, addr);
-    if (has(o->closed, o->closed_cnt, addr))
+    if (has_way_to(o->closed, o->closed_cnt, addr))
         return EGRESS_DENY_SPECIAL;
     if (ip_addr_is_special(addr) && !(is_allowed && has(o->open, o->open_cnt, addr)))
         return EGRESS_DENY_SPECIAL;
     if (is_allowed || allows_all(&p->allow))
         return EGRESS_ALLOW;
-    bool is_denied = p->is_offline || p->denies_all || has(p->deny.at, p->deny.cnt, addr);
+    bool is_denied = p->is_offline || p->denies_all || has_way_to(p->deny.at, p->deny.cnt, addr);
     if (!is_denied)
         return EGRESS_ALLOW;
     for (size_t i = 0; i < name_cnt; i++)
@@ -200,7 +207,7 @@ enum egress_verdict egress_policy_judge_proxy(const struct egress_policy *p,
                                               const struct ip_addr *addr)
 {
     const struct egress_operator *o = p->operator_;
-    bool is_closed = has(o->closed, o->closed_cnt, addr) ||
+    bool is_closed = has_way_to(o->closed, o->closed_cnt, addr) ||
                      (ip_addr_is_special(addr) && !has(o->open, o->open_cnt, addr));
     return is_closed ? EGRESS_DENY_SPECIAL : EGRESS_ALLOW;
 }

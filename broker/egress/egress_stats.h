@@ -6,6 +6,7 @@
 #define BROKER_EGRESS_EGRESS_STATS_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum egress_count {
@@ -28,10 +29,21 @@ enum egress_count {
     EGRESS_COUNT_CHANNELS_OPENED,
     EGRESS_COUNT_CHANNELS_LOST,
     EGRESS_COUNT_RULES_BROKEN,
+    /* bytes; by egress_direction */
+    EGRESS_COUNT_BYTES_OUT,
+    EGRESS_COUNT_BYTES_IN,
     /* there are now */
     EGRESS_COUNT_DIALS,
     EGRESS_COUNT_CHANNELS,
     EGRESS_COUNT_CNT,
+};
+
+/* Of bytes, as seen from the sandbox. */
+enum egress_direction { EGRESS_OUT, EGRESS_IN, EGRESS_DIRECTION_CNT };
+
+/* Of one sandbox. */
+struct egress_traffic {
+    _Atomic uint64_t bytes[EGRESS_DIRECTION_CNT];
 };
 
 struct egress_counters {
@@ -45,6 +57,19 @@ struct egress_stats {
 static inline void egress_count(struct egress_counters *c, enum egress_count which)
 {
     atomic_fetch_add_explicit(&c->at[which], 1, memory_order_relaxed);
+}
+
+static inline void egress_count_bytes(struct egress_counters *c, enum egress_direction direction,
+                                      size_t len)
+{
+    atomic_fetch_add_explicit(&c->at[EGRESS_COUNT_BYTES_OUT + direction], len,
+                              memory_order_relaxed);
+}
+
+/* Of what there is now. */
+static inline uint64_t egress_counted(const struct egress_counters *c, enum egress_count which)
+{
+    return atomic_load_explicit(&c->at[which], memory_order_relaxed);
 }
 
 /* Of what there is now: one less. */

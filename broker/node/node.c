@@ -329,6 +329,11 @@ int node_read_samples(const struct sandbox *s, int64_t start_ms, int64_t end_ms,
                             end_ms, on_done, user);
 }
 
+const struct egress_sandbox *node_egress(const struct sandbox *s)
+{
+    return s->egress;
+}
+
 const struct sample *node_last_sample(const struct sandbox *s)
 {
     return s->sampler.has_last ? &s->sampler.last : NULL;

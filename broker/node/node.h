@@ -137,6 +137,8 @@ ADIT_MUST_CHECK int node_read_samples(const struct sandbox *s, int64_t start_ms,
                                       sample_file_read_fn on_done, void *user);
 /* The newest, or NULL. */
 const struct sample *node_last_sample(const struct sandbox *s);
+/* Its way out, or NULL while it has none. */
+const struct egress_sandbox *node_egress(const struct sandbox *s);
 struct journal *node_journal(const struct node *n);
 const struct sampler_stats *node_sampling(const struct node *n);
 /* Counters, and how many there are now. */

@@ -165,8 +165,7 @@ bool ip_block_has(const struct ip_block *b, const struct ip_addr *a)
     return starts_with(a->bytes, b->addr.bytes, b->bits);
 }
 
-/* The IPv4 address that an IPv6 one is translated to on its way. */
-static bool carried_v4(const struct ip_addr *a, struct ip_addr *out)
+bool ip_addr_carried_v4(const struct ip_addr *a, struct ip_addr *out)
 {
     if (is_in(&nat64, a))
         from_v4(a->bytes + 12, out);
@@ -188,7 +187,7 @@ static bool is_in_any(const struct row *rows, size_t cnt, const struct ip_addr *
 bool ip_addr_is_special(const struct ip_addr *a)
 {
     struct ip_addr inner;
-    if (carried_v4(a, &inner))
+    if (ip_addr_carried_v4(a, &inner))
         a = &inner;
     if (ip_addr_is_v4(a))
         return is_in_any(special, sizeof special / sizeof special[0], a);

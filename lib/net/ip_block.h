@@ -44,5 +44,7 @@ bool ip_block_has(const struct ip_block *b, const struct ip_addr *a);
  * 64:ff9b::/96, 6to4, IPv4-compatible).
  */
 bool ip_addr_is_special(const struct ip_addr *a);
+/* Whether @a is an IPv6 address that stands for an IPv4 one (NAT64, 6to4), and for which. */
+bool ip_addr_carried_v4(const struct ip_addr *a, struct ip_addr *out);
 
 #endif

@@ -9,8 +9,10 @@
  *   OPEN --it ends--> HELD --join_pass_end()--> ENDED
  *     \--it ends, on_end lets it through------/
  *
- * and when both have ended the streams are closed once their queues are sent.
- * Back-pressure: a congested side stops the reading of the other (NET_STREAM_HIGH/LOW).
+ * and when both have ended it is over once their queues are sent: until then it is the owner's, who
+ * counts it, however slowly the other end reads.
+ * Back-pressure: a side that does not take all stops the reading of the other, so that what waits
+ * for one is what was read at once, NET_SCRATCH_CAP.
  * Ownership: the owner holds the join until on_over, or breaks it; the join owns its streams.
  * Limits:    JOIN_HALF_OPEN_MS of silence after one side ended, since a peer that is gone for good
  * looks the same as one that only ended its sending. JOIN_HELD_END_MS.
@@ -19,6 +21,9 @@
 #include "net/join.h"
 
 #include <stdlib.h>
+
+/* How often queues are looked at once both sides have ended. */
+#define FLUSH_STEP_MS 100
 
 enum join_state { JOIN_OPEN, JOIN_HELD, JOIN_ENDED };
 
@@ -29,11 +34,14 @@ struct join_side {
     bool is_held; /* by its owner */
 };
 
+/* @queued, @stuck_ms: what was not sent when both had ended, and for how long it is as much */
 struct join {
     struct join_side sides[2];
     const struct join_ops *ops;
     void *owner; /* borrowed */
     struct net_deadline deadline;
+    size_t queued;
+    unsigned stuck_ms;
 };
 
 static struct join_side *other_side(struct join_side *s)
@@ -62,9 +70,30 @@ void join_break(struct join *j)
     close_with(j, net_stream_reset);
 }
 
+/* Both sides have ended. */
+static void finish(struct join *j)
+{
+    size_t queued = net_stream_queued(j->sides[0].stream) + net_stream_queued(j->sides[1].stream);
+    j->stuck_ms = queued == j->queued ? j->stuck_ms + FLUSH_STEP_MS : 0;
+    j->queued = queued;
+    if (queued == 0 || j->stuck_ms >= JOIN_HALF_OPEN_MS)
+        over(j, queued > 0);
+    else
+        net_deadline_arm(&j->deadline, FLUSH_STEP_MS);
+}
+
+static bool has_ended(const struct join *j)
+{
+    return j->sides[0].state == JOIN_ENDED && j->sides[1].state == JOIN_ENDED;
+}
+
 static void on_deadline(struct net_deadline *d)
 {
-    over(ADIT_CONTAINER_OF(d, struct join, deadline), true);
+    struct join *j = ADIT_CONTAINER_OF(d, struct join, deadline);
+    if (has_ended(j))
+        finish(j);
+    else
+        over(j, true);
 }
 
 static bool is_held(const struct join *j)
@@ -124,14 +153,12 @@ void join_hold(struct join *j, int side, bool is_held)
 
 static void pass_end(struct join_side *from)
 {
-    struct join_side *to = other_side(from);
     from->state = JOIN_ENDED;
-    if (to->state == JOIN_ENDED) {
-        over(from->join, false);
-        return;
-    }
-    net_stream_shutdown(to->stream);
-    wait_on(from->join);
+    net_stream_shutdown(other_side(from)->stream);
+    if (has_ended(from->join))
+        finish(from->join);
+    else
+        wait_on(from->join);
 }
 
 void join_pass_end(struct join *j, int side)
@@ -173,6 +200,7 @@ int join_start(struct net_stream *take_a, struct net_stream *take_b, const struc
     for (int i = 0; i < 2; i++) {
         j->sides[i] = (struct join_side){.join = j, .stream = streams[i], .state = JOIN_OPEN};
         net_stream_set_owner(streams[i], &stream_ops, &j->sides[i]);
+        net_stream_set_high(streams[i], 0);
         net_stream_read_start(streams[i]);
     }
     *out = j;

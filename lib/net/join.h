@@ -8,7 +8,8 @@
 
 #include "net/stream.h"
 
-/* One side has ended and the other says nothing: how long it may stay so. */
+/* One side has ended and the other says nothing, or both have and nothing of what waits is taken:
+ * how long it may stay so. */
 #define JOIN_HALF_OPEN_MS (640u * 1000)
 /* An end that on_end kept: how long until join_pass_end() has to come. */
 #define JOIN_HELD_END_MS 2000
@@ -23,7 +24,8 @@ struct join_ops {
     /* What @side said, when it is not to be passed on as it is: the owner writes what is. Return:
      * false to break the join. Must not do so itself. NULL: as it is. */
     bool (*on_bytes)(void *owner, int side, struct adit_view bytes);
-    /* It is over and gone: both sides ended, or (@is_broken) one broke or a wait ended. */
+    /* It is over and gone: both sides ended and all is sent, or (@is_broken) one broke or a wait
+     * ended. */
     void (*on_over)(void *owner, bool is_broken);
 };
 

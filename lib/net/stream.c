@@ -69,6 +69,7 @@ struct net_stream {
     uv_write_t request;
     struct adit_buf sending, waiting;
     struct net_deadline deadline;   /* of a graceful close */
+    size_t high;                    /* congested above it */
     size_t queued_before;           /* when the deadline was armed */
     char peer[NET_STREAM_PEER_CAP]; /* empty until it was asked for */
 };
@@ -136,6 +137,11 @@ size_t net_stream_queued(const struct net_stream *s)
 bool net_stream_is_congested(const struct net_stream *s)
 {
     return s->is_congested;
+}
+
+void net_stream_set_high(struct net_stream *s, size_t bytes)
+{
+    s->high = bytes;
 }
 
 /* ---- reading ---- */
@@ -304,7 +310,7 @@ static int queue_rest(struct net_stream *s, const struct adit_view *views, size_
         rc = ADIT_ERR_CLOSED;
     if (rc != ADIT_OK)
         drop_queue(s);
-    else if (net_stream_queued(s) > NET_STREAM_HIGH)
+    else if (net_stream_queued(s) > s->high)
         s->is_congested = true;
     return rc;
 }
@@ -451,6 +457,7 @@ int net_stream_open_fd(struct net_loop *l, int take_fd, const struct net_stream_
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "stream");
     }
     s->loop = l;
+    s->high = NET_STREAM_HIGH;
     net_stream_set_owner(s, ops, owner);
     adit_buf_init(&s->sending, NET_STREAM_QUEUE_MAX);
     adit_buf_init(&s->waiting, NET_STREAM_QUEUE_MAX);

@@ -60,6 +60,8 @@ ADIT_MUST_CHECK int net_stream_write(struct net_stream *s, const struct adit_vie
                                      size_t cnt);
 size_t net_stream_queued(const struct net_stream *s);
 bool net_stream_is_congested(const struct net_stream *s);
+/* Congested above @bytes from now on, instead of NET_STREAM_HIGH. */
+void net_stream_set_high(struct net_stream *s, size_t bytes);
 
 /* Half-close for writing once the queue is sent. */
 void net_stream_shutdown(struct net_stream *s);

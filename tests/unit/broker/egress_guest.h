@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "broker/egress/egress.h"
+#include "broker/egress/egress_dial.h"
 #include "broker/egress/egress_operator.h"
 #include "broker/egress/egress_resolver.h"
 #include "rpc/control.h"
@@ -329,16 +330,24 @@ static inline void guest_listen(struct guest *g, const char *id, const char *net
                      ADIT_OK);
 }
 
-/* @open: what the operator opens; @network: the sandbox's rules */
-static inline void guest_start(struct guest *g, const char *open, const char *network, bool is_off)
+/* @open: what the operator opens; @network: the sandbox's rules; @servers: of names, or NULL */
+static inline void guest_start_as(struct guest *g, const char *open, const char *network,
+                                  const char *servers, struct egress_conf conf)
 {
-    struct egress_conf conf = {.operator_ = &g->reach, .is_off = is_off};
     struct adit_err err = ADIT_ERR_INIT;
+    conf.operator_ = &g->reach;
+    conf.dials_max = conf.dials_max ? conf.dials_max : EGRESS_DIALS_MAX;
+    conf.all_dials_max = conf.all_dials_max ? conf.all_dials_max : EGRESS_DIALS_MAX;
     (void)signal(SIGPIPE, SIG_IGN);
     ck_assert_msg(egress_operator_read(open, &g->reach, &err) == ADIT_OK, "%s", err.msg);
-    ck_assert_int_eq(egress_resolver_new(NULL, &conf.take_resolver, &err), ADIT_OK);
+    ck_assert_int_eq(egress_resolver_new(servers, &conf.take_resolver, &err), ADIT_OK);
     ck_assert_int_eq(egress_start(&conf, &g->egress, &err), ADIT_OK);
     guest_listen(g, "ia", network);
+}
+
+static inline void guest_start(struct guest *g, const char *open, const char *network, bool is_off)
+{
+    guest_start_as(g, open, network, NULL, (struct egress_conf){.is_off = is_off});
 }
 
 static inline void guest_leave(struct guest *g)

@@ -78,6 +78,15 @@ static const struct row {
     {NULL, false, "2002:7f00:1::1", "", EGRESS_DENY_SPECIAL},
     {NULL, false, "::127.0.0.1", "", EGRESS_DENY_SPECIAL},
     {"{\"denyOut\":[\"8.8.8.0/24\"]}", false, "::ffff:8.8.8.8", "", EGRESS_DENY},
+    {"{\"denyOut\":[\"8.8.8.0/24\"]}", false, "64:ff9b::808:808", "", EGRESS_DENY},
+    {"{\"denyOut\":[\"8.8.8.0/24\"]}", false, "2002:808:808::1", "", EGRESS_DENY},
+    {"{\"denyOut\":[\"8.8.8.0/24\"]}", false, "64:ff9b::808:101", "", EGRESS_ALLOW},
+    {NULL, false, "64:ff9b::c664:1", "", EGRESS_DENY_SPECIAL}, /* 198.100.0.1 is the host */
+    {NULL, false, "2002:c664:1::1", "", EGRESS_DENY_SPECIAL},
+    {NULL, false, "64:ff9b:1::a00:1", "", EGRESS_DENY_SPECIAL},
+    {NULL, false, "2001:0:4136:e378:8000:63bf:f5ff:fffe", "", EGRESS_DENY_SPECIAL},
+    {NULL, false, "0.0.0.0", "", EGRESS_DENY_SPECIAL},
+    {NULL, false, "::ffff:0:8.8.8.8", "", EGRESS_DENY_SPECIAL},
     /* the host itself, whatever anybody says */
     {NULL, false, "198.100.0.1", "", EGRESS_DENY_SPECIAL},
     {"{\"allowOut\":[\"198.100.0.1\"]}", false, "198.100.0.1", "", EGRESS_DENY_SPECIAL},

@@ -9,7 +9,7 @@ static struct {
     struct join *join;
     struct peer *peers[2];
     bool holds_end;
-    int end_cnt[2], over_cnt;
+    int fds[2], end_cnt[2], over_cnt;
     bool was_broken;
 } T;
 
@@ -35,13 +35,12 @@ static void setup(void)
 {
     struct adit_err err = ADIT_ERR_INIT;
     struct net_stream *streams[2];
-    int fds[2];
     memset(&T, 0, sizeof T);
     fixture_init();
-    T.peers[0] = peer_new(&fds[0]);
-    T.peers[1] = peer_new_tcp(&fds[1]);
+    T.peers[0] = peer_new(&T.fds[0]);
+    T.peers[1] = peer_new_tcp(&T.fds[1]);
     for (int i = 0; i < 2; i++)
-        ck_assert_int_eq(net_stream_open_fd(&F.net, fds[i], &no_ops, NULL, &streams[i], &err), 0);
+        ck_assert_int_eq(net_stream_open_fd(&F.net, T.fds[i], &no_ops, NULL, &streams[i], &err), 0);
     ck_assert_int_eq(join_start(streams[0], streams[1], &ops, &T, &T.join), ADIT_OK);
 }
 
@@ -136,8 +135,28 @@ START_TEST(join_holds_back_a_sender_whose_reader_does_not_read)
 }
 END_TEST
 
+/* Else who ends both sides and does not read holds any number of them. */
+START_TEST(join_is_over_when_all_is_sent)
+{
+    static char bytes[32 * 1024];
+    const int least = 1; /* the kernel makes it a few KiB */
+    ck_assert_int_eq(setsockopt(T.fds[0], SOL_SOCKET, SO_SNDBUF, &least, sizeof least), 0);
+    T.peers[0]->is_deaf = true;
+    ck_assert_int_eq(join_write(T.join, 0, adit_view_mem(bytes, sizeof bytes)), ADIT_OK);
+    ck_assert_int_eq(shutdown(T.peers[0]->fd, SHUT_WR), 0);
+    ck_assert_int_eq(shutdown(T.peers[1]->fd, SHUT_WR), 0);
+    run_until(T.end_cnt[0] && T.end_cnt[1]);
+    settle();
+    ck_assert_int_eq(T.over_cnt, 0);
+    T.peers[0]->is_deaf = false;
+    run_until(T.over_cnt);
+    ck_assert(!T.was_broken && T.peers[0]->total == sizeof bytes);
+}
+END_TEST
+
 SUITE_MAIN_WITH("join", .fixtures = {{setup, teardown}},
                 TESTS(join_passes_bytes_and_half_closes, join_reset_of_a_side_breaks_both,
                       join_break_is_a_reset_and_calls_nobody, join_held_end_waits_to_be_let_through,
                       join_held_end_that_nobody_lets_through_is_a_reset,
-                      join_holds_back_a_sender_whose_reader_does_not_read))
+                      join_holds_back_a_sender_whose_reader_does_not_read,
+                      join_is_over_when_all_is_sent))
