@@ -11,8 +11,7 @@
  *
  * and when both have ended it is over once their queues are sent: until then it is the owner's, who
  * counts it, however slowly the other end reads.
- * Back-pressure: a side that does not take all stops the reading of the other, so that what waits
- * for one is what was read at once, NET_SCRATCH_CAP.
+ * Back-pressure: a side for which JOIN_QUEUE waits stops the reading of the other.
  * Ownership: the owner holds the join until on_over, or breaks it; the join owns its streams.
  * Limits:    JOIN_HALF_OPEN_MS of silence after one side ended, since a peer that is gone for good
  * looks the same as one that only ended its sending. JOIN_HELD_END_MS.
@@ -200,7 +199,7 @@ int join_start(struct net_stream *take_a, struct net_stream *take_b, const struc
     for (int i = 0; i < 2; i++) {
         j->sides[i] = (struct join_side){.join = j, .stream = streams[i], .state = JOIN_OPEN};
         net_stream_set_owner(streams[i], &stream_ops, &j->sides[i]);
-        net_stream_set_high(streams[i], 0);
+        net_stream_set_high(streams[i], JOIN_QUEUE);
         net_stream_read_start(streams[i]);
     }
     *out = j;

@@ -13,6 +13,8 @@
 #define JOIN_HALF_OPEN_MS (640u * 1000)
 /* An end that on_end kept: how long until join_pass_end() has to come. */
 #define JOIN_HELD_END_MS 2000
+/* What waits for a side before the other is not read; what was read at once comes on top. */
+#define JOIN_QUEUE (64u * 1024)
 
 struct join;
 
