@@ -126,7 +126,8 @@ void init_egress(struct envd *e)
     struct adit_err err = ADIT_ERR_INIT;
     if (egress_new(&e->net, EGRESS_TRANSPARENT, ENVD_VERSION, &e->egress, &err) != ADIT_OK)
         adit_log(ADIT_LOG_WARN, "egress_unavailable", LOG_ERR(&err));
-    if (e->egress && egress_resolv_conf_mend(RESOLV_CONF, &err) != ADIT_OK)
+    bool is_redirected = e->egress && egress_active_mode(e->egress) < EGRESS_PROXY;
+    if (e->egress && egress_resolv_conf_mend(RESOLV_CONF, is_redirected, &err) != ADIT_OK)
         adit_log(ADIT_LOG_WARN, "resolv_conf_unusable", LOG_ERR(&err));
     keep_network_from_programs();
 }

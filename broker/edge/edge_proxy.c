@@ -268,21 +268,6 @@ static int write_forwarded(struct adit_buf *b, struct http_exchange *x,
     return rc == 0 ? adit_buf_append_str(b, "\r\n") : rc;
 }
 
-static int write_framing(struct adit_buf *b, const struct http_head *head)
-{
-    if (head->has_content_length)
-        return http_write_header_u64(b, "Content-Length", head->content_length);
-    if (head->chunked)
-        return http_write_header_str(b, "Transfer-Encoding", "chunked");
-    if (head->upgrade) {
-        int rc = http_write_header_str(b, "Connection", "Upgrade");
-        return rc != 0 ? rc
-                       : http_write_header(b, (struct adit_view)ADIT_VIEW("Upgrade"),
-                                           http_head_get(head, "upgrade"));
-    }
-    return 0;
-}
-
 /* Fields that we write ourselves. */
 static bool is_written_anew(struct adit_view name)
 {
@@ -291,17 +276,6 @@ static bool is_written_anew(struct adit_view name)
     return name.len >= 15 && (adit_view_ieq_str(name, "x-forwarded-for") ||
                               adit_view_ieq_str(name, "x-forwarded-host") ||
                               adit_view_ieq_str(name, "x-forwarded-proto"));
-}
-
-/* Absolute form becomes origin form; its path may be empty, and is "/" then. */
-static int write_request_line(struct adit_buf *b, const struct http_head *head,
-                              const struct url_target *url)
-{
-    if (url->authority.len == 0)
-        return http_write_request_line(b, head->method_text, head->target);
-    return adit_buf_appendf(b, "%.*s %.*s%s%.*s HTTP/1.1\r\n", ADIT_VIEW_ARG(head->method_text),
-                            ADIT_VIEW_ARG(url->path), url->query.len > 0 ? "?" : "",
-                            ADIT_VIEW_ARG(url->query));
 }
 
 static int write_head(struct edge_loop *l, struct http_exchange *x, const struct http_head *head,
@@ -314,7 +288,7 @@ static int write_head(struct edge_loop *l, struct http_exchange *x, const struct
     bool is_masked = route->mask_host[0] != '\0' && port != CHANNEL_PORT_ENVD;
 
     adit_buf_clear(b);
-    int rc = write_request_line(b, head, url);
+    int rc = relay_write_request_line(b, head, url);
     if (rc == 0 && is_masked)
         rc = append_masked_host(b, route->mask_host, port);
     else if (rc == 0)
@@ -334,7 +308,7 @@ static int write_head(struct edge_loop *l, struct http_exchange *x, const struct
     if (rc == 0)
         rc = http_write_header_str(b, EDGE_REQUEST_ID_HEADER, id);
     if (rc == 0)
-        rc = write_framing(b, head);
+        rc = relay_write_framing(b, head);
     return rc != 0 ? rc : http_write_end(b);
 }
 

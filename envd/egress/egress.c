@@ -7,6 +7,7 @@
  *   program --connect()--> rules --queue--> dials --control channel--> broker
  *                            \--redirected--> listener --> dials <--accept channel-- broker
  *           --port 53-->   rules --> dns server --> dns --control channel--> broker
+ *   program --HTTP, SOCKS5--> listener --> proxy --> dns, dials           without redirection
  *
  * What:      opens the parts in the order in which they need one another (the queue before the
  * rules that fill it, the ports before the rules that lead to them) and passes on what one tells
@@ -15,6 +16,7 @@
  */
 #include "envd/egress/egress.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -23,11 +25,13 @@
 #include "envd/egress/egress_dial.h"
 #include "envd/egress/egress_dns_server.h"
 #include "envd/egress/egress_listener.h"
+#include "envd/egress/egress_proxy.h"
 #include "envd/egress/egress_queue.h"
 
 #define RESOLVER_PORT 53
+#define PROXY_URL_CAP 32
 
-/* @queue, @servers: NULL where there is none. */
+/* @queue, @servers, @proxy: NULL where there is none. @proxy_url: empty then. */
 struct egress {
     struct net_loop *loop; /* borrowed */
     struct egress_network network;
@@ -38,6 +42,8 @@ struct egress {
     struct egress_accepts accepts;
     struct egress_dns *dns;
     struct egress_dns_server *servers[2];
+    struct egress_proxy *proxy;
+    char proxy_url[PROXY_URL_CAP];
 };
 
 /* ---- passing on ---- */
@@ -49,7 +55,7 @@ static void on_open(void *owner, bool has_ipv6)
     bool is_on = has_ipv6 && e->network.can_ipv6;
     if (egress_network_set_ipv6(&e->network, is_on, &err) != ADIT_OK)
         adit_log(ADIT_LOG_WARN, "ipv6_unavailable", LOG_ERR(&err));
-    egress_dns_open(e->dns, e->network.has_ipv6);
+    egress_dns_open(e->dns, e->proxy ? has_ipv6 : e->network.has_ipv6);
     egress_dials_open(e->dials);
 }
 
@@ -91,7 +97,12 @@ static void on_connection(void *owner, struct net_stream *take_stream,
                           const struct egress_address *to)
 {
     const struct egress *e = owner;
-    egress_dials_accepted(e->dials, take_stream, to);
+    if (e->proxy)
+        egress_proxy_accept(e->proxy, take_stream);
+    else if (to)
+        egress_dials_accepted(e->dials, take_stream, to);
+    else
+        net_stream_reset(take_stream);
 }
 
 /* ---- life ---- */
@@ -150,6 +161,13 @@ static void open_network(struct egress *e, enum egress_mode best)
     open_dns_server(e, 0, EGRESS_NETWORK_RESOLVER, &resolver_port);
 }
 
+static int open_proxy(struct egress *e, struct adit_err *err)
+{
+    (void)snprintf(e->proxy_url, sizeof e->proxy_url, "http://127.0.0.1:%u",
+                   (unsigned)e->listener.ports[0]); /* fits */
+    return egress_proxy_new(e->loop, e->dns, e->dials, &e->proxy, err);
+}
+
 static int open_parts(struct egress *e, enum egress_mode best, const char *version,
                       struct adit_err *err)
 {
@@ -165,7 +183,7 @@ static int open_parts(struct egress *e, enum egress_mode best, const char *versi
     egress_control_set_mode(e->control, e->network.mode);
     code = egress_dials_new(e->loop, e->control, e->queue, &e->dials, err);
     egress_accepts_init(&e->accepts, e->loop, e->dials);
-    return code;
+    return code == ADIT_OK && e->network.mode == EGRESS_PROXY ? open_proxy(e, err) : code;
 }
 
 int egress_new(struct net_loop *l, enum egress_mode best, const char *version, struct egress **out,
@@ -186,6 +204,8 @@ int egress_new(struct net_loop *l, enum egress_mode best, const char *version, s
 
 void egress_free(struct egress *e)
 {
+    if (e->proxy)
+        egress_proxy_free(e->proxy);
     if (e->dials) {
         egress_accepts_close(&e->accepts);
         egress_dials_free(e->dials);
@@ -204,6 +224,11 @@ void egress_free(struct egress *e)
 enum egress_mode egress_active_mode(const struct egress *e)
 {
     return e->network.mode;
+}
+
+const char *egress_proxy_url(const struct egress *e)
+{
+    return e->proxy ? e->proxy_url : NULL;
 }
 
 size_t egress_channel_cnt(const struct egress *e)

@@ -15,6 +15,8 @@ ADIT_MUST_CHECK int egress_new(struct net_loop *l, enum egress_mode best, const 
 /* Break all connections and free. */
 void egress_free(struct egress *e);
 enum egress_mode egress_active_mode(const struct egress *e);
+/* What programs have to be told when nothing is redirected, or NULL. */
+const char *egress_proxy_url(const struct egress *e);
 /* Of accept channels whose connection has not begun, and of connections: for the server's limit. */
 size_t egress_channel_cnt(const struct egress *e);
 

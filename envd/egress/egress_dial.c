@@ -12,6 +12,7 @@
  * and of one that was redirected at once: it has its program's stream from the beginning, goes from
  * ASKED to JOINED, and what would be a verdict is a reset. A lost control channel sets ASKED ones
  * back to WAITING, since nothing was said on them yet, and breaks those that are GRANTED or JOINED.
+ * One that a caller in envd asked for (the proxies) goes the same way, and hears what comes of it.
  *
  * What:      an accepted connection is matched to a granted one by its destination alone. Its
  * source port does not do: where two programs use the same one to two destinations, which is legal,
@@ -40,6 +41,7 @@ enum dial_state { DIAL_WAITING, DIAL_ASKED, DIAL_GRANTED, DIAL_JOINED, DIAL_STAT
 
 /*
  * @packet:     its first packet, held while has_packet
+ * @ops:        of the caller who asked for it; NULL: a program's own, or the caller left
  * @streams:    HOST and PROGRAM, until they are joined
  * @host_ended: the host has said that its side ends
  */
@@ -51,6 +53,8 @@ struct egress_dial {
     struct egress_address from, to;
     uint32_t packet;
     bool has_packet, host_ended;
+    const struct egress_caller_ops *ops;
+    void *owner; /* borrowed */
     struct net_stream *streams[2];
     struct join *join;
     struct net_deadline deadline;
@@ -97,25 +101,48 @@ static void forget(struct egress_dial *d)
     free(d);
 }
 
-/* The program's side hears @v, and it is over. */
-static void refuse(struct egress_dial *d, enum egress_verdict v)
+static enum egress_verdict verdict_of(Control__Reason reason)
+{
+    switch (reason) {
+    case CONTROL__REASON__REASON_REFUSED:
+        return EGRESS_RESET;
+    case CONTROL__REASON__REASON_NET_UNREACHABLE:
+        return EGRESS_NET_UNREACHABLE;
+    case CONTROL__REASON__REASON_PROHIBITED:
+        return EGRESS_PROHIBITED;
+    case CONTROL__REASON__REASON_BUSY:
+        return EGRESS_DROP;
+    default:
+        return EGRESS_HOST_UNREACHABLE;
+    }
+}
+
+/* The program's side hears @reason. */
+static void refuse(struct egress_dial *d, Control__Reason reason)
 {
     if (d->has_packet)
-        egress_queue_decide(d->table->queue, d->packet, v);
+        egress_queue_decide(d->table->queue, d->packet, verdict_of(reason));
     for (int side = HOST; side <= PROGRAM; side++)
         if (d->streams[side])
             net_stream_reset(d->streams[side]);
     if (d->join)
         join_break(d->join);
+    const struct egress_caller_ops *ops = d->ops;
+    bool was_joined = d->state == DIAL_JOINED;
+    void *owner = d->owner;
     forget(d);
+    if (ops && was_joined)
+        ops->on_over(owner, true);
+    else if (ops)
+        ops->on_refused(owner, reason);
 }
 
 /* The same when the host does not know yet. */
-static void give_up(struct egress_dial *d, enum egress_verdict v)
+static void give_up(struct egress_dial *d, Control__Reason reason)
 {
     if (d->state >= DIAL_ASKED)
         egress_control_end(d->table->control, d->id, true);
-    refuse(d, v);
+    refuse(d, reason);
 }
 
 static void ask_next(struct egress_dials *t);
@@ -124,8 +151,8 @@ static void on_deadline(struct net_deadline *due)
 {
     struct egress_dial *d = ADIT_CONTAINER_OF(due, struct egress_dial, deadline);
     struct egress_dials *t = d->table;
-    give_up(d,
-            egress_control_is_open(t->control) ? EGRESS_HOST_UNREACHABLE : EGRESS_NET_UNREACHABLE);
+    give_up(d, egress_control_is_open(t->control) ? CONTROL__REASON__REASON_TIMED_OUT
+                                                  : CONTROL__REASON__REASON_NET_UNREACHABLE);
     ask_next(t);
 }
 
@@ -229,9 +256,13 @@ static bool on_side_end(void *owner, int side)
 static void on_over(void *owner, bool is_broken)
 {
     struct egress_dial *d = owner;
+    const struct egress_caller_ops *ops = d->ops;
+    void *caller = d->owner;
     if (is_broken)
         egress_control_end(d->table->control, d->id, true);
     forget(d);
+    if (ops)
+        ops->on_over(caller, is_broken);
 }
 
 static const struct join_ops join_ops = {.on_end = on_side_end, .on_over = on_over};
@@ -242,7 +273,7 @@ static void join(struct egress_dial *d)
     net_deadline_cancel(&d->deadline);
     if (join_start(adit_steal(&d->streams[HOST]), adit_steal(&d->streams[PROGRAM]), &join_ops, d,
                    &d->join) != ADIT_OK)
-        give_up(d, EGRESS_RESET);
+        give_up(d, CONTROL__REASON__REASON_REFUSED);
 }
 
 static struct egress_dial *granted_to(struct egress_dials *t, const struct egress_address *to)
@@ -284,6 +315,8 @@ bool egress_dials_channel(struct egress_dials *t, uint32_t id, struct net_stream
     net_stream_set_owner(take_host, &unjoined_ops, d);
     d->streams[HOST] = take_host;
     set_state(d, DIAL_GRANTED);
+    if (d->ops)
+        d->streams[PROGRAM] = d->ops->on_granted(d->owner, take_host);
     if (d->streams[PROGRAM]) {
         join(d);
     } else {
@@ -292,6 +325,31 @@ bool egress_dials_channel(struct egress_dials *t, uint32_t id, struct net_stream
     }
     ask_next(t);
     return true;
+}
+
+/* ---- callers ---- */
+
+int egress_dials_call(struct egress_dials *t, const struct egress_address *to,
+                      const struct egress_caller_ops *ops, void *owner, struct egress_dial **out)
+{
+    struct egress_dial *d = begin(t, to);
+    if (!d)
+        return ADIT_ERR_LIMIT;
+    d->ops = ops;
+    d->owner = owner;
+    *out = d;
+    ask_next(t);
+    return ADIT_OK;
+}
+
+void egress_dials_leave(struct egress_dial *d)
+{
+    struct egress_dials *t = d->table;
+    d->ops = NULL;
+    if (d->state >= DIAL_GRANTED)
+        return;
+    give_up(d, CONTROL__REASON__REASON_REFUSED);
+    ask_next(t);
 }
 
 /* ---- from the control channel ---- */
@@ -315,23 +373,7 @@ void egress_dials_lost(struct egress_dials *t)
     }
     for (int state = DIAL_GRANTED; state <= DIAL_JOINED; state++)
         while ((it = adit_list_first(&t->lists[state])))
-            refuse(dial_of(it), EGRESS_RESET);
-}
-
-static enum egress_verdict verdict_of(Control__Reason reason)
-{
-    switch (reason) {
-    case CONTROL__REASON__REASON_REFUSED:
-        return EGRESS_RESET;
-    case CONTROL__REASON__REASON_NET_UNREACHABLE:
-        return EGRESS_NET_UNREACHABLE;
-    case CONTROL__REASON__REASON_PROHIBITED:
-        return EGRESS_PROHIBITED;
-    case CONTROL__REASON__REASON_BUSY:
-        return EGRESS_DROP;
-    default:
-        return EGRESS_HOST_UNREACHABLE;
-    }
+            refuse(dial_of(it), CONTROL__REASON__REASON_REFUSED);
 }
 
 void egress_dials_refused(struct egress_dials *t, uint32_t id, Control__Reason reason)
@@ -339,7 +381,7 @@ void egress_dials_refused(struct egress_dials *t, uint32_t id, Control__Reason r
     struct egress_dial *d = find(t, id);
     if (!d || d->state != DIAL_ASKED)
         return;
-    refuse(d, verdict_of(reason));
+    refuse(d, reason);
     ask_next(t);
 }
 
@@ -350,7 +392,7 @@ void egress_dials_ended(struct egress_dials *t, uint32_t id, bool is_reset)
         return;
     d->host_ended = true;
     if (is_reset)
-        give_up(d, EGRESS_RESET);
+        give_up(d, CONTROL__REASON__REASON_REFUSED);
     else if (d->join)
         join_pass_end(d->join, HOST);
 }
@@ -377,7 +419,7 @@ void egress_dials_free(struct egress_dials *t)
     struct adit_list *it;
     for (int state = 0; state < DIAL_STATES; state++)
         while ((it = adit_list_first(&t->lists[state])))
-            refuse(dial_of(it), EGRESS_NET_UNREACHABLE);
+            refuse(dial_of(it), CONTROL__REASON__REASON_NET_UNREACHABLE);
     free(t);
 }
 

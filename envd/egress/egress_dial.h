@@ -22,6 +22,7 @@
 #define EGRESS_DIAL_ACCEPT_MS 2000
 
 struct egress_dials;
+struct egress_dial;
 
 /* @queue: NULL where packets cannot be held. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int egress_dials_new(struct net_loop *l, struct egress_control *control,
@@ -36,6 +37,28 @@ void egress_dials_packet(struct egress_dials *d, const struct egress_packet *p);
 /* From the listener: a program's connection, which it made to @to. */
 void egress_dials_accepted(struct egress_dials *d, struct net_stream *take_program,
                            const struct egress_address *to);
+/*
+ * Somebody in envd who wants a connection. Called from the loop, never inside a call of this
+ * module's but egress_dials_free(). One of the first two is called, once.
+ */
+struct egress_caller_ops {
+    /* The host has connected. The caller may say something on @host, which is not its own. Return:
+     * the program's stream, the table's from now on; the two are joined. */
+    struct net_stream *(*on_granted)(void *owner, struct net_stream *host);
+    void (*on_refused)(void *owner, Control__Reason reason);
+    /* A connection that was granted is over; @is_broken: not by its two ends. */
+    void (*on_over)(void *owner, bool is_broken);
+};
+
+/* Connect to @to. *out is the caller's to leave until it hears of its end. Errors: LIMIT (of
+ * connections, or no memory). */
+ADIT_MUST_CHECK int egress_dials_call(struct egress_dials *d, const struct egress_address *to,
+                                      const struct egress_caller_ops *ops, void *owner,
+                                      struct egress_dial **out);
+/* The caller wants to hear no more: a connection that was granted goes on alone, also when this is
+ * called inside on_granted; another is given up. */
+void egress_dials_leave(struct egress_dial *d);
+
 /* From the host: the channel that answers dial @id. It is told "OK", and is the table's then.
  * Return: false when nobody waits for it; the stream is the caller's still. */
 ADIT_MUST_CHECK bool egress_dials_channel(struct egress_dials *d, uint32_t id,

@@ -64,6 +64,10 @@ static void answer(struct egress_dns_client *c, enum egress_dns_rcode rcode,
                    const Control__LookupResult *result, uint32_t age_s)
 {
     struct adit_buf message;
+    if (c->on_result) {
+        c->on_result(c, rcode, result);
+        return;
+    }
     adit_buf_init(&message, EGRESS_DNS_MESSAGE_MAX);
     bool is_written =
         egress_dns_write(&message, &c->query, rcode, result, age_s, longest(c)) == ADIT_OK;
@@ -237,6 +241,12 @@ static void look_up(struct egress_dns *d, struct egress_dns_client *c)
     ask_next(d);
 }
 
+static void find_answer(struct egress_dns *d, struct egress_dns_client *c)
+{
+    if (!answer_here(d, c) && !answer_from_cache(d, c))
+        look_up(d, c);
+}
+
 void egress_dns_ask(struct egress_dns *d, struct egress_dns_client *c, bool is_stream,
                     struct adit_view message,
                     void (*on_answer)(struct egress_dns_client *c, struct adit_view message))
@@ -246,12 +256,27 @@ void egress_dns_ask(struct egress_dns *d, struct egress_dns_client *c, bool is_s
     c->dns = d;
     c->is_stream = is_stream;
     c->on_answer = on_answer;
+    c->on_result = NULL;
     if (rcode < 0)
         on_answer(c, adit_view_mem(NULL, 0));
     else if (rcode != EGRESS_DNS_NOERROR)
         answer(c, (enum egress_dns_rcode)rcode, NULL, 0);
-    else if (!answer_here(d, c) && !answer_from_cache(d, c))
-        look_up(d, c);
+    else
+        find_answer(d, c);
+}
+
+void egress_dns_resolve(struct egress_dns *d, struct egress_dns_client *c, struct adit_view name,
+                        uint16_t type,
+                        void (*on_result)(struct egress_dns_client *c, enum egress_dns_rcode rcode,
+                                          const Control__LookupResult *result))
+{
+    *c = (struct egress_dns_client){
+        .dns = d,
+        .query = {.class = EGRESS_DNS_CLASS_IN, .type = type, .is_nameable = true},
+        .on_result = on_result};
+    adit_list_init(&c->node);
+    adit_view_lower(name, c->query.name); /* with NUL behind it: a name is shorter */
+    find_answer(d, c);
 }
 
 /* ---- from the control channel ---- */

@@ -19,7 +19,7 @@
 struct egress_dns;
 
 /*
- * Somebody who asks; embedded in its owner, who keeps it until @on_answer or
+ * Somebody who asks; embedded in its owner, who keeps it until @on_answer, @on_result or
  * egress_dns_forget(). @is_stream: over TCP, where any length is taken.
  */
 struct egress_dns_client {
@@ -29,6 +29,9 @@ struct egress_dns_client {
     bool is_stream;
     /* @message: empty when there is no answer. The client is its owner's again. */
     void (*on_answer)(struct egress_dns_client *c, struct adit_view message);
+    /* The same for egress_dns_resolve(). @result: NULL when it has no records. */
+    void (*on_result)(struct egress_dns_client *c, enum egress_dns_rcode rcode,
+                      const Control__LookupResult *result);
 };
 
 /* Errors: NO_MEMORY. */
@@ -41,6 +44,12 @@ void egress_dns_free(struct egress_dns *d);
 void egress_dns_ask(struct egress_dns *d, struct egress_dns_client *c, bool is_stream,
                     struct adit_view message,
                     void (*on_answer)(struct egress_dns_client *c, struct adit_view message));
+/* Look up the addresses of @name (which keeps control_is_name()) for envd itself: at once or later,
+ * once. @type: CONTROL_TYPE_A or CONTROL_TYPE_AAAA. */
+void egress_dns_resolve(struct egress_dns *d, struct egress_dns_client *c, struct adit_view name,
+                        uint16_t type,
+                        void (*on_result)(struct egress_dns_client *c, enum egress_dns_rcode rcode,
+                                          const Control__LookupResult *result));
 /* The client goes away before its answer. */
 void egress_dns_forget(struct egress_dns_client *c);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Redirected connections.
+ * Redirected connections, and those of clients of the proxies.
  *
  * Theory of operation
  *
  * What:    accepts, asks conntrack where the connection was going before it was redirected, and
  * hands both on. Trust: a program may connect to the port itself; it is told apart by what the
- * table of dials and the host make of that address, which is the sandbox's own. Failure: a
- * connection of which the destination is not known any more is reset.
+ * table of dials and the host make of that address, which is the sandbox's own. Failure: the
+ * destination may not be known any more; and without redirection there is none.
  */
 #include "envd/egress/egress_listener.h"
 
@@ -41,10 +41,7 @@ static void on_accept(void *owner, int take_fd)
     bool is_known = original_destination(take_fd, &to);
     if (net_stream_open_fd(e->loop, take_fd, &no_ops, NULL, &stream, NULL) != ADIT_OK)
         return;
-    if (is_known)
-        e->on_connection(e->owner, stream, &to);
-    else
-        net_stream_reset(stream);
+    e->on_connection(e->owner, stream, is_known ? &to : NULL);
 }
 
 static int open_one(struct egress_listener *e, int which, const char *address, struct adit_err *err)

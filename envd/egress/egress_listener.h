@@ -6,7 +6,7 @@
 #include "envd/egress/egress_address.h"
 #include "net/listener.h"
 
-/* A connection, and where its program wanted to go. */
+/* A connection, and where its program wanted to go. @to: NULL when it was not redirected. */
 typedef void (*egress_listener_fn)(void *owner, struct net_stream *take_stream,
                                    const struct egress_address *to);
 

@@ -5,7 +5,7 @@
  * Theory of operation
  *
  * What:    images bring their own, often an empty one, or a link to a file that some daemon would
- * make. One that names a server outside is left as it is: its queries are redirected.
+ * make. One that names a server outside is left as it is where its queries are redirected.
  * Trust:   the file is the image's. It is read up to EGRESS_RESOLV_CONF_MAX; a longer one is
  * replaced by ours alone.
  * Failure: the file stays as it was; programs that read it find no names.
@@ -42,7 +42,7 @@ static bool server_of(struct adit_view line, struct adit_view *address)
     return address->len < line.len; /* a space is between them */
 }
 
-static bool leads_out(struct adit_view address)
+static bool leads_to_stub(struct adit_view address, bool is_redirected)
 {
     char text[INET6_ADDRSTRLEN];
     uint8_t bytes[16];
@@ -50,16 +50,18 @@ static bool leads_out(struct adit_view address)
         return false;
     memcpy(text, address.ptr, address.len);
     text[address.len] = '\0';
-    if (inet_pton(AF_INET, text, bytes) == 1)
-        return bytes[0] != IPV4_LOOPBACK_NET || strcmp(text, EGRESS_NETWORK_RESOLVER) == 0;
+    if (strcmp(text, EGRESS_NETWORK_RESOLVER) == 0)
+        return true;
+    if (is_redirected && inet_pton(AF_INET, text, bytes) == 1)
+        return bytes[0] != IPV4_LOOPBACK_NET;
     return false; /* IPv6 alone would depend on the host's */
 }
 
-bool egress_resolv_conf_is_usable(struct adit_view text)
+bool egress_resolv_conf_is_usable(struct adit_view text, bool is_redirected)
 {
     struct adit_view line, address;
     while (next_line(&text, &line))
-        if (server_of(line, &address) && leads_out(address))
+        if (server_of(line, &address) && leads_to_stub(address, is_redirected))
             return true;
     return false;
 }
@@ -87,14 +89,14 @@ static int write_mended(const char *path, struct adit_view old, struct adit_err 
     return rc;
 }
 
-int egress_resolv_conf_mend(const char *path, struct adit_err *err)
+int egress_resolv_conf_mend(const char *path, bool is_redirected, struct adit_err *err)
 {
     struct adit_buf old;
     int rc = ADIT_OK;
     adit_buf_init(&old, EGRESS_RESOLV_CONF_MAX);
     if (adit_file_read(AT_FDCWD, path, &old, err) != ADIT_OK)
         adit_buf_clear(&old); /* there is none, or none that is of use */
-    if (!egress_resolv_conf_is_usable(adit_buf_view(&old)))
+    if (!egress_resolv_conf_is_usable(adit_buf_view(&old), is_redirected))
         rc = write_mended(path, adit_buf_view(&old), err);
     adit_buf_fini(&old);
     return rc;

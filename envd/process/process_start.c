@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "envd/egress/egress.h"
 #include "envd/process/env_block.h"
 #include "envd/process/spawn.h"
 
@@ -90,6 +91,37 @@ static int set_user_env(struct env_block *env, const struct user_entry *user, st
     return code;
 }
 
+static bool is_set(const struct env_block *env, const char *const names[2])
+{
+    return env_block_get(env, names[0]) || env_block_get(env, names[1]);
+}
+
+/* Where nothing is redirected, programs find the proxies by these; a user's own win, in either
+ * spelling. all_proxy is the HTTP one too: some libraries do not start at all with a SOCKS proxy
+ * that they cannot use. */
+static int set_proxies(const struct envd *e, struct env_block *env, struct adit_err *err)
+{
+    static const char inside[] = "localhost,127.0.0.1,::1";
+    static const char *const names[][2] = {{"all_proxy", "ALL_PROXY"},
+                                           {"http_proxy", "HTTP_PROXY"},
+                                           {"https_proxy", "HTTPS_PROXY"},
+                                           {"no_proxy", "NO_PROXY"}};
+    const size_t cnt = sizeof(names) / sizeof(names[0]);
+    const char *url = e->egress ? egress_proxy_url(e->egress) : NULL;
+    int code = ADIT_OK;
+    if (!url || is_set(env, names[0]))
+        return ADIT_OK;
+    for (size_t i = 0; code == ADIT_OK && i < cnt; i++) {
+        const char *value = i + 1 < cnt ? url : inside;
+        if (is_set(env, names[i]))
+            continue;
+        code = set_str(env, names[i][0], value, err);
+        if (code == ADIT_OK)
+            code = set_str(env, names[i][1], value, err);
+    }
+    return code;
+}
+
 static int build_env(const struct envd *e, const struct user_entry *user,
                      const Process__ProcessConfig *config, struct env_block *env,
                      struct adit_err *err)
@@ -103,7 +135,7 @@ static int build_env(const struct envd *e, const struct user_entry *user,
     }
     for (size_t i = 0; code == ADIT_OK && i < config->n_envs; i++)
         code = set_str(env, config->envs[i]->key, config->envs[i]->value, err);
-    return code;
+    return code == ADIT_OK ? set_proxies(e, env, err) : code;
 }
 
 /* argv with its spare places; the strings stay the request's. Return: NULL without memory. */

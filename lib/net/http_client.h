@@ -58,6 +58,9 @@ ADIT_MUST_CHECK int http_pool_new(struct net_loop *l, const struct http_pool_con
 /* Break every connection: running calls get on_fail (ADIT_ERR_CLOSED) before it returns; then free.
  */
 void http_pool_close(struct http_pool *p);
+/* Take in a connected stream (closed on failure): the next call uses it. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int http_pool_adopt(struct http_pool *p, struct net_stream *take_stream,
+                                    struct adit_err *err);
 size_t http_pool_connection_cnt(const struct http_pool *p);
 struct net_loop *http_pool_loop(const struct http_pool *p);
 

@@ -158,30 +158,65 @@ static void on_dialled(void *owner, struct net_stream *take_stream, struct adit_
 
 /* ---- taking ---- */
 
-static int link_dial(struct http_pool *p, struct http_call *c, struct http_link **out,
-                     struct adit_err *err)
+/* A connection in none of the lists. */
+static int link_new(struct http_pool *p, struct http_link **out, struct adit_err *err)
 {
     struct http_link *l = calloc(1, sizeof(*l));
-    int rc;
 
     if (!l || !(l->parser = http_parser_new(HTTP_RESPONSE))) {
         free(l);
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "connection");
     }
+    l->pool = p;
+    adit_buf_init(&l->held, NET_SCRATCH_CAP);
+    net_deadline_init(&l->deadline, p->loop, on_idle_due);
+    *out = l;
+    return ADIT_OK;
+}
+
+/* It counts from now on. */
+static void link_enter(struct http_link *l)
+{
+    l->pool->refs++;
+    l->pool->link_cnt++;
+}
+
+static int link_dial(struct http_pool *p, struct http_call *c, struct http_link **out,
+                     struct adit_err *err)
+{
+    struct http_link *l;
+    int rc = link_new(p, &l, err);
+
+    if (rc != ADIT_OK)
+        return rc;
     rc = dial_start(p->loop, &p->conf.target, p->conf.dial_ms, on_dialled, l, &l->dial, err);
     if (rc != ADIT_OK) {
         http_parser_free(l->parser);
         free(l);
         return rc;
     }
-    l->pool = p;
     l->call = c;
-    p->refs++;
-    p->link_cnt++;
-    adit_buf_init(&l->held, NET_SCRATCH_CAP);
-    net_deadline_init(&l->deadline, p->loop, on_idle_due);
+    link_enter(l);
     list_running(l);
     *out = l;
+    return ADIT_OK;
+}
+
+int http_pool_adopt(struct http_pool *p, struct net_stream *take_stream, struct adit_err *err)
+{
+    struct http_link *l;
+    int rc = link_new(p, &l, err);
+
+    if (rc != ADIT_OK) {
+        net_stream_close(take_stream);
+        return rc;
+    }
+    l->stream = take_stream;
+    net_stream_set_owner(take_stream, &stream_ops, l);
+    link_enter(l);
+    adit_list_push(&p->idle, &l->node);
+    p->idle_cnt++;
+    net_stream_read_start(take_stream);
     return ADIT_OK;
 }
 

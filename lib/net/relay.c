@@ -25,6 +25,8 @@
 
 #include <stdlib.h>
 
+#include "net/http_write.h"
+
 struct relay {
     struct http_exchange *x;
     struct http_call *call;
@@ -228,6 +230,34 @@ static const struct http_call_ops call_ops = {
     .on_drain = on_guest_drain,
     .on_fail = on_guest_fail,
 };
+
+/* ---- the request's head ---- */
+
+/* Absolute form becomes origin form; its path may be empty, and is "/" then. */
+int relay_write_request_line(struct adit_buf *b, const struct http_head *request,
+                             const struct url_target *url)
+{
+    if (url->authority.len == 0)
+        return http_write_request_line(b, request->method_text, request->target);
+    return adit_buf_appendf(b, "%.*s %.*s%s%.*s HTTP/1.1\r\n", ADIT_VIEW_ARG(request->method_text),
+                            ADIT_VIEW_ARG(url->path), url->query.len > 0 ? "?" : "",
+                            ADIT_VIEW_ARG(url->query));
+}
+
+int relay_write_framing(struct adit_buf *b, const struct http_head *request)
+{
+    if (request->has_content_length)
+        return http_write_header_u64(b, "Content-Length", request->content_length);
+    if (request->chunked)
+        return http_write_header_str(b, "Transfer-Encoding", "chunked");
+    if (request->upgrade) {
+        int rc = http_write_header_str(b, "Connection", "Upgrade");
+        return rc != 0 ? rc
+                       : http_write_header(b, (struct adit_view)ADIT_VIEW("Upgrade"),
+                                           http_head_get(request, "upgrade"));
+    }
+    return 0;
+}
 
 /* ---- start ---- */
 

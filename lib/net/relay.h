@@ -16,6 +16,14 @@
 
 #include "net/http_client.h"
 #include "net/http_server.h"
+#include "net/url.h"
+
+/* For the head of the call's request: its line in origin form (@url: the client's target, split),
+ * and how the body that the client announced is framed, or the upgrade that it asks for. Errors: of
+ * @b; BAD_INPUT. */
+ADIT_MUST_CHECK int relay_write_request_line(struct adit_buf *b, const struct http_head *request,
+                                             const struct url_target *url);
+ADIT_MUST_CHECK int relay_write_framing(struct adit_buf *b, const struct http_head *request);
 
 struct relay_ops {
     /* The call failed before a reply began: answer the exchange (it is yours again). */
