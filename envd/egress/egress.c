@@ -25,13 +25,13 @@
 #include "envd/egress/egress_dial.h"
 #include "envd/egress/egress_dns_server.h"
 #include "envd/egress/egress_listener.h"
-#include "envd/egress/egress_proxy.h"
+#include "envd/egress/egress_proxies.h"
 #include "envd/egress/egress_queue.h"
 
 #define RESOLVER_PORT 53
 #define PROXY_URL_CAP 32
 
-/* @queue, @servers, @proxy: NULL where there is none. @proxy_url: empty then. */
+/* @queue, @servers, @proxies: NULL where there is none. @proxy_url: empty then. */
 struct egress {
     struct net_loop *loop; /* borrowed */
     struct egress_network network;
@@ -42,7 +42,7 @@ struct egress {
     struct egress_accepts accepts;
     struct egress_dns *dns;
     struct egress_dns_server *servers[2];
-    struct egress_proxy *proxy;
+    struct egress_proxies *proxies;
     char proxy_url[PROXY_URL_CAP];
 };
 
@@ -55,7 +55,7 @@ static void on_open(void *owner, bool has_ipv6)
     bool is_on = has_ipv6 && e->network.can_ipv6;
     if (egress_network_set_ipv6(&e->network, is_on, &err) != ADIT_OK)
         adit_log(ADIT_LOG_WARN, "ipv6_unavailable", LOG_ERR(&err));
-    egress_dns_open(e->dns, e->proxy ? has_ipv6 : e->network.has_ipv6);
+    egress_dns_open(e->dns, e->proxies ? has_ipv6 : e->network.has_ipv6);
     egress_dials_open(e->dials);
 }
 
@@ -97,8 +97,8 @@ static void on_connection(void *owner, struct net_stream *take_stream,
                           const struct egress_address *to)
 {
     const struct egress *e = owner;
-    if (e->proxy)
-        egress_proxy_accept(e->proxy, take_stream);
+    if (e->proxies)
+        egress_proxies_accept(e->proxies, take_stream);
     else if (to)
         egress_dials_accepted(e->dials, take_stream, to);
     else
@@ -165,7 +165,7 @@ static int open_proxy(struct egress *e, struct adit_err *err)
 {
     (void)snprintf(e->proxy_url, sizeof e->proxy_url, "http://127.0.0.1:%u",
                    (unsigned)e->listener.ports[0]); /* fits */
-    return egress_proxy_new(e->loop, e->dns, e->dials, &e->proxy, err);
+    return egress_proxies_new(e->loop, e->dns, e->dials, &e->proxies, err);
 }
 
 static int open_parts(struct egress *e, enum egress_mode best, const char *version,
@@ -204,8 +204,8 @@ int egress_new(struct net_loop *l, enum egress_mode best, const char *version, s
 
 void egress_free(struct egress *e)
 {
-    if (e->proxy)
-        egress_proxy_free(e->proxy);
+    if (e->proxies)
+        egress_proxies_free(e->proxies);
     if (e->dials) {
         egress_accepts_close(&e->accepts);
         egress_dials_free(e->dials);
@@ -228,7 +228,7 @@ enum egress_mode egress_active_mode(const struct egress *e)
 
 const char *egress_proxy_url(const struct egress *e)
 {
-    return e->proxy ? e->proxy_url : NULL;
+    return e->proxies ? e->proxy_url : NULL;
 }
 
 size_t egress_channel_cnt(const struct egress *e)

@@ -155,7 +155,86 @@ static inline struct live_conn broker_accept(uint32_t id)
     return c;
 }
 
+/* ---- names ---- */
+
+/* The guest asks for this. Return: the id. */
+static inline uint32_t broker_expect_lookup(struct broker *b, const char *name, uint32_t type)
+{
+    Control__GuestFrame *f = broker_expect(b, CONTROL__GUEST_FRAME__BODY_LOOKUP);
+    uint32_t id = f->lookup->id;
+    ck_assert_str_eq(f->lookup->name, name);
+    ck_assert_uint_eq(f->lookup->type, type);
+    control__guest_frame__free_unpacked(f, NULL);
+    return id;
+}
+
+/* @address_cnt addresses 192.0.2.1 and on, or 2001:db8::1 and on. */
+static inline void broker_tell_type(struct broker *b, uint32_t type, uint32_t id, uint32_t rcode,
+                                    const char *name, size_t address_cnt, uint32_t ttl)
+{
+    static uint8_t bytes[CONTROL_ANSWERS_MAX][16];
+    static Control__Answer answers[CONTROL_ANSWERS_MAX], *list[CONTROL_ANSWERS_MAX];
+    static char text[256];
+    bool is_ipv4 = type == CONTROL_TYPE_A;
+    Control__LookupResult result = CONTROL__LOOKUP_RESULT__INIT;
+    Control__HostFrame f = CONTROL__HOST_FRAME__INIT;
+    (void)snprintf(text, sizeof text, "%s", name);
+    for (size_t i = 0; i < address_cnt; i++) {
+        const uint8_t ipv4[4] = {192, 0, 2, (uint8_t)(i + 1)};
+        const uint8_t ipv6[16] = {0x20, 1, 0x0d, 0xb8, [15] = (uint8_t)(i + 1)};
+        memcpy(bytes[i], is_ipv4 ? ipv4 : ipv6, is_ipv4 ? 4 : 16);
+        control__answer__init(&answers[i]);
+        answers[i].name = text;
+        answers[i].type = type;
+        answers[i].ttl = ttl;
+        answers[i].data = (ProtobufCBinaryData){is_ipv4 ? 4 : 16, bytes[i]};
+        list[i] = &answers[i];
+    }
+    result.id = id;
+    result.rcode = rcode;
+    result.answers = list;
+    result.n_answers = address_cnt;
+    result.negative_ttl = ttl;
+    f.body_case = CONTROL__HOST_FRAME__BODY_LOOKUP_RESULT;
+    f.lookup_result = &result;
+    broker_send(b, &f);
+}
+
+static inline void broker_tell(struct broker *b, uint32_t id, uint32_t rcode, const char *name,
+                               size_t address_cnt, uint32_t ttl)
+{
+    broker_tell_type(b, CONTROL_TYPE_A, id, rcode, name, address_cnt, ttl);
+}
+
 /* ---- programs ---- */
+
+static inline void program_say(int fd, const char *text)
+{
+    ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+static inline void program_hear(int fd, const char *text)
+{
+    char got[256];
+    ck_assert_int_eq(recv(fd, got, strlen(text), MSG_WAITALL), (ssize_t)strlen(text));
+    ck_assert_int_eq(memcmp(got, text, strlen(text)), 0);
+}
+
+static inline void broker_hears(struct live_conn *host, const char *text)
+{
+    char got[512];
+    ck_assert(live_read_until(host, text, got, sizeof got));
+    ck_assert_str_eq(got, text);
+}
+
+/* Read to the end. Return: 0 for a clean one, or the errno. */
+static inline int program_end(int fd)
+{
+    char byte;
+    ssize_t n = recv(fd, &byte, 1, 0);
+    ck_assert_int_le(n, 0);
+    return n == 0 ? 0 : errno;
+}
 
 /* Begin to connect. */
 static inline int program_dial(const char *text, uint16_t port)

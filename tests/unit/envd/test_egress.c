@@ -20,34 +20,6 @@ static void teardown(void)
     live_stop();
 }
 
-static void say(int fd, const char *text)
-{
-    ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-}
-
-static void hear(int fd, const char *text)
-{
-    char got[64];
-    ck_assert_int_eq(recv(fd, got, strlen(text), MSG_WAITALL), (ssize_t)strlen(text));
-    ck_assert_int_eq(memcmp(got, text, strlen(text)), 0);
-}
-
-static void host_hears(struct live_conn *host, const char *text)
-{
-    char got[64];
-    ck_assert(live_read_until(host, text, got, sizeof got));
-    ck_assert_str_eq(got, text);
-}
-
-/* Read to the end. Return: 0 for a clean one, or the errno. */
-static int how_it_ends(int fd)
-{
-    char byte;
-    ssize_t n = recv(fd, &byte, 1, 0);
-    ck_assert_int_le(n, 0);
-    return n == 0 ? 0 : errno;
-}
-
 static void reset(int fd)
 {
     struct linger hard = {1, 0};
@@ -64,16 +36,16 @@ START_TEST(egress_connection_carries_bytes_and_half_closes)
         uint32_t id;
         struct live_conn host;
         int fd = program_open(&broker, addresses[i], 443, &id, &host);
-        say(fd, "question");
-        host_hears(&host, "question");
+        program_say(fd, "question");
+        broker_hears(&host, "question");
         ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
         broker_expect_end(&broker, id, false);
         ck_assert(live_is_at_end(&host));
         live_send(&host, "answer", 6);
-        hear(fd, "answer");
+        program_hear(fd, "answer");
         broker_end(&broker, id, false);
         ck_assert_int_eq(shutdown(host.fd, SHUT_WR), 0);
-        ck_assert_int_eq(how_it_ends(fd), 0);
+        ck_assert_int_eq(program_end(fd), 0);
         (void)close(fd);
         live_hang_up(&host);
     }
@@ -88,10 +60,10 @@ START_TEST(egress_host_may_end_first)
     live_send(&host, "greeting", 8);
     broker_end(&broker, id, false);
     ck_assert_int_eq(shutdown(host.fd, SHUT_WR), 0);
-    hear(fd, "greeting");
-    ck_assert_int_eq(how_it_ends(fd), 0);
-    say(fd, "still here");
-    host_hears(&host, "still here");
+    program_hear(fd, "greeting");
+    ck_assert_int_eq(program_end(fd), 0);
+    program_say(fd, "still here");
+    broker_hears(&host, "still here");
     (void)close(fd);
     broker_expect_end(&broker, id, false);
     ck_assert(live_is_at_end(&host));
@@ -162,16 +134,16 @@ START_TEST(egress_reset_of_the_host_is_never_a_clean_end)
     struct live_conn host;
     int fd = program_open(&broker, OUTSIDE4, 80, &id, &host);
     live_send(&host, "part", 4);
-    hear(fd, "part");
+    program_hear(fd, "part");
     broker_end(&broker, id, true);
-    ck_assert_int_eq(how_it_ends(fd), ECONNRESET);
+    ck_assert_int_eq(program_end(fd), ECONNRESET);
     broker_expect_end(&broker, id, true);
     (void)close(fd);
     live_hang_up(&host);
     /* A channel that ends without a word, too. */
     fd = program_open(&broker, OUTSIDE4, 80, &id, &host);
     live_hang_up(&host);
-    ck_assert_int_eq(how_it_ends(fd), ECONNRESET);
+    ck_assert_int_eq(program_end(fd), ECONNRESET);
     broker_expect_end(&broker, id, true);
     (void)close(fd);
 }
@@ -209,7 +181,7 @@ START_TEST(egress_new_broker_breaks_open_connections_and_takes_waiting_ones)
     (void)broker_expect_dial(&broker, OUTSIDE4 ":443");
     broker_close(&broker);
     live_hang_up(&host);
-    ck_assert_int_eq(how_it_ends(open_fd), ECONNRESET);
+    ck_assert_int_eq(program_end(open_fd), ECONNRESET);
     int later_fd = program_dial(OUTSIDE4, 8080);
     ck_assert(program_is_waiting(waiting_fd));
     broker_open(&broker, true);
@@ -259,8 +231,8 @@ START_TEST(egress_accept_channels_of_nobody_are_closed)
     again = broker_accept_line(line, &has_ok); /* a second one for the same dial */
     ck_assert(!has_ok);
     live_hang_up(&again);
-    say(fd, "x");
-    host_hears(&host, "x");
+    program_say(fd, "x");
+    broker_hears(&host, "x");
     live_hang_up(&host);
     broker_expect_end(&broker, id, true);
     (void)close(fd);
@@ -350,11 +322,11 @@ START_TEST(egress_holds_what_is_too_much_for_the_host)
     }
     for (int i = 0; i < MANY; i++) {
         ck_assert_int_eq(program_connected(fds[i]), 0);
-        say(fds[i], "hello");
+        program_say(fds[i], "hello");
         (void)close(fds[i]);
     }
     for (int i = 0; i < MANY; i++) {
-        host_hears(&hosts[i], "hello");
+        broker_hears(&hosts[i], "hello");
         live_hang_up(&hosts[i]);
     }
 }
@@ -382,8 +354,8 @@ START_TEST(egress_one_source_port_to_two_places_is_not_confused)
         ck_assert_int_eq(program_connected(fds[i]), 0);
     }
     for (int i = 0; i < 2; i++) {
-        say(fds[i], places[i]);
-        host_hears(&hosts[i], places[i]);
+        program_say(fds[i], places[i]);
+        broker_hears(&hosts[i], places[i]);
         (void)close(fds[i]);
         live_hang_up(&hosts[i]);
     }
@@ -410,7 +382,7 @@ START_TEST(egress_short_connections_do_not_meet_ended_ones)
         broker_end(&broker, id, false); /* the listener's side ends first */
         ck_assert_int_eq(shutdown(host.fd, SHUT_WR), 0);
         ck_assert_int_eq(fcntl(fd, F_SETFL, 0), 0);
-        ck_assert_int_eq(how_it_ends(fd), 0);
+        ck_assert_int_eq(program_end(fd), 0);
         (void)close(fd);
         broker_expect_end(&broker, id, false);
         live_hang_up(&host);
@@ -429,20 +401,20 @@ START_TEST(egress_redirect_mode_resets_what_the_host_refuses)
     ck_assert_int_eq(broker.mode, CONTROL__MODE__MODE_REDIRECT);
     int fd = program_dial(OUTSIDE4, 443);
     ck_assert_int_eq(program_connected(fd), 0);
-    say(fd, "early ");
+    program_say(fd, "early ");
     broker_refuse(&broker, broker_expect_dial(&broker, OUTSIDE4 ":443"),
                   CONTROL__REASON__REASON_REFUSED);
-    ck_assert_int_eq(how_it_ends(fd), ECONNRESET);
+    ck_assert_int_eq(program_end(fd), ECONNRESET);
     (void)close(fd);
     fd = program_dial(OUTSIDE6, 443);
     ck_assert_int_eq(program_connected(fd), 0);
-    say(fd, "early ");
+    program_say(fd, "early ");
     id = broker_expect_dial(&broker, OUTSIDE6 ":443");
     host = broker_accept(id);
-    say(fd, "and late");
-    host_hears(&host, "early and late");
+    program_say(fd, "and late");
+    broker_hears(&host, "early and late");
     live_send(&host, "answer", 6);
-    hear(fd, "answer");
+    program_hear(fd, "answer");
     (void)close(fd);
     broker_expect_end(&broker, id, false);
     live_hang_up(&host);
@@ -479,7 +451,7 @@ START_TEST(egress_stops_with_all_it_holds)
     int stream_fd = space_connect("8.8.8.8", 53, SOCK_STREAM, &failed);
     ck_assert_int_eq(kill(live_pid, SIGTERM), 0);
     ck_assert_int_eq(program_connected(asked_fd), ENETUNREACH);
-    ck_assert_int_eq(how_it_ends(open_fd), ECONNRESET);
+    ck_assert_int_eq(program_end(open_fd), ECONNRESET);
     ck_assert(live_is_at_end(&joined) && live_is_at_end(&line));
     ck_assert(live_is_at_end(&broker.control));
     live_hang_up(&joined);

@@ -21,49 +21,10 @@ static void teardown(void)
 
 /* ---- the broker's side ---- */
 
-/* The guest asks for this. Return: the id. */
-static uint32_t expect_lookup(const char *name, uint32_t type)
-{
-    Control__GuestFrame *f = broker_expect(&broker, CONTROL__GUEST_FRAME__BODY_LOOKUP);
-    uint32_t id = f->lookup->id;
-    ck_assert_str_eq(f->lookup->name, name);
-    ck_assert_uint_eq(f->lookup->type, type);
-    control__guest_frame__free_unpacked(f, NULL);
-    return id;
-}
-
 static bool is_asked(void)
 {
     struct pollfd p = {.fd = broker.control.fd, .events = POLLIN};
     return broker.control.start < broker.control.end || poll(&p, 1, 0) == 1;
-}
-
-/* @address_cnt addresses 192.0.2.1 and on. */
-static void tell(uint32_t id, uint32_t rcode, const char *name, size_t address_cnt, uint32_t ttl)
-{
-    static uint8_t bytes[CONTROL_ANSWERS_MAX][4];
-    static Control__Answer answers[CONTROL_ANSWERS_MAX], *list[CONTROL_ANSWERS_MAX];
-    static char text[256];
-    Control__LookupResult result = CONTROL__LOOKUP_RESULT__INIT;
-    Control__HostFrame f = CONTROL__HOST_FRAME__INIT;
-    (void)snprintf(text, sizeof text, "%s", name);
-    for (size_t i = 0; i < address_cnt; i++) {
-        memcpy(bytes[i], (uint8_t[]){192, 0, 2, (uint8_t)(i + 1)}, 4);
-        control__answer__init(&answers[i]);
-        answers[i].name = text;
-        answers[i].type = CONTROL_TYPE_A;
-        answers[i].ttl = ttl;
-        answers[i].data = (ProtobufCBinaryData){4, bytes[i]};
-        list[i] = &answers[i];
-    }
-    result.id = id;
-    result.rcode = rcode;
-    result.answers = list;
-    result.n_answers = address_cnt;
-    result.negative_ttl = ttl;
-    f.body_case = CONTROL__HOST_FRAME__BODY_LOOKUP_RESULT;
-    f.lookup_result = &result;
-    broker_send(&broker, &f);
 }
 
 /* ---- programs ---- */
@@ -158,13 +119,13 @@ START_TEST(dns_name_is_looked_up_once_and_remembered)
 {
     int fd = resolver(SOCK_DGRAM);
     ask(fd, 1, "Example.COM", 1);
-    tell(expect_lookup("example.com", 1), 0, "example.com", 2, 60);
+    broker_tell(&broker, broker_expect_lookup(&broker, "example.com", 1), 0, "example.com", 2, 60);
     expect_answer(fd, 1, 0, 2);
     ask(fd, 2, "example.com", 1);
     expect_answer(fd, 2, 0, 2);
     ck_assert(!is_asked());
     ask(fd, 3, "example.com", 28);
-    tell(expect_lookup("example.com", 28), 0, "", 0, 60);
+    broker_tell(&broker, broker_expect_lookup(&broker, "example.com", 28), 0, "", 0, 60);
     expect_answer(fd, 3, 0, 0);
     (void)close(fd);
 }
@@ -177,11 +138,11 @@ START_TEST(dns_those_who_ask_the_same_share_a_lookup)
         fds[i] = resolver(SOCK_DGRAM);
         ask(fds[i], (uint16_t)i, "example.com", 1);
     }
-    uint32_t id = expect_lookup("example.com", 1);
+    uint32_t id = broker_expect_lookup(&broker, "example.com", 1);
     ask(fds[0], 77, "localhost", 1); /* the others were read when this is answered */
     expect_answer(fds[0], 77, 0, 1);
     ck_assert(!is_asked());
-    tell(id, 0, "example.com", 1, 0);
+    broker_tell(&broker, id, 0, "example.com", 1, 0);
     for (int i = 0; i < 3; i++) {
         expect_answer(fds[i], (unsigned)i, 0, 1);
         (void)close(fds[i]);
@@ -193,13 +154,13 @@ START_TEST(dns_no_such_name_is_remembered_and_a_failure_is_not)
 {
     int fd = resolver(SOCK_DGRAM);
     ask(fd, 1, "nobody.example", 1);
-    tell(expect_lookup("nobody.example", 1), 3, "", 0, 30);
+    broker_tell(&broker, broker_expect_lookup(&broker, "nobody.example", 1), 3, "", 0, 30);
     expect_answer(fd, 1, 3, 0);
     ask(fd, 2, "nobody.example", 1);
     expect_answer(fd, 2, 3, 0);
     for (uint16_t i = 3; i < 5; i++) {
         ask(fd, i, "failing.example", 1);
-        tell(expect_lookup("failing.example", 1), 2, "", 0, 30);
+        broker_tell(&broker, broker_expect_lookup(&broker, "failing.example", 1), 2, "", 0, 30);
         expect_answer(fd, i, 2, 0);
     }
     (void)close(fd);
@@ -235,10 +196,10 @@ START_TEST(dns_without_ipv6_nobody_waits_for_it)
     broker_close(&broker);
     broker_open(&broker, false);
     ask(fd, 1, "example.com", 1); /* asked when the host's hello was read */
-    uint32_t id = expect_lookup("example.com", 1);
+    uint32_t id = broker_expect_lookup(&broker, "example.com", 1);
     ask(fd, 2, "example.com", 28);
     expect_answer(fd, 2, 0, 0);
-    tell(id, 0, "example.com", 1, 60);
+    broker_tell(&broker, id, 0, "example.com", 1, 60);
     expect_answer(fd, 1, 0, 1);
     (void)close(fd);
 }
@@ -272,17 +233,19 @@ START_TEST(dns_next_host_is_asked_what_the_last_did_not_answer)
 {
     int fd = resolver(SOCK_DGRAM);
     ask(fd, 1, "known.example", 1);
-    tell(expect_lookup("known.example", 1), 0, "known.example", 1, 600);
+    broker_tell(&broker, broker_expect_lookup(&broker, "known.example", 1), 0, "known.example", 1,
+                600);
     expect_answer(fd, 1, 0, 1);
     ask(fd, 2, "example.com", 1);
-    (void)expect_lookup("example.com", 1);
+    (void)broker_expect_lookup(&broker, "example.com", 1);
     broker_close(&broker);
     broker_open(&broker, true);
-    tell(expect_lookup("example.com", 1), 0, "example.com", 1, 60);
+    broker_tell(&broker, broker_expect_lookup(&broker, "example.com", 1), 0, "example.com", 1, 60);
     expect_answer(fd, 2, 0, 1);
     /* It has to hear of every name. */
     ask(fd, 3, "known.example", 1);
-    tell(expect_lookup("known.example", 1), 0, "known.example", 1, 600);
+    broker_tell(&broker, broker_expect_lookup(&broker, "known.example", 1), 0, "known.example", 1,
+                600);
     expect_answer(fd, 3, 0, 1);
     (void)close(fd);
 }
@@ -292,11 +255,11 @@ START_TEST(dns_host_that_does_not_answer_is_a_failure)
 {
     int fd = resolver(SOCK_DGRAM);
     ask(fd, 1, "example.com", 1);
-    uint32_t id = expect_lookup("example.com", 1);
+    uint32_t id = broker_expect_lookup(&broker, "example.com", 1);
     expect_answer(fd, 1, EGRESS_DNS_SERVFAIL, 0);
-    tell(id, 0, "example.com", 1, 60); /* too late, and no wrong */
+    broker_tell(&broker, id, 0, "example.com", 1, 60); /* too late, and no wrong */
     ask(fd, 2, "example.com", 1);
-    tell(expect_lookup("example.com", 1), 0, "example.com", 1, 60);
+    broker_tell(&broker, broker_expect_lookup(&broker, "example.com", 1), 0, "example.com", 1, 60);
     expect_answer(fd, 2, 0, 1);
     (void)close(fd);
 }
@@ -313,18 +276,18 @@ START_TEST(dns_asks_no_more_at_once_than_the_host_takes)
     ask_many(fd, MANY);
     for (int i = 0; i < EGRESS_DNS_ASKED_MAX; i++) {
         (void)snprintf(name, sizeof name, "host%d.example", i);
-        ids[i] = expect_lookup(name, 1);
+        ids[i] = broker_expect_lookup(&broker, name, 1);
     }
     ask(fd, 9999, "localhost", 1);
     expect_answer(fd, 9999, 0, 1);
     ck_assert(!is_asked());
     for (int i = 0; i < MANY; i++) {
         (void)snprintf(name, sizeof name, "host%d.example", i);
-        tell(ids[i], 0, name, 1, 60);
+        broker_tell(&broker, ids[i], 0, name, 1, 60);
         expect_answer(fd, (unsigned)i, 0, 1);
         if (i + EGRESS_DNS_ASKED_MAX < MANY) {
             (void)snprintf(name, sizeof name, "host%d.example", i + EGRESS_DNS_ASKED_MAX);
-            ids[i + EGRESS_DNS_ASKED_MAX] = expect_lookup(name, 1);
+            ids[i + EGRESS_DNS_ASKED_MAX] = broker_expect_lookup(&broker, name, 1);
         }
     }
     (void)close(fd);
@@ -368,7 +331,8 @@ START_TEST(dns_answer_too_long_for_a_datagram_comes_over_tcp)
 {
     int fd = resolver(SOCK_DGRAM);
     ask(fd, 1, "many.example", 1);
-    tell(expect_lookup("many.example", 1), 0, "many.example", 60, 60);
+    broker_tell(&broker, broker_expect_lookup(&broker, "many.example", 1), 0, "many.example", 60,
+                60);
     const struct heard *h = hear(fd);
     ck_assert(h->is_cut && h->answer_cnt == 0 && h->len <= 512);
     (void)close(fd);
@@ -399,7 +363,7 @@ START_TEST(dns_stream_takes_queries_in_pieces_and_many_together)
     ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
     for (unsigned i = 0; i < MANY; i++) {
         (void)snprintf(name, sizeof name, "host%u.example", i);
-        tell(expect_lookup(name, 1), 0, name, 1, 60);
+        broker_tell(&broker, broker_expect_lookup(&broker, name, 1), 0, name, 1, 60);
         const struct heard *h = hear_stream(fd);
         ck_assert_uint_eq(h->id, i);
         ck_assert_uint_eq(h->answer_cnt, 1);
@@ -446,14 +410,14 @@ START_TEST(dns_program_that_leaves_is_forgotten)
 {
     int fd = resolver(SOCK_STREAM);
     ask_stream(fd, 1, "example.com", 1);
-    uint32_t id = expect_lookup("example.com", 1);
+    uint32_t id = broker_expect_lookup(&broker, "example.com", 1);
     struct linger hard = {1, 0};
     ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard), 0);
     (void)close(fd);
     fd = resolver(SOCK_STREAM);
     ask_stream(fd, 2, "localhost", 1); /* the reset was seen when this is answered */
     ck_assert_uint_eq(hear_stream(fd)->answer_cnt, 1);
-    tell(id, 0, "example.com", 1, 60);
+    broker_tell(&broker, id, 0, "example.com", 1, 60);
     ask_stream(fd, 3, "example.com", 1);
     ck_assert_uint_eq(hear_stream(fd)->answer_cnt, 1);
     (void)close(fd);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "envd/egress/egress_network.h"
 #include "envd/egress/egress_resolv_conf.h"
 
 static char dir[64], path[128];
@@ -29,7 +30,7 @@ static void mend(const char *want)
 {
     struct adit_err err = ADIT_ERR_INIT;
     struct adit_buf text;
-    ck_assert_msg(egress_resolv_conf_mend(path, &err) == ADIT_OK, "%s", err.msg);
+    ck_assert_msg(egress_resolv_conf_mend(path, true, &err) == ADIT_OK, "%s", err.msg);
     adit_buf_init(&text, 65536);
     ck_assert_int_eq(adit_file_read(AT_FDCWD, path, &text, &err), ADIT_OK);
     ck_assert_msg(adit_view_eq_str(adit_buf_view(&text), want), "%.*s",
@@ -61,9 +62,20 @@ START_TEST(resolv_conf_knows_what_leads_to_the_stub)
                                           "nameserver dns.example.com\n",
                                           "nameserver 8.8.8\n"};
     for (size_t i = 0; i < sizeof(usable) / sizeof(usable[0]); i++)
-        ck_assert_msg(egress_resolv_conf_is_usable(adit_view_str(usable[i])), "%s", usable[i]);
+        ck_assert_msg(egress_resolv_conf_is_usable(adit_view_str(usable[i]), true), "%s",
+                      usable[i]);
     for (size_t i = 0; i < sizeof(useless) / sizeof(useless[0]); i++)
-        ck_assert_msg(!egress_resolv_conf_is_usable(adit_view_str(useless[i])), "%s", useless[i]);
+        ck_assert_msg(!egress_resolv_conf_is_usable(adit_view_str(useless[i]), true), "%s",
+                      useless[i]);
+}
+END_TEST
+
+START_TEST(resolv_conf_without_redirection_only_the_stub_itself_serves)
+{
+    static const char text[] = "nameserver 8.8.8.8\nnameserver " EGRESS_NETWORK_RESOLVER "\n";
+    ck_assert(egress_resolv_conf_is_usable(adit_view_str(text), false));
+    ck_assert(!egress_resolv_conf_is_usable(adit_view_mem(text, 18), false));
+    ck_assert(egress_resolv_conf_is_usable(adit_view_mem(text, 18), true));
 }
 END_TEST
 
@@ -116,13 +128,14 @@ END_TEST
 START_TEST(resolv_conf_that_cannot_be_written_is_told)
 {
     struct adit_err err = ADIT_ERR_INIT;
-    ck_assert_int_ne(egress_resolv_conf_mend("/proc/no/such/file", &err), ADIT_OK);
+    ck_assert_int_ne(egress_resolv_conf_mend("/proc/no/such/file", true, &err), ADIT_OK);
     ck_assert_int_ne(err.code, ADIT_OK);
 }
 END_TEST
 
 SUITE_MAIN_WITH("egress_resolv_conf", .fixtures = {{setup, teardown}},
                 TESTS(resolv_conf_knows_what_leads_to_the_stub,
+                      resolv_conf_without_redirection_only_the_stub_itself_serves,
                       resolv_conf_that_serves_is_left_alone,
                       resolv_conf_is_made_where_there_is_none, resolv_conf_keeps_its_other_lines,
                       resolv_conf_that_is_a_link_is_replaced, resolv_conf_without_end_is_replaced,

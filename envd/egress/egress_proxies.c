@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Clients of the proxies.
+ * The proxies and their clients.
  *
  * Theory of operation
  *
@@ -8,15 +8,15 @@
  *
  *   READING --CONNECT, SOCKS5 request--> CONNECTING --granted--> answered, and the table of dials'
  *      |  \--other HTTP--> the forwarder's    \--failed--> told why, closed
- *      \--malformed, EGRESS_PROXY_REQUEST_MS--> told why, closed
+ *      \--malformed, EGRESS_PROXIES_REQUEST_MS--> told why, closed
  *
  * What:      nothing is read while a connection is made, so what a client says early waits in its
  * socket; what came together with the request is passed on when the other end is there. Ownership:
- * a client is its proxy's until its stream is the table's or the forwarder's.
+ * a client is the proxies' until its stream is the table's or the forwarder's.
  * Limits:    of the header. Trust: clients are hostile; they reach what a program of the sandbox
  * may reach, by the same dials.
  */
-#include "envd/egress/egress_proxy.h"
+#include "envd/egress/egress_proxies.h"
 
 #include <stdlib.h>
 
@@ -25,7 +25,7 @@
 #include "envd/egress/egress_forward.h"
 #include "envd/egress/egress_proxy_request.h"
 
-struct egress_proxy {
+struct egress_proxies {
     struct net_loop *loop;      /* borrowed */
     struct egress_dns *dns;     /* borrowed */
     struct egress_dials *dials; /* borrowed */
@@ -36,7 +36,7 @@ struct egress_proxy {
 
 struct client {
     struct adit_list node;
-    struct egress_proxy *proxy; /* borrowed */
+    struct egress_proxies *proxies; /* borrowed */
     struct net_stream *stream;
     struct egress_proxy_request request;
     struct egress_connect connect;
@@ -53,7 +53,7 @@ static struct net_stream *forget(struct client *c)
     egress_connect_leave(&c->connect);
     egress_proxy_request_fini(&c->request);
     adit_list_remove(&c->node);
-    c->proxy->cnt--;
+    c->proxies->cnt--;
     free(c);
     return stream;
 }
@@ -109,7 +109,7 @@ static void connect_to_target(struct client *c)
 {
     net_deadline_cancel(&c->deadline);
     net_stream_read_stop(c->stream);
-    egress_connect_start(&c->connect, c->proxy->dns, c->proxy->dials, &c->request.target,
+    egress_connect_start(&c->connect, c->proxies->dns, c->proxies->dials, &c->request.target,
                          &connect_ops, c);
 }
 
@@ -117,7 +117,7 @@ static void connect_to_target(struct client *c)
 
 static void serve(struct client *c)
 {
-    struct egress_forward *forward = c->proxy->forward;
+    struct egress_forward *forward = c->proxies->forward;
     struct adit_buf begin = c->request.gathered;
     adit_buf_init(&c->request.gathered, 0); /* taken */
     struct net_stream *stream = forget(c);
@@ -173,28 +173,28 @@ static const struct net_stream_ops stream_ops = {on_read, on_end, on_drain};
 
 /* ---- life ---- */
 
-void egress_proxy_accept(struct egress_proxy *p, struct net_stream *take_client)
+void egress_proxies_accept(struct egress_proxies *p, struct net_stream *take_client)
 {
-    struct client *c = p->cnt < EGRESS_PROXY_CLIENTS_MAX ? calloc(1, sizeof *c) : NULL;
+    struct client *c = p->cnt < EGRESS_PROXIES_CLIENTS_MAX ? calloc(1, sizeof *c) : NULL;
     if (!c) {
         net_stream_reset(take_client);
         return;
     }
-    c->proxy = p;
+    c->proxies = p;
     c->stream = take_client;
     egress_proxy_request_init(&c->request);
     adit_list_push(&p->clients, &c->node);
     p->cnt++;
     net_deadline_init(&c->deadline, p->loop, on_deadline);
-    net_deadline_arm(&c->deadline, EGRESS_PROXY_REQUEST_MS);
+    net_deadline_arm(&c->deadline, EGRESS_PROXIES_REQUEST_MS);
     net_stream_set_owner(take_client, &stream_ops, c);
     net_stream_read_start(take_client);
 }
 
-int egress_proxy_new(struct net_loop *l, struct egress_dns *dns, struct egress_dials *dials,
-                     struct egress_proxy **out, struct adit_err *err)
+int egress_proxies_new(struct net_loop *l, struct egress_dns *dns, struct egress_dials *dials,
+                       struct egress_proxies **out, struct adit_err *err)
 {
-    struct egress_proxy *p = calloc(1, sizeof *p);
+    struct egress_proxies *p = calloc(1, sizeof *p);
     if (!p)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "proxies");
     int rc = egress_forward_new(l, dns, dials, &p->forward, err);
@@ -210,7 +210,7 @@ int egress_proxy_new(struct net_loop *l, struct egress_dns *dns, struct egress_d
     return ADIT_OK;
 }
 
-void egress_proxy_free(struct egress_proxy *p)
+void egress_proxies_free(struct egress_proxies *p)
 {
     struct adit_list *it;
     while ((it = adit_list_first(&p->clients)))
