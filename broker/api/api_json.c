@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "broker/api/api.h"
 #include "broker/api/network_config.h"
+#include "broker/egress/egress.h"
 
 /* Add @take_value; false without memory. */
 static bool add(json_t *doc, const char *key, json_t *take_value)
@@ -88,6 +89,13 @@ json_t *api_json_listed(const struct broker *b, const struct sandbox *s)
     return doc ? checked(doc, add_figures(doc, r)) : NULL;
 }
 
+/* Ours, beside what the reference shows. */
+static bool add_egress_mode(json_t *doc, const struct sandbox *s)
+{
+    const char *mode = node_egress(s) ? egress_mode(node_egress(s)) : NULL;
+    return !mode || add(doc, "egressMode", json_string(mode));
+}
+
 static bool add_options(json_t *doc, const struct record *r)
 {
     if (r->internet != RECORD_INTERNET_UNSAID &&
@@ -103,6 +111,7 @@ json_t *api_json_detail(const struct broker *b, const struct sandbox *s)
     const struct record *r = node_record(s);
     json_t *doc = api_json_listed(b, s);
     return doc ? checked(doc, add(doc, "domain", json_string(b->conf.domain)) &&
-                                  add_envd_token(doc, b, r) && add_options(doc, r))
+                                  add_envd_token(doc, b, r) && add_options(doc, r) &&
+                                  add_egress_mode(doc, s))
                : NULL;
 }

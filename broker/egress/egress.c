@@ -40,7 +40,8 @@ struct egress {
     struct egress_counters counters;
 };
 
-/* @opening, @closing: the messages about it; @over: it is freed */
+/* @opening, @closing: the messages about it; @over: it is freed; @mode: as its guest says, for the
+ * control thread; 0 before */
 struct egress_sandbox {
     struct egress *egress; /* borrowed */
     struct adit_list node;
@@ -48,6 +49,7 @@ struct egress_sandbox {
     struct net_task over;
     char id[SANDBOX_ID_CAP];
     struct http_target guest;
+    _Atomic int mode;
     struct egress_policy *policy;
     struct egress_judge *judge;
     struct egress_control *control;
@@ -64,12 +66,15 @@ struct update {
 
 /* ---- a sandbox, on the thread ---- */
 
+/* By Control__Mode; a guest's is checked by rpc/control.c. */
+static const char *const mode_names[] = {NULL, "transparent", "redirect", "proxy", "none"};
+
 static void on_open(void *owner, Control__Mode mode)
 {
-    static const char *const names[] = {"", "transparent", "redirect", "proxy", "none"};
-    const struct egress_sandbox *s = owner;
+    struct egress_sandbox *s = owner;
+    atomic_store_explicit(&s->mode, (int)mode, memory_order_relaxed);
     adit_log(ADIT_LOG_INFO, "egress_channel_open", LOG_S("sandbox", s->id),
-             LOG_S("mode", names[mode]));
+             LOG_S("mode", mode_names[mode]));
 }
 
 static void on_lost(void *owner)
@@ -294,6 +299,11 @@ int egress_update(struct egress_sandbox *s, struct egress_policy *take_policy, s
     *u = (struct update){.mail = {.deliver = deliver_update}, .sandbox = s, .policy = take_policy};
     (void)edge_mailbox_post(&s->egress->inbox, &u->mail); /* as above */
     return ADIT_OK;
+}
+
+const char *egress_mode(const struct egress_sandbox *s)
+{
+    return mode_names[atomic_load_explicit(&s->mode, memory_order_relaxed)];
 }
 
 void egress_close(struct egress_sandbox *s)

@@ -51,6 +51,9 @@ ADIT_MUST_CHECK int egress_open(struct egress *e, const char *sandbox_id,
  * in force then. */
 ADIT_MUST_CHECK int egress_update(struct egress_sandbox *s, struct egress_policy *take_policy,
                                   struct adit_err *err);
+/* How its connections get out, as its guest says: "transparent", "redirect", "proxy" or "none"
+ * (docs/wire/control.md). NULL: it has not said yet. */
+const char *egress_mode(const struct egress_sandbox *s);
 /* Break its connections and forget it. NULL is allowed. */
 void egress_close(struct egress_sandbox *s);
 

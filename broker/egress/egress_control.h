@@ -13,9 +13,10 @@
 /* To the handshake of the channel, and from there to the guest's hello. */
 #define EGRESS_CONTROL_OPEN_MS 2000
 #define EGRESS_CONTROL_HELLO_MS 2000
-/* Between a loss and the next attempt; doubled with each that fails. */
+/* Between a loss and the next attempt; doubled with each that fails. A guest that answers again is
+ * met within the last. */
 #define EGRESS_CONTROL_RETRY_MS 100
-#define EGRESS_CONTROL_RETRY_MAX_MS 5000
+#define EGRESS_CONTROL_RETRY_MAX_MS 1000
 /* Frames that the guest has not read; more, and the channel is given up. */
 #define EGRESS_CONTROL_QUEUE_MAX (256u * 1024)
 /* Frames of the guest; one that sends more is not read for as long as they would have taken. */
