@@ -369,11 +369,6 @@ const struct record *node_record(const struct sandbox *s)
     return &s->record;
 }
 
-const struct egress_sandbox *node_egress(const struct sandbox *s)
-{
-    return s->egress;
-}
-
 uint64_t node_remaining_ms(const struct sandbox *s)
 {
     uint64_t now = adit_clock_mono_ns();

@@ -145,8 +145,6 @@ const struct sampler_stats *node_sampling(const struct node *n);
 struct node_stats node_stats(const struct node *n);
 
 const struct record *node_record(const struct sandbox *s);
-/* What gets out of it, or NULL. */
-const struct egress_sandbox *node_egress(const struct sandbox *s);
 /* Until its end, by the monotonic clock; 0 when that has passed. */
 uint64_t node_remaining_ms(const struct sandbox *s);
 /* Since it was started. */
