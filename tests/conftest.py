@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from internet import PUBLIC, Internet, Outside
 from lab import Lab
 
 REPO = Path(__file__).resolve().parents[1]
@@ -234,6 +235,17 @@ class LabBroker(Broker):
                        capture_output=True, timeout=60)
 
 
+class EgressBroker(Broker):
+    """A broker whose host is in the network of internet.py."""
+
+    def __init__(self, state, internet, extra=()):
+        super().__init__(state, ["--dns-server", PUBLIC, *extra])
+        self.internet, self.prefix = internet, internet.prefix
+
+    def network(self):
+        return self.internet.network()
+
+
 def cgroups():
     """Each control group that a sandbox may have, with its path; others' come and go meanwhile."""
     for at, names, _ in os.walk("/sys/fs/cgroup"):
@@ -361,6 +373,23 @@ def lab(scratch, broker):
     b.purge()
     end(b, left)
     lab.stop()
+
+
+@pytest.fixture(scope="session")
+def internet(scratch, broker):
+    net = Internet(scratch / "internet")
+    yield net
+    net.stop()
+
+
+@pytest.fixture(scope="session")
+def outside(scratch, internet):
+    """Takes steps (egress_client.py) in a sandbox of a broker that is on that internet."""
+    b = EgressBroker(scratch / "egress", internet).start()
+    with Outside(internet, b) as steps:
+        yield steps
+    left = kill_everything(b)
+    end(b, left)
 
 
 @pytest.fixture(autouse=True)

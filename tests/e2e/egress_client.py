@@ -1,35 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of test_egress.py, in the broker's network: makes a sandbox, takes steps, says what came.
+"""A client of the tests of egress, in the broker's network: makes a sandbox, takes steps, says what came.
 
-A step is a command, or an update of the network options (an object). A sandbox that is to be kept is
-named by what comes last; another client goes on in it.
+A line of standard input asks for the steps of sandboxes, which are taken at once; a line of standard
+output answers. A step is a command, or an update of the network options (an object). A sandbox that is
+to be kept is named by what comes last; another line goes on in it.
 """
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from e2b import CommandExitException, Sandbox
 
-said = json.load(sys.stdin)
-seen = []
-if said["sandbox"]:
-    sandbox = Sandbox.connect(said["sandbox"])
-else:
-    sandbox = Sandbox.create(timeout=300, **said["options"])
-try:
-    for step in said["steps"]:
-        if isinstance(step, dict):
-            sandbox.update_network(step)
-            seen.append(None)
-            continue
-        try:
-            result = sandbox.commands.run(step, timeout=60)
-        except CommandExitException as e:
-            result = e
-        seen.append({"status": result.exit_code, "out": result.stdout, "err": result.stderr})
-finally:
-    if not said["keep"]:
-        sandbox.kill()
-if said["keep"]:
-    seen.append(sandbox.sandbox_id)
-print(json.dumps(seen))
+
+def take(sandbox, step):
+    if isinstance(step, dict):
+        return sandbox.update_network(step)
+    try:
+        result = sandbox.commands.run(step, timeout=60)
+    except CommandExitException as e:
+        result = e
+    return {"status": result.exit_code, "out": result.stdout, "err": result.stderr}
+
+
+def serve(said):
+    if "sandbox" in said:
+        sandbox = Sandbox.connect(said["sandbox"])
+    else:
+        sandbox = Sandbox.create(timeout=300, **said.get("options", {}))
+    try:
+        seen = [take(sandbox, step) for step in said["steps"]]
+    finally:
+        if "keep" not in said:
+            sandbox.kill()
+    return [*seen, sandbox.sandbox_id] if "keep" in said else seen
+
+
+with ThreadPoolExecutor(8) as pool:
+    for line in sys.stdin:
+        print(json.dumps(list(pool.map(serve, json.loads(line)))), flush=True)

@@ -2,12 +2,8 @@
 """What programs of a sandbox reach outside, through a broker in namespaces of the test's own."""
 
 import json
-import os
 
-import pytest
-
-from conftest import Broker, end, kill_everything
-from internet import HOST_PRIVATE, HOST_PUBLIC, METADATA, OTHER, PRIVATE, PUBLIC, Internet
+from internet import HOST_PRIVATE, HOST_PUBLIC, METADATA, OTHER, PRIVATE, PUBLIC
 
 # What connect() says, and how long it took in tenths of a second.
 CONNECT = """python3 - <<'END'
@@ -23,37 +19,6 @@ def say(address, port):
 for address, port in %s:
     say(address, port)
 END"""
-
-
-class EgressBroker(Broker):
-    def __init__(self, state, internet, extra=()):
-        super().__init__(state, extra)
-        self.internet, self.prefix = internet, internet.prefix
-
-    def network(self):
-        return self.internet.network()
-
-
-@pytest.fixture(scope="module")
-def internet(scratch):
-    net = Internet(scratch)
-    yield net
-    net.stop()
-
-
-@pytest.fixture(scope="module")
-def outside(scratch, internet):
-    """Takes the steps of egress_client.py."""
-    b = EgressBroker(scratch / "egress", internet, ["--dns-server", PUBLIC]).start()
-    env = {"PATH": os.environ["PATH"], "HOME": str(scratch), **b.env()}
-
-    def steps(*steps, **options):
-        return internet.run(env, list(steps), **options)
-
-    steps.broker = b
-    yield steps
-    left = kill_everything(b)
-    end(b, left)
 
 
 def connects(outside, *targets, **options):
