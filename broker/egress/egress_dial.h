@@ -12,8 +12,8 @@
 
 /* Of one sandbox, in any state; the operator may set it lower. As many as a guest has. */
 #define EGRESS_DIALS_MAX 1024
-/* Not answered yet. */
-#define EGRESS_DIALS_ASKED_MAX 64
+/* Not answered yet. Many, as one that nobody answers takes half a minute. */
+#define EGRESS_DIALS_ASKED_MAX 256
 #define EGRESS_DIALS_PER_S 200
 #define EGRESS_DIALS_BURST 1000
 /* For a connection to its destination; all together is shorter than the guest waits. */

@@ -11,8 +11,9 @@
 
 /* At once, in any state; the next waits in its program's kernel, which sends its packet again. */
 #define EGRESS_DIALS_MAX 1024
-/* Asked of the host and not answered; the others wait their turn. */
-#define EGRESS_DIALS_ASKED_MAX 64
+/* Asked of the host and not answered; the others wait their turn. Many, as one that nobody answers
+ * takes half a minute. */
+#define EGRESS_DIALS_ASKED_MAX 256
 /* From the first packet to the host's answer, longer than the host itself takes. */
 #define EGRESS_DIAL_MS 35000
 /* How long a connection waits for a host that is not there: a broker that starts again is faster.

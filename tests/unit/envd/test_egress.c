@@ -304,7 +304,7 @@ END_TEST
 
 START_TEST(egress_holds_what_is_too_much_for_the_host)
 {
-    enum { MANY = 300, ASKED = 64 };
+    enum { MANY = 300, ASKED = 256 };
     static int fds[MANY];
     static uint32_t ids[MANY];
     static struct live_conn hosts[MANY];
