@@ -34,8 +34,8 @@
 
 static const char packages[] =
     "apt,bash,bash-completion,ca-certificates,curl,git,iproute2,less,"
-    "nano,ncurses-bin,netbase,procps,python-is-python3,python3,python3-pip,"
-    "python3-venv,sudo,tzdata,xz-utils";
+    "nano,ncurses-bin,netbase,netcat-openbsd,procps,python-is-python3,python3,"
+    "python3-pip,python3-venv,sudo,tzdata,wget,xz-utils";
 
 static const char *const dpkg_options[] = {
     "--dpkgopt=path-exclude=/usr/share/doc/*",
