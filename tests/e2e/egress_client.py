@@ -20,6 +20,8 @@ def take(sandbox, step):
         result = sandbox.commands.run(step, timeout=60)
     except CommandExitException as e:
         result = e
+    except Exception as e:  # the test says what it thinks of it; the client goes on
+        return {"status": None, "out": "", "err": repr(e)}
     return {"status": result.exit_code, "out": result.stdout, "err": result.stderr}
 
 

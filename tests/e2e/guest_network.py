@@ -78,6 +78,7 @@ def dial(host, port, count):
         poll.register(s, select.EPOLLOUT | select.EPOLLET)
         waiting[s.fileno()] = s
     open_now = []
+    print("dialling", file=sys.stderr, flush=True)
     while waiting:
         for fd, _ in poll.poll():
             s = waiting.pop(fd)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The name server of internet.py: example.net and all below it, over UDP and TCP.
 
-Every name of it is of one address, as on a shared host, but for those of ZONE. It counts what it is
-asked.
+Every name of it is of one address, as on a shared host, but for those of ZONE. It counts how
+often it is asked for each, and over TCP.
 """
 
 import collections
@@ -97,6 +97,6 @@ class Names:
     def serve_stream(self, conn):
         with conn, conn.makefile("rb") as f:
             while len(head := f.read(2)) == 2:
-                asked["over TCP"] += 1
+                asked["tcp"] += 1
                 message = self.answer(f.read(struct.unpack(">H", head)[0]), 65535)
                 conn.sendall(struct.pack(">H", len(message)) + message)

@@ -40,7 +40,7 @@ class Handler(SimpleHTTPRequestHandler):
         if self.path == "/secret":
             self.answer(self.headers.get("X-Secret", "none").encode())
         elif self.path.startswith("/asked/"):
-            self.answer(str(asked[self.path.removeprefix("/asked/").replace("%20", " ")]).encode())
+            self.answer(str(asked[self.path.removeprefix("/asked/")]).encode())
         elif self.path == "/big":
             self.send_response(200)
             self.send_header("Content-Length", str(BIG))
@@ -49,10 +49,10 @@ class Handler(SimpleHTTPRequestHandler):
                 self.wfile.write(b"x" * (1 << 16))
         elif self.path.startswith("/git/"):
             self.git()
-        elif self.path != "/" and os.path.exists(self.translate_path(self.path)):
-            super().do_GET()
-        else:
+        elif self.path == "/":
             self.answer(here)
+        else:
+            super().do_GET()
 
     def do_POST(self):
         if self.path.startswith("/git/"):
@@ -118,6 +118,11 @@ def echo(conn):
     conn.sendall(b"END")
 
 
+def daytime(conn):
+    """Port 13: who listens speaks first."""
+    conn.sendall(b"a fine day\n")
+
+
 def bulk(conn):
     """Port 9: blocks both ways at once, then how many came whole."""
     count, = struct.unpack(">Q", conn.recv(8, socket.MSG_WAITALL))
@@ -151,6 +156,7 @@ serve_forever(serve_websocket(echo_messages, "", 8443, max_size=None, ssl=contex
 Names(ADDRESS, IPV6, DEAD_IPV6)
 listen(7, echo)
 listen(9, bulk)
+listen(13, daytime)
 git = subprocess.Popen([shutil.which("setpriv"), "--pdeathsig", "TERM", GIT_DAEMON, "--reuseaddr",
                         f"--base-path={FOLDER}/git", "--export-all"])
 print("ready", flush=True)
