@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of the tests of egress, in the broker's network: makes a sandbox, takes steps, says what came.
+"""A client of the tests of egress, in the broker's network: makes sandboxes, takes steps in them.
 
-A line of standard input asks for the steps of sandboxes, which are taken at once; a line of standard
-output answers. A step is a command, or an update of the network options (an object). A sandbox that is
-to be kept is named by what comes last; another line goes on in it.
+A line of standard input asks for the steps of sandboxes, which are taken at once; a line of
+standard output says what came. A step is a command, or an update of the network options (an
+object). A sandbox that is to be kept is named by what comes last; another line goes on in it.
 """
 
 import json

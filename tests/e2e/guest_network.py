@@ -82,7 +82,8 @@ def dial(host, port, count):
     while waiting:
         for fd, _ in poll.poll():
             s = waiting.pop(fd)
-            word = errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "connected")
+            code = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            word = errno.errorcode.get(code, "connected")
             said[word] = said.get(word, 0) + 1
             open_now.append(s)
     return said, time.monotonic() - begin

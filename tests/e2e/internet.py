@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """An internet to test with: two network namespaces with a wire between them.
 
-In one a broker runs; behind the other end are the servers of internet_server.py on public addresses,
-on a private one and on that of the clouds' metadata, a name server that knows example.net and all
-below it, addresses that never answer and addresses that no route leads to. Nothing of it shows on the
-host, and it ends with the tests.
+In one a broker runs; behind the other end are the servers of internet_server.py on public
+addresses, on a private one and on that of the clouds' metadata, a name server that knows
+example.net and all below it, an address that never answers and one that no route leads to. Nothing
+of it shows on the host, and it ends with the tests.
 """
 
 import contextlib
@@ -63,8 +63,9 @@ class Internet:
         assert self.servers.stdout.readline() == "ready\n"
 
     def make_certificate(self):
-        """One that is its own authority, of all names and addresses; the guest's copy is on the web."""
-        names = ["DNS:example.net", "DNS:*.example.net", *(f"IP:{a}" for a in (PUBLIC, OTHER, IPV6))]
+        """One of all names and addresses, its own authority; the guest's copy is on the web."""
+        names = ["DNS:example.net", "DNS:*.example.net",
+                 *(f"IP:{address}" for address in (PUBLIC, OTHER, IPV6))]
         key, certificate = self.directory / "internet.key", self.www / "internet.crt"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                         "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=example.net", "-days",
@@ -104,7 +105,7 @@ class Internet:
 
 
 class Outside:
-    """What a client in the broker's network sees: egress_client.py. One serves as long as it is open."""
+    """What a client in the broker's network sees: one egress_client.py, as long as it is open."""
 
     def __init__(self, internet, broker):
         env = {"PATH": os.environ["PATH"], "HOME": str(internet.directory), **broker.env()}

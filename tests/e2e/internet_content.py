@@ -34,8 +34,10 @@ def wheel_name(package):
     """The tags of a wheel are written with dots where they differ in their platform only."""
     tags = [line.removeprefix("Tag: ").split("-")
             for line in package.read_text("WHEEL").splitlines() if line.startswith("Tag: ")]
+    python, abi, _ = tags[0]
     platforms = ".".join(tag[2] for tag in tags)
-    return f"{package.name.replace('-', '_')}-{package.version}-{tags[0][0]}-{tags[0][1]}-{platforms}.whl"
+    name = package.name.replace("-", "_")
+    return f"{name}-{package.version}-{python}-{abi}-{platforms}.whl"
 
 
 def make_index(at):

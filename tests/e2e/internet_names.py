@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The name server of internet.py: example.net and all below it, over UDP and TCP.
 
-Every name of it is of one address, as on a shared host, but for those of ZONE. It counts how
+Every name of it is of one address, as on a shared host, but for those of zone(). It counts how
 often it is asked for each, and over TCP.
 """
 
@@ -19,7 +19,7 @@ asked = collections.Counter()
 
 
 def zone(public, public6, dead6):
-    """What is to be said about names: records (type, time to live, data), None where there is none."""
+    """What there is to say of names: records (type, time to live, data); None: no such name."""
     return {
         "alias.example.net": [(CNAME, TTL, "chain.example.net")],
         "chain.example.net": [(CNAME, TTL, "www.example.net")],

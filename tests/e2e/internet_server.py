@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servers of internet.py: each answers with the address that it was asked at.
 
-internet_server.py ADDRESS IPV6 DEAD_IPV6 CERTIFICATE FOLDER; the web servers show what is in FOLDER.
+internet_server.py ADDRESS IPV6 DEAD_IPV6 CERTIFICATE FOLDER; the web servers show the folder.
 """
 
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs as they are, without a word about proxies, in one sandbox whose host is on an internet."""
+"""Programs as they are, without a word about proxies, in a sandbox of a host on an internet."""
 
 import json
 
@@ -172,7 +172,7 @@ def query(inside, name, kind, how="udp", server="127.0.0.53"):
 
 def test_names_lead_to_addresses_by_aliases(inside):
     out = inside("getent ahostsv4 alias.example.net", "getent hosts www.example.net",
-                 "python3 -c 'import socket; print(socket.gethostbyname_ex(\"alias.example.net\"))'")
+                 "python3 -c 'import socket as s; print(s.gethostbyname_ex(\"alias.example.net\"))'")
     assert out[0].split()[:3] == [PUBLIC, "STREAM", "www.example.net"], out
     assert out[1].split() == [PUBLIC, "www.example.net"], out
     assert "'chain.example.net'" in out[2] or "'alias.example.net'" in out[2], out
