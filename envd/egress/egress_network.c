@@ -172,6 +172,8 @@ void egress_network_open(struct egress_network *n, enum egress_mode best,
         n->mode = best > EGRESS_PROXY ? best : EGRESS_PROXY;
         return;
     }
+    int untracked = egress_tracking_shorten(&ignored); /* nor is this */
+    (void)untracked;
     n->can_ipv6 = ports->listener_ipv6 && ports->dns_ipv6 &&
                   set_mode_rules(EGRESS_IPV6, n->mode, ports, &ignored) == ADIT_OK &&
                   add_lookups(n, EGRESS_IPV6, &ignored) == ADIT_OK;

@@ -36,5 +36,7 @@ enum egress_queue_way {
 ADIT_MUST_CHECK int egress_rules_set(const struct egress_family *f,
                                      const struct egress_network_ports *ports,
                                      enum egress_queue_way way, struct adit_err *err);
+/* Let the kernel forget ended connections soon. Errors: of the kernel; it goes on as it does. */
+ADIT_MUST_CHECK int egress_tracking_shorten(struct adit_err *err);
 
 #endif
