@@ -4,10 +4,10 @@
  *
  * Theory of operation
  *
- *   LOOKING ── none there ──> PLACING ── claim ──> CREATING ──> LOOKING
- *      ^ every DEBUG_SANDBOX_LOOK_MS      └──── failed: logged, DEBUG_SANDBOX_RETRY_MS ────^
+ *   LOOKING ── none there ──> MAKING ──> LOOKING
+ *      ^ every DEBUG_SANDBOX_LOOK_MS └──── failed: logged, DEBUG_SANDBOX_RETRY_MS ────^
  *
- * What: a client of scheduler and node like any other, with a team of its own and no key. A look
+ * What: a client of creation and node like any other, with a team of its own and no key. A look
  * finds the team's running sandbox (also that of an earlier broker), tells the edge when it is
  * another than before, and renews its time when half of it is gone.
  *
@@ -19,11 +19,12 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "broker/creation.h"
 #include "broker/sandbox_id.h"
 
 /*
  * @shown_id:   what the edge was told, "" for nothing
- * @claimed_id: of the place or create that runs
+ * @claimed_id: of the creation that runs
  */
 struct debug_sandbox {
     struct broker *broker;
@@ -70,81 +71,30 @@ static void show(struct debug_sandbox *d, const char *sandbox_id)
 
 /* ---- making it ---- */
 
-static void on_created(void *user, struct sandbox *s, const struct adit_err *err)
+static void on_made(void *user, const struct creation_result *r)
 {
     struct debug_sandbox *d = user;
 
-    (void)s; /* the next look finds it */
-    if (err)
-        failed(d, err);
+    if (r->fault)
+        failed(d, r->err);
     else
-        again(d, 0);
+        again(d, 0); /* the next look finds it */
 }
 
-static int create(struct debug_sandbox *d, const Scheduler__Template *t, struct adit_err *err)
+static void make(struct debug_sandbox *d)
 {
-    struct broker *b = d->broker;
-    const struct template_dir_entry *local = template_dir_find(b->templates, t->template_id);
-    struct node_create spec = {
-        .sandbox_id = d->claimed_id,
-        .team_id = DEBUG_SANDBOX_TEAM,
-        .key_id = "",
-        .template_id = t->template_id,
-        .alias = DEBUG_SANDBOX_TEMPLATE,
-        .template_dir = local ? local->dir : "",
-        .default_user = t->default_user,
-        .default_workdir = t->default_workdir,
-        .cpu_count = t->resources->cpu_count,
-        .memory_mb = t->resources->memory_mb,
-        .disk_mb = t->resources->disk_mb,
-        .timeout_ms = DEBUG_SANDBOX_LIFE_MS,
-        .mask_host = "",
+    struct adit_err err = ADIT_ERR_INIT;
+    struct creation_spec spec = {
+        .template_ref = DEBUG_SANDBOX_TEMPLATE,
+        .wanted = {.sandbox_id = d->claimed_id,
+                   .team_id = DEBUG_SANDBOX_TEAM,
+                   .key_id = "",
+                   .timeout_ms = DEBUG_SANDBOX_LIFE_MS,
+                   .mask_host = ""},
     };
 
-    if (!local)
-        return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "template %s is not on this node",
-                            t->template_id);
-    return node_create(b->node, &spec, on_created, d, err);
-}
-
-static void on_placed(void *user, const ProtobufCMessage *answer, const struct adit_err *place_err)
-{
-    struct debug_sandbox *d = user;
-    const Scheduler__PlaceResponse *placed = (const Scheduler__PlaceResponse *)answer;
-    struct adit_err err = ADIT_ERR_INIT;
-    int rc;
-
-    if (place_err) {
-        failed(d, place_err);
-        return;
-    }
-    if (d->is_stopped)
-        rc = adit_err_set(&err, ADIT_ERR_CANCELED, "the broker stops");
-    else if (strcmp(placed->node_id, d->broker->node_id) != 0 || !placed->template_ ||
-             !placed->template_->resources)
-        rc = adit_err_set(&err, ADIT_ERR_UNAVAILABLE, "template %s: no place on this node",
-                          DEBUG_SANDBOX_TEMPLATE);
-    else
-        rc = create(d, placed->template_, &err);
-    if (rc == 0)
-        return;
-    broker_release_claim(d->broker, d->claimed_id, err.msg);
-    failed(d, &err);
-}
-
-static void place(struct debug_sandbox *d)
-{
-    struct adit_err err = ADIT_ERR_INIT;
-    char team[] = DEBUG_SANDBOX_TEAM, template_ref[] = DEBUG_SANDBOX_TEMPLATE;
-    Scheduler__PlaceRequest request;
-
     sandbox_id_make(d->claimed_id);
-    scheduler__place_request__init(&request);
-    request.sandbox_id = d->claimed_id;
-    request.team_id = team;
-    request.template_ref = template_ref;
-    if (scheduler_client_call(d->broker->scheduler, SCHEDULER_PLACE, &request.base, on_placed, d,
-                              &err))
+    if (creation_start(d->broker, &spec, on_made, d, &err))
         failed(d, &err);
 }
 
@@ -164,7 +114,7 @@ static void on_look(struct net_deadline *due)
 
     if (!s) {
         show(d, "");
-        place(d);
+        make(d);
         return;
     }
     show(d, node_record(s)->sandbox_id);
