@@ -51,7 +51,7 @@ LIB_C := $(call room,lib/base) $(call room,lib/confine) $(call room,lib/net) $(c
 # no_resolver.c overrides the C library in the program only, so it is in no archive.
 ENVD_C := $(filter-out envd/no_resolver.c,$(call room,envd)) $(call room,envd/process) $(call room,envd/filesystem) \
 	$(call room,envd/egress)
-BROKER_C := $(call room,broker) $(foreach r,edge api node vmm launcher egress,$(call room,broker/$(r)))
+BROKER_C := $(call room,broker) $(foreach r,edge api session node vmm launcher egress,$(call room,broker/$(r)))
 SCHEDULER_C := $(call room,scheduler) $(call room,scheduler/store)
 BUILDER_C := $(call room,rootfs-builder)
 

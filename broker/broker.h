@@ -22,6 +22,8 @@
 #include "broker/scheduler_client.h"
 #include "broker/tokens.h"
 
+struct sessions;
+
 /* Requests that were refused for what they asked for, by kind. @unlogged: strangers' requests
  * without a line of their own. */
 struct broker_counters {
@@ -51,6 +53,7 @@ struct broker {
     struct scheduler_child *scheduler_child;
     struct scheduler_client *scheduler;
     struct registration *registration;
+    struct sessions *sessions;
     struct broker_counters counters;
     struct adit_limit refusal_log;
 };

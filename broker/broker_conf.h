@@ -9,15 +9,19 @@
 struct broker_conf {
     char *listen, *domain, *user, *state_dir, *templates_dir, *envd, *runtime, *scheduler,
         *scheduler_program, *admin_token_file, *log_level, *seccomp, *metrics_listen, *tls_cert,
-        *tls_key, *debug_envd, *debug_interpreter, *egress_allow_private, *dns_server;
+        *tls_key, *debug_envd, *debug_interpreter, *egress_allow_private, *dns_server,
+        *session_template, *session_custom;
     uint64_t relay_loops, connections_max, channels_max, pids_max;
     uint64_t header_ms, body_ms, client_idle_ms, guest_idle_ms, dial_ms, drain_ms, create_ms,
         ready_ms, max_timeout_ms;
     uint64_t sandbox_log_retention_ms, sandbox_log_bytes;
     uint64_t cpu_percent, memory_percent, disk_percent, sandbox_max;
     uint64_t egress_connections, egress_bandwidth;
+    uint64_t session_idle_ms, session_life_ms, session_execute_ms;
+    bool session_open;
     bool debug;
     bool egress;
+    bool session_open;
     bool log_json;
 };
 

@@ -38,6 +38,7 @@
 #include "broker/launcher/launch_msg.h"
 #include "broker/launcher/launcher_client.h"
 #include "broker/scheduler_keeper.h"
+#include "broker/session/session.h"
 #include "broker/vmm/container.h"
 #include "net/channel.h"
 #include "net/listener.h"
@@ -97,6 +98,7 @@ static void on_edge_closed(void *user)
 static void stop(struct program *p)
 {
     p->is_stopping = true;
+    sessions_stop(p->broker.sessions);
     edge_close(p->broker.edge, on_edge_closed, p);
 }
 
@@ -360,8 +362,8 @@ static int open_all(struct program *p, struct adit_err *err)
         (rc = watch_signals(p, err)) || (rc = certificate_watch(b->certificate, err)) ||
         (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, on_helper_lost, b, err)) ||
         (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) ||
-        (rc = edge_start(b->edge, err)) || (rc = open_egress(p, err)) ||
-        (rc = open_registration(p, err)) ||
+        (rc = sessions_new(b, &b->sessions, err)) || (rc = edge_start(b->edge, err)) ||
+        (rc = open_egress(p, err)) || (rc = open_registration(p, err)) ||
         (rc = exposition_open(b, p->host.launcher, &p->exposition, err)))
         return rc;
     node_adopt(b->node);
@@ -372,6 +374,7 @@ static void free_all(struct program *p)
 {
     struct broker *b = &p->broker;
     exposition_free(p->exposition);
+    sessions_free(b->sessions);
     node_free(b->node);
     egress_free(b->egress);
     egress_operator_fini(&b->reach);

@@ -9,9 +9,11 @@
  * Authorization: the scheduler is asked about a key's hash each time, so that a key that is revoked
  * or limited is so at once. No answer from it is 503, unless it vouched for the key a moment ago
  * (key_cache.c); only a broker that has just started waits a moment for it. Who a key belongs to is
- * part of every look-up after that. An admin token speaks for any team; a request that brings one
- * is judged by that alone. Trust: everything of a request is a client's; what goes into a log line
- * is escaped there, and the lines that clients can cause are limited (the counters go on).
+ * part of every look-up after that. A session's requests need the very key that made it
+ * (session_access.c tells of the one exception). An admin token speaks for any team; a request that
+ * brings one is judged by that alone. Trust: everything of a request is a client's; what goes into
+ * a log line is escaped there, and the lines that clients can cause are limited (the counters go
+ * on).
  */
 #include "broker/api/api.h"
 
@@ -20,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "broker/session/session_access.h"
 #include "net/url.h"
 #include "rpc/status.h"
 
@@ -56,6 +59,12 @@ static void finish(struct api_request *rq, unsigned status, struct adit_view bod
     free(rq);
 }
 
+void api_handed_over(struct api_request *rq)
+{
+    log_access(rq, 0);
+    free(rq);
+}
+
 void api_reply_empty(struct api_request *rq, unsigned status)
 {
     finish(rq, status, (struct adit_view){NULL, 0});
@@ -66,10 +75,19 @@ void api_reply_text(struct api_request *rq, unsigned status, struct adit_view te
     finish(rq, status, text);
 }
 
+static bool is_session(const struct api_request *rq)
+{
+    return edge_api_is_session(edge_api_path(rq->edge));
+}
+
 static void reply_no_memory(struct api_request *rq)
 {
     static const struct adit_view text = ADIT_VIEW("{\"code\":503,\"message\":\"out of memory\"}");
-    finish(rq, 503, text);
+    static const struct adit_view session_text = ADIT_VIEW("{\"detail\":\"out of memory\"}");
+    if (is_session(rq))
+        finish(rq, 500, session_text);
+    else
+        finish(rq, 503, text);
 }
 
 int api_try_reply_json(struct api_request *rq, unsigned status, json_t *take_doc)
@@ -102,7 +120,10 @@ void api_reply_error(struct api_request *rq, unsigned status, const char *error_
     (void)vsnprintf(message, sizeof(message), fmt, args); /* cut when longer */
     va_end(args);
     adit_buf_init(&text, 8192);
-    int rc = adit_buf_appendf(&text, "{\"code\":%u,\"message\":\"", status);
+    if (is_session(rq) && status > 500)
+        status = 500; /* the session API knows no other */
+    int rc = is_session(rq) ? adit_buf_append_str(&text, "{\"detail\":\"")
+                            : adit_buf_appendf(&text, "{\"code\":%u,\"message\":\"", status);
     if (rc == 0)
         rc = adit_buf_append_json_text(&text, adit_view_str(message));
     if (rc == 0 && error_code)
@@ -322,11 +343,22 @@ static void authorize_admin(struct api_request *rq, struct adit_view token)
     }
 }
 
+/* A session belongs to the key that it was made with, and the operator has none. */
+static void authorize_session(struct api_request *rq)
+{
+    if (edge_api_header(rq->edge, "X-API-Key").ptr || !session_access_is_open(rq))
+        authorize_key(rq);
+    else if (take_team(rq, adit_view_str(SESSION_ACCESS_TEAM), "this"))
+        rq->route->handle(rq);
+}
+
 static void authorize(struct api_request *rq)
 {
     struct adit_view admin = edge_api_header(rq->edge, "X-Admin-Token");
     if (rq->route->auth == API_ROUTE_AUTH_NONE)
         rq->route->handle(rq);
+    else if (rq->route->auth == API_ROUTE_AUTH_SESSION)
+        authorize_session(rq);
     else if (admin.ptr)
         authorize_admin(rq, admin);
     else if (rq->route->auth != API_ROUTE_AUTH_BEARER)

@@ -35,7 +35,10 @@ ADIT_MUST_CHECK int api_try_reply_json(struct api_request *rq, unsigned status, 
 /* @text: JSON, copied. */
 void api_reply_text(struct api_request *rq, unsigned status, struct adit_view text);
 void api_reply_empty(struct api_request *rq, unsigned status);
-/* {"code", "message"} and, unless NULL, "error_code". */
+/* The edge's request is answered by others: edge_api_hand_over() comes next. */
+void api_handed_over(struct api_request *rq);
+/* {"code", "message"} and, unless NULL, "error_code"; of the session API {"detail"}, with a status
+ * of 500 at most. */
 void api_reply_error(struct api_request *rq, unsigned status, const char *error_code,
                      const char *fmt, ...) ADIT_PRINTF(4, 5);
 /* The same with the status that belongs to @err. */

@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "broker/api/api.h"
+#include "broker/session/session.h"
 
 #define ROUTE(method, pattern, auth, handle)                                                       \
     {                                                                                              \
@@ -97,6 +98,15 @@ static const struct api_route table[] = {
     LATER(GET, "/secrets/{id}", KEY, "secrets"),
     LATER(POST, "/secrets/{id}", KEY, "secrets"),
     LATER(DELETE, "/secrets/{id}", KEY, "secrets"),
+
+    ROUTE(POST, "/api/v1/session/{sessionID}/sandbox/start", SESSION, session_start),
+    ROUTE(POST, "/api/v1/session/{sessionID}/sandbox/stop", SESSION, session_stop),
+    ROUTE(GET, "/api/v1/session/{sessionID}/sandbox/status", SESSION, session_status),
+    ROUTE(POST, "/api/v1/session/{sessionID}/sandbox/execute", SESSION, session_execute),
+    ROUTE(POST, "/api/v1/session/{sessionID}/sandbox/install", SESSION, session_install),
+    ROUTE(POST, "/api/v1/session/{sessionID}/sandbox/upload", SESSION, session_upload),
+    ROUTE(GET, "/api/v1/session/{sessionID}/sandbox/download", SESSION, session_download),
+    ROUTE(GET, "/api/v1/session/{sessionID}/sandbox/files", SESSION, session_files),
 
     ROUTE(GET, "/nodes", ADMIN, api_admin_nodes),
     ROUTE(GET, "/nodes/{id}", ADMIN, api_admin_node),

@@ -9,9 +9,10 @@ struct api_request;
 
 enum api_route_auth {
     API_ROUTE_AUTH_NONE,
-    API_ROUTE_AUTH_KEY,    /* X-API-Key of a team; or X-Admin-Token, with X-Team-ID */
-    API_ROUTE_AUTH_BEARER, /* Authorization: Bearer; no such tokens are given out yet */
-    API_ROUTE_AUTH_ADMIN,  /* X-Admin-Token; a team's key is not enough */
+    API_ROUTE_AUTH_KEY,     /* X-API-Key of a team; or X-Admin-Token, with X-Team-ID */
+    API_ROUTE_AUTH_BEARER,  /* Authorization: Bearer; no such tokens are given out yet */
+    API_ROUTE_AUTH_ADMIN,   /* X-Admin-Token; a team's key is not enough */
+    API_ROUTE_AUTH_SESSION, /* X-API-Key, the caller's own; on a developer's machine perhaps none */
 };
 
 /*

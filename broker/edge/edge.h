@@ -11,7 +11,8 @@
  * makes the loop read its mailbox before it says "not found", so a sandbox is reachable on every
  * loop once its create was answered.
  *
- * Threads: all functions below are called on the control loop's thread, and on_api is called there.
+ * Threads: all functions below are called on the control loop's thread, and on_api is called there;
+ * what is of a relay loop says so.
  */
 #ifndef BROKER_EDGE_EDGE_H
 #define BROKER_EDGE_EDGE_H
@@ -39,6 +40,7 @@
 
 struct edge;
 struct edge_api_request;
+struct http_exchange;
 
 /* How to reach one sandbox on this host. Copied when published. */
 struct edge_route {
@@ -116,6 +118,8 @@ void edge_close(struct edge *e, void (*on_closed)(void *user), void *user);
 
 /* ---- API requests (views are valid until the request is answered) ---- */
 
+/* Is this path, or target, of the session API, whose errors have a form of their own? */
+bool edge_api_is_session(struct adit_view path);
 enum http_method edge_api_method(const struct edge_api_request *r);
 struct adit_view edge_api_method_text(const struct edge_api_request *r);
 /* Still encoded. */
@@ -124,6 +128,9 @@ struct adit_view edge_api_query(const struct edge_api_request *r);
 /* First header of that name; NULL ptr when absent. */
 struct adit_view edge_api_header(const struct edge_api_request *r, const char *name);
 struct adit_view edge_api_body(const struct edge_api_request *r);
+/* The address it came from ("127.0.0.1", "unix"), and whether with TLS. */
+const char *edge_api_peer(const struct edge_api_request *r);
+bool edge_api_is_encrypted(const struct edge_api_request *r);
 /* The request's id: the client's, or our own. */
 const char *edge_api_id(const struct edge_api_request *r);
 /* A header of the answer, before edge_api_reply(). Errors: as http_write_header. */
@@ -134,5 +141,28 @@ ADIT_MUST_CHECK int edge_api_set_header(struct edge_api_request *r, const char *
 void edge_api_reply(struct edge_api_request *r, unsigned status, struct adit_view body);
 /* An answer with a body of @len bytes will not fail for want of memory here. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int edge_api_reserve(struct edge_api_request *r, size_t len);
+
+/*
+ * Bodies between client and sandbox never come to the control loop: a request that has them is
+ * handed over instead of answered.
+ *
+ * @begin: on the request's relay loop, with the exchange, whose ops it sets and whose body still
+ *         waits (http_exchange_resume), and a pool to the port of the sandbox. It answers, and then
+ *         calls edge_transfer_end() once. With @err there is no pool: NOT_FOUND (the sandbox),
+ *         LIMIT, NO_MEMORY. Not called for a client that is gone.
+ * @over:  on the control loop, exactly once, when nothing of it is left on the relay loop; never
+ *         before edge_api_hand_over() returns
+ */
+struct edge_transfer_ops {
+    void (*begin)(void *user, struct edge_api_request *r, struct http_exchange *x,
+                  struct http_pool *pool, const struct adit_err *err);
+    void (*over)(void *user);
+};
+
+/* On the control loop, instead of edge_api_reply(). The views of @r are dead after it. */
+void edge_api_hand_over(struct edge_api_request *r, const char *sandbox_id, uint16_t port,
+                        const struct edge_transfer_ops *ops, void *user);
+/* On the relay loop: the exchange was answered with @status, or is gone (0). */
+void edge_transfer_end(struct edge_api_request *r, unsigned status);
 
 #endif

@@ -7,15 +7,19 @@
  * States of a request:
  *
  *   gathering (loop) → asked (control) → answered (loop) → freed
+ *                                      → handed over (edge_transfer.c)
  *
  * The relay loop copies the head and gathers the body (at most EDGE_API_BODY_MAX), then posts the
  * request to the control loop, which owns it until edge_api_reply() posts it back. Only the relay
  * loop touches @x. A client that leaves while its request is asked sets @x to NULL; the answer is
  * then dropped, but what was asked is done all the same.
  *
+ * An upload of a session is asked for by its head alone: its body waits with the client until it is
+ * known where it goes.
+ *
  * Preflights are answered here: they carry no credentials and ask nothing.
  */
-#include "broker/edge/edge_int.h"
+#include "broker/edge/edge_api_int.h"
 
 #include <stdlib.h>
 #include <strings.h>
@@ -23,48 +27,11 @@
 #include "base/log.h"
 #include "net/url.h"
 
-#define REPLY_HEADERS_MAX 8
-
-struct header_text {
-    size_t name_at, name_len, value_at, value_len;
-};
-
-/*
- * @x:       the exchange; NULL when the client is gone. Relay loop only
- * @is_asked: posted; it comes back by itself. Relay loop only
- * @text:    method, target and headers, copied; the offsets below point into it
- * @path, @query: views into @text
- * @held:    bytes of it that are counted in the loop's @api_bytes. Relay loop only
- * @answer_*: filled on the control loop
- */
-struct edge_api_request {
-    struct edge_mail mail;
-    struct edge_loop *loop;
-    struct http_exchange *x;
-    enum http_method method;
-    bool has_origin, is_asked;
-    struct adit_buf text;
-    size_t method_len, target_len;
-    struct header_text headers[HTTP_HEADERS_MAX];
-    size_t header_cnt;
-    struct adit_view path, query;
-    struct adit_buf body;
-    size_t held;
-    char id[EDGE_REQUEST_ID_CAP];
-    uint64_t began_ns;
-    unsigned answer_status;
-    struct adit_buf answer_body;
-    struct {
-        const char *name;
-        char *value;
-    } answer_headers[REPLY_HEADERS_MAX];
-    size_t answer_header_cnt;
-};
-
 /* On the relay loop, or when that has ended. */
-static void request_free(struct edge_api_request *r)
+void edge_api_free(struct edge_api_request *r)
 {
-    r->loop->api_bytes -= r->held;
+    if (r->held > 0) /* else this may be the control loop */
+        r->loop->api_bytes -= r->held;
     adit_buf_fini(&r->text);
     adit_buf_fini(&r->body);
     adit_buf_fini(&r->answer_body);
@@ -75,14 +42,15 @@ static void request_free(struct edge_api_request *r)
 
 /* ---- answering, on the relay loop ---- */
 
-static void set_cors(struct http_exchange *x)
+void edge_api_set_cors(struct http_exchange *x)
 {
     int rc = http_exchange_header_str(x, "Access-Control-Allow-Origin", "*");
 
     if (rc == 0)
         rc = http_exchange_header_str(x, "Access-Control-Expose-Headers",
                                       "X-Next-Token, X-Total-Running, RateLimit-Limit, "
-                                      "RateLimit-Remaining, RateLimit-Reset, Retry-After");
+                                      "RateLimit-Remaining, RateLimit-Reset, Retry-After, "
+                                      "Content-Disposition");
     (void)rc; /* without memory for them the answer is still the right one */
 }
 
@@ -92,7 +60,7 @@ static void answer(struct http_exchange *x, const char *id, bool cors, unsigned 
 {
     edge_request_id_show(x, id);
     if (cors)
-        set_cors(x);
+        edge_api_set_cors(x);
     if (body.len > 0 &&
         http_exchange_header_str(x, "Content-Type", "application/json; charset=utf-8") != 0) {
         http_exchange_reset(x);
@@ -101,13 +69,22 @@ static void answer(struct http_exchange *x, const char *id, bool cors, unsigned 
     http_exchange_reply(x, status, body);
 }
 
-static void answer_error(struct http_exchange *x, const char *id, bool cors, unsigned status,
+/* What an answer before a request is there, or after it is gone, needs to know. */
+struct asker {
+    const char *id; /* of the request */
+    bool has_origin, is_session;
+};
+
+static void answer_error(struct http_exchange *x, const struct asker *a, unsigned status,
                          const char *message)
 {
     char body[256];
 
-    snprintf(body, sizeof(body), "{\"code\":%u,\"message\":\"%s\"}", status, message);
-    answer(x, id, cors, status, adit_view_str(body));
+    if (a->is_session)
+        snprintf(body, sizeof(body), "{\"detail\":\"%s\"}", message);
+    else
+        snprintf(body, sizeof(body), "{\"code\":%u,\"message\":\"%s\"}", status, message);
+    answer(x, a->id, a->has_origin, status, adit_view_str(body));
 }
 
 static void deliver_answer(struct edge_mail *m, void *receiver)
@@ -125,10 +102,26 @@ static void deliver_answer(struct edge_mail *m, void *receiver)
                          LOG_S("header", r->answer_headers[i].name));
         answer(r->x, r->id, r->has_origin, r->answer_status, adit_buf_view(&r->answer_body));
     }
-    request_free(r);
+    edge_api_free(r);
 }
 
 /* ---- asking ---- */
+
+#define SESSIONS "/api/v1/session/"
+#define UPLOAD "/sandbox/upload"
+
+bool edge_api_is_session(struct adit_view path)
+{
+    return adit_view_has_prefix(path, SESSIONS);
+}
+
+static bool is_upload(const struct edge_api_request *r)
+{
+    const size_t len = strlen(UPLOAD);
+
+    return r->method == HTTP_POST && edge_api_is_session(r->path) && r->path.len > len &&
+           memcmp(r->path.ptr + r->path.len - len, UPLOAD, len) == 0;
+}
 
 static void deliver_request(struct edge_mail *m, void *receiver)
 {
@@ -167,23 +160,26 @@ static void on_body(struct http_exchange *x, struct adit_view bytes)
 
     if (rc == 0)
         return;
-    bool cors = r->has_origin;
     char id[EDGE_REQUEST_ID_CAP];
     memcpy(id, r->id, sizeof(id));
+    struct asker asker = {id, r->has_origin, edge_api_is_session(r->path)};
     unsigned status = rc == ADIT_ERR_LIMIT ? 413 : 503;
     edge_stats_count(&r->loop->stats, EDGE_STATS_API, status, uv_hrtime() - r->began_ns);
-    request_free(r);
-    answer_error(x, id, cors, status,
+    edge_api_free(r);
+    answer_error(x, &asker, status,
                  status == 413 ? "The request body is larger than 1 MiB" : "Out of memory");
+}
+
+static void ask(struct edge_api_request *r)
+{
+    r->is_asked = true;
+    r->mail.deliver = deliver_request;
+    (void)edge_mailbox_post(&r->loop->edge->inbox, &r->mail); /* open until every loop has ended */
 }
 
 static void on_end(struct http_exchange *x)
 {
-    struct edge_api_request *r = http_exchange_user(x);
-
-    r->is_asked = true;
-    r->mail.deliver = deliver_request;
-    (void)edge_mailbox_post(&r->loop->edge->inbox, &r->mail); /* open until every loop has ended */
+    ask(http_exchange_user(x));
 }
 
 /* Before the request was posted it is ours to free; afterwards it comes back by itself. */
@@ -194,7 +190,7 @@ static void on_abort(struct http_exchange *x, const struct adit_err *err)
     (void)err;
     r->x = NULL;
     if (!r->is_asked)
-        request_free(r);
+        edge_api_free(r);
 }
 
 static const struct http_exchange_ops api_ops = {
@@ -202,6 +198,8 @@ static const struct http_exchange_ops api_ops = {
     .on_end = on_end,
     .on_abort = on_abort,
 };
+
+static const struct http_exchange_ops upload_ops = {.on_abort = on_abort};
 
 static int copy_head(struct edge_api_request *r, const struct http_head *head)
 {
@@ -212,8 +210,8 @@ static int copy_head(struct edge_api_request *r, const struct http_head *head)
     for (size_t i = 0; i < head->header_cnt && rc == 0; i++) {
         const struct http_header *h = &head->headers[i];
 
-        r->headers[i] =
-            (struct header_text){r->text.len, h->name.len, r->text.len + h->name.len, h->value.len};
+        r->headers[i] = (struct edge_header_text){r->text.len, h->name.len,
+                                                  r->text.len + h->name.len, h->value.len};
         rc = adit_buf_append_view(&r->text, h->name);
         if (rc == 0)
             rc = adit_buf_append_view(&r->text, h->value);
@@ -252,10 +250,35 @@ static void answer_preflight(struct http_exchange *x, const char *id, const stru
         http_exchange_reset(x);
 }
 
+static struct edge_api_request *make_request(struct edge_loop *l, struct http_exchange *x,
+                                             const struct http_head *head, const char *id)
+{
+    struct edge_api_request *r = calloc(1, sizeof(*r));
+
+    if (r == NULL)
+        return NULL;
+    r->loop = l;
+    r->x = x;
+    r->method = head->method;
+    r->has_origin = http_head_get(head, "origin").ptr != NULL;
+    r->is_encrypted = net_stream_is_encrypted(http_exchange_stream(x));
+    r->began_ns = uv_hrtime();
+    snprintf(r->id, sizeof(r->id), "%s", id);
+    snprintf(r->peer, sizeof(r->peer), "%s", net_stream_peer(http_exchange_stream(x)));
+    adit_buf_init(&r->text, HTTP_HEAD_CAP);
+    adit_buf_init(&r->body, EDGE_API_BODY_MAX);
+    adit_buf_init(&r->answer_body, SIZE_MAX);
+    if (copy_head(r, head) == 0 && hold(r, r->text.len) == 0)
+        return r;
+    edge_api_free(r);
+    return NULL;
+}
+
 void edge_api_request(struct edge_loop *l, struct http_exchange *x, const struct http_head *head)
 {
-    bool has_origin = http_head_get(head, "origin").ptr != NULL;
     char id[EDGE_REQUEST_ID_CAP];
+    struct asker asker = {id, http_head_get(head, "origin").ptr != NULL,
+                          edge_api_is_session(head->target)};
     struct edge_api_request *r;
 
     edge_request_id_take(&l->ids, head, id);
@@ -264,31 +287,23 @@ void edge_api_request(struct edge_loop *l, struct http_exchange *x, const struct
         answer_preflight(x, id, head);
         return;
     }
-    r = calloc(1, sizeof(*r));
+    r = make_request(l, x, head, id);
     if (r == NULL) {
-        answer_error(x, id, has_origin, 503, "Out of memory");
-        return;
-    }
-    r->loop = l;
-    r->x = x;
-    r->method = head->method;
-    r->has_origin = has_origin;
-    r->began_ns = uv_hrtime();
-    memcpy(r->id, id, sizeof(id));
-    adit_buf_init(&r->text, HTTP_HEAD_CAP);
-    adit_buf_init(&r->body, EDGE_API_BODY_MAX);
-    adit_buf_init(&r->answer_body, SIZE_MAX);
-    if (copy_head(r, head) != 0 || hold(r, r->text.len) != 0) {
-        request_free(r);
-        answer_error(x, id, has_origin, 503, "Out of memory");
+        answer_error(x, &asker, 503, "Out of memory");
         return;
     }
     if (split_target(r) != 0) {
-        request_free(r);
-        answer_error(x, id, has_origin, 400, "Bad request target");
+        edge_api_free(r);
+        answer_error(x, &asker, 400, "Bad request target");
         return;
     }
-    http_exchange_set_ops(x, &api_ops, r);
+    if (!is_upload(r)) {
+        http_exchange_set_ops(x, &api_ops, r);
+        return;
+    }
+    http_exchange_set_ops(x, &upload_ops, r);
+    http_exchange_pause(x);
+    ask(r);
 }
 
 /* ---- what the control loop sees ---- */
@@ -318,7 +333,7 @@ struct adit_view edge_api_header(const struct edge_api_request *r, const char *n
     const char *text = adit_buf_view(&r->text).ptr;
 
     for (size_t i = 0; i < r->header_cnt; i++) {
-        const struct header_text *h = &r->headers[i];
+        const struct edge_header_text *h = &r->headers[i];
 
         if (adit_view_ieq_str(adit_view_mem(text + h->name_at, h->name_len), name))
             return adit_view_mem(text + h->value_at, h->value_len);
@@ -331,6 +346,16 @@ struct adit_view edge_api_body(const struct edge_api_request *r)
     return adit_buf_view(&r->body);
 }
 
+const char *edge_api_peer(const struct edge_api_request *r)
+{
+    return r->peer;
+}
+
+bool edge_api_is_encrypted(const struct edge_api_request *r)
+{
+    return r->is_encrypted;
+}
+
 const char *edge_api_id(const struct edge_api_request *r)
 {
     return r->id;
@@ -338,7 +363,7 @@ const char *edge_api_id(const struct edge_api_request *r)
 
 int edge_api_set_header(struct edge_api_request *r, const char *name, struct adit_view value)
 {
-    if (r->answer_header_cnt == REPLY_HEADERS_MAX)
+    if (r->answer_header_cnt == EDGE_API_HEADERS_MAX)
         return ADIT_ERR_LIMIT;
     char *copy = adit_view_dup(value);
     if (copy == NULL)
@@ -355,14 +380,18 @@ int edge_api_reserve(struct edge_api_request *r, size_t len)
 
 void edge_api_reply(struct edge_api_request *r, unsigned status, struct adit_view body)
 {
-    struct edge *e = r->loop->edge;
-
     r->answer_status = status;
     if (adit_buf_append_view(&r->answer_body, body) != 0)
         r->answer_status = 503;
+    struct edge *e = r->loop->edge;
     r->mail.deliver = deliver_answer;
     if (!edge_mailbox_post(&r->loop->inbox, &r->mail))
-        request_free(r); /* its loop has ended, and its client with it */
+        edge_api_free(r); /* its loop has ended, and its client with it */
+    edge_api_over(e);
+}
+
+void edge_api_over(struct edge *e)
+{
     e->api_cnt--;
     if (e->running_cnt == 0)
         edge_maybe_closed(e);

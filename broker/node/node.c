@@ -125,6 +125,15 @@ static bool copy_text(char *out, size_t cap, const char *text)
     return true;
 }
 
+static bool copy_session(struct record_session *out, const struct node_create *spec)
+{
+    if (!spec->session_id)
+        return true;
+    out->active_ns = adit_clock_wall_ns();
+    return copy_text(out->id, sizeof(out->id), spec->session_id) &&
+           copy_text(out->type, sizeof(out->type), spec->session_type);
+}
+
 static int copy_spec(struct sandbox *s, const struct node_create *spec, struct adit_err *err)
 {
     struct record *r = &s->record;
@@ -132,7 +141,8 @@ static int copy_spec(struct sandbox *s, const struct node_create *spec, struct a
         !copy_text(r->key_id, sizeof(r->key_id), spec->key_id) ||
         !copy_text(r->template_id, sizeof(r->template_id), spec->template_id) ||
         !copy_text(r->alias, sizeof(r->alias), spec->alias) ||
-        !copy_text(r->mask_host, sizeof(r->mask_host), spec->mask_host))
+        !copy_text(r->mask_host, sizeof(r->mask_host), spec->mask_host) ||
+        !copy_session(&r->session, spec))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "a name of the template is too long");
     r->cpu_count = spec->cpu_count;
     r->memory_mb = spec->memory_mb;
@@ -274,18 +284,30 @@ void node_kill(struct sandbox *s, const char *reason, node_done_fn on_done, void
     sandbox_end(s, SANDBOX_KILLED, reason);
 }
 
-int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, node_done_fn on_done, void *user)
+static int move_end(struct sandbox *s, uint64_t from_now_ms, bool is_lazy, node_done_fn on_done,
+                    void *user)
 {
     uint64_t was_mono_ns = s->end_mono_ns;
     int64_t was_ns = s->record.end_ns;
     sandbox_set_end(s, from_now_ms);
-    int rc = sandbox_save(s, false, on_done, user);
+    int rc = sandbox_save(s, is_lazy, on_done, user);
     if (rc == 0)
         return 0;
     s->record.end_ns = was_ns;
     s->end_mono_ns = was_mono_ns;
     net_deadline_arm(&s->end, node_remaining_ms(s));
     return rc;
+}
+
+int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, node_done_fn on_done, void *user)
+{
+    return move_end(s, from_now_ms, false, on_done, user);
+}
+
+int node_use_session(struct sandbox *s, uint64_t from_now_ms)
+{
+    s->record.session.active_ns = adit_clock_wall_ns();
+    return move_end(s, from_now_ms, true, NULL, NULL);
 }
 
 int node_set_network(struct sandbox *s, json_t *network, enum record_internet internet,

@@ -72,7 +72,8 @@ struct node_conf {
     uint64_t log_retention_ms, log_bytes_max; /* of logs of sandboxes */
 };
 
-/* Everything is copied. @key_id: that made it, or "". @env_vars may be NULL. */
+/* Everything is copied. @key_id: that made it, or "". @session_id, @session_type: NULL for a
+ * sandbox that is no session's. @env_vars may be NULL. */
 struct node_create {
     const char *sandbox_id, *team_id, *key_id;
     const char *template_id, *alias, *template_dir, *default_user, *default_workdir;
@@ -80,7 +81,7 @@ struct node_create {
     uint64_t memory_mb, disk_mb, timeout_ms;
     bool secure, is_private;
     enum record_internet internet;
-    const char *mask_host;
+    const char *mask_host, *session_id, *session_type;
     json_t *metadata, *network, *env_vars;
 };
 
@@ -120,6 +121,9 @@ void node_kill(struct sandbox *s, const char *reason, node_done_fn on_done, void
 /* Let it end @from_now_ms from now; @on_done: that is on record. Errors: LIMIT, NO_MEMORY. */
 ADIT_MUST_CHECK int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, node_done_fn on_done,
                                      void *user);
+/* A session's sandbox is used now: note it, and let it end @from_now_ms from now. It is on record a
+ * moment later. Errors: LIMIT, NO_MEMORY. */
+ADIT_MUST_CHECK int node_use_session(struct sandbox *s, uint64_t from_now_ms);
 /* Keep other network options; @on_done: they are on record. Errors: LIMIT, NO_MEMORY. */
 ADIT_MUST_CHECK int node_set_network(struct sandbox *s, json_t *network,
                                      enum record_internet internet, node_done_fn on_done,

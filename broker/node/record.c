@@ -56,6 +56,12 @@ static json_t *encode_instance(const struct vmm_instance *v)
                      (json_int_t)v->target.port, "targetTcpPort", (int)v->target.tcp_port);
 }
 
+static json_t *encode_session(const struct record_session *s)
+{
+    return json_pack("{s:s, s:s, s:I}", "id", s->id, "type", s->type, "activeNs",
+                     (json_int_t)s->active_ns);
+}
+
 int record_encode(const struct record *r, struct adit_buf *out)
 {
     json_t *doc = json_pack(
@@ -73,7 +79,11 @@ int record_encode(const struct record *r, struct adit_buf *out)
         (json_int_t)r->end_mono_ns);
     if (!doc)
         return ADIT_ERR_NO_MEMORY;
-    int rc = jtext_append(out, doc);
+    int rc = 0;
+    if (r->session.id[0] && json_object_set_new(doc, "session", encode_session(&r->session)))
+        rc = ADIT_ERR_NO_MEMORY;
+    if (rc == 0)
+        rc = jtext_append(out, doc);
     json_decref(doc);
     return rc;
 }
@@ -223,6 +233,19 @@ static int decode_clock(const json_t *doc, struct record *r, struct adit_err *er
     return take_int(in, "endNs", INT64_MAX, &r->end_mono_ns, err);
 }
 
+/* Most sandboxes are no session's. */
+static int decode_session(const json_t *doc, struct record_session *s, struct adit_err *err)
+{
+    json_t *in = NULL;
+    int rc = jtext_child(doc, "session", JSON_OBJECT, &in, err);
+    if (rc || !in)
+        return rc;
+    if ((rc = take_text(in, "id", s->id, sizeof(s->id), err)) ||
+        (rc = take_text(in, "type", s->type, sizeof(s->type), err)))
+        return rc;
+    return take_int(in, "activeNs", INT64_MAX, &s->active_ns, err);
+}
+
 static int decode_all(const json_t *doc, struct record *r, struct adit_err *err)
 {
     int64_t version = 0;
@@ -234,6 +257,8 @@ static int decode_all(const json_t *doc, struct record *r, struct adit_err *err)
         (rc = decode_documents(doc, r, err)))
         return rc;
     rc = decode_clock(doc, r, err);
+    if (rc == 0)
+        rc = decode_session(doc, &r->session, err);
     return rc ? rc : decode_instance(doc, &r->instance, err);
 }
 

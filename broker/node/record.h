@@ -13,6 +13,8 @@
 #define RECORD_BOOT_ID_CAP 37 /* a UUID */
 #define RECORD_NAME_CAP 160   /* template id, alias */
 #define RECORD_HOST_CAP 256
+#define RECORD_SESSION_CAP 129     /* a session's id, at most 128 */
+#define RECORD_SESSION_TYPE_CAP 32 /* "code_interpreter", "custom" */
 #define RECORD_REASON_CAP 160
 #define RECORD_METADATA_MAX 256 /* entries */
 #define RECORD_METADATA_CAP (64u * 1024)
@@ -20,6 +22,13 @@
 enum sandbox_state { SANDBOX_CREATING, SANDBOX_RUNNING, SANDBOX_KILLED, SANDBOX_FAILED };
 
 enum record_internet { RECORD_INTERNET_UNSAID, RECORD_INTERNET_ALLOWED, RECORD_INTERNET_DENIED };
+
+/* The session that a sandbox is, for its key. @active_ns: its last use, wall clock */
+struct record_session {
+    char id[RECORD_SESSION_CAP];
+    char type[RECORD_SESSION_TYPE_CAP];
+    int64_t active_ns;
+};
 
 /*
  * @started_ns, @end_ns: wall clock, for clients, and for a next broker after a boot of the host
@@ -30,6 +39,7 @@ enum record_internet { RECORD_INTERNET_UNSAID, RECORD_INTERNET_ALLOWED, RECORD_I
  * @token_generation: how often its tokens were rotated; @is_rotating: the last time is not finished
  * @metadata:  object of strings (owned; never NULL after record_init)
  * @network:   the validated network object of the create request (owned), or NULL
+ * @session:   its id is empty for a sandbox that is no session's
  * @instance:  how the driver finds it again; all zero until it was made
  */
 struct record {
@@ -50,6 +60,7 @@ struct record {
     enum record_internet internet;
     char mask_host[RECORD_HOST_CAP];
     json_t *metadata, *network;
+    struct record_session session;
     struct vmm_instance instance;
 };
 

@@ -24,6 +24,9 @@ static void fill(struct record *r)
     strcpy(r->mask_host, "host.example:${PORT}");
     json_object_set_new(r->metadata, "k\xc3\xa4y", json_string("v=&%"));
     r->network = json_pack("{s:b}", "allowPublicTraffic", 0);
+    strcpy(r->session.id, "user@example");
+    strcpy(r->session.type, "code_interpreter");
+    r->session.active_ns = 1795248100123456789;
     strcpy(r->instance.driver, "container");
     r->instance.pid = 4242;
     r->instance.pid_start = 99887766;
@@ -56,6 +59,9 @@ START_TEST(record_survives_a_round_trip)
     ck_assert_int_eq(b.started_ns, a.started_ns);
     ck_assert_int_eq(b.internet, a.internet);
     ck_assert(json_equal(a.metadata, b.metadata) && json_equal(a.network, b.network));
+    ck_assert_str_eq(b.session.id, a.session.id);
+    ck_assert_str_eq(b.session.type, a.session.type);
+    ck_assert_int_eq(b.session.active_ns, a.session.active_ns);
     ck_assert_uint_eq(b.instance.pid_start, a.instance.pid_start);
     ck_assert_str_eq(b.instance.target.path, a.instance.target.path);
     ck_assert_uint_eq(b.instance.target.tcp_port, 80);

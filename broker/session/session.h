@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The session API (docs/session-api.md): sandboxes for front ends that think in sessions of users.
+ *
+ * What is in this room knows of the control API's requests and of the node, and nothing there knows
+ * of it but the handlers' names. Everything is on the control loop's thread but for what says
+ * otherwise (session_upload.c, session_download.c).
+ */
+#ifndef BROKER_SESSION_SESSION_H
+#define BROKER_SESSION_SESSION_H
+
+#include "base/err.h"
+
+/* Executions of one session that wait for one that runs. */
+#define SESSION_QUEUE_MAX 64
+
+struct api_request;
+struct broker;
+struct sessions;
+
+/* Errors: NO_MEMORY. @b outlives it. */
+ADIT_MUST_CHECK int sessions_new(struct broker *b, struct sessions **out, struct adit_err *err);
+/* The broker stops: executions that are not over within its drain time are given up. */
+void sessions_stop(struct sessions *all);
+/* When no request is left. NULL is fine. */
+void sessions_free(struct sessions *all);
+
+/* Handlers, named by api_routes.c only. */
+void session_start(struct api_request *rq);
+void session_stop(struct api_request *rq);
+void session_status(struct api_request *rq);
+void session_execute(struct api_request *rq);
+void session_install(struct api_request *rq);
+void session_upload(struct api_request *rq);
+void session_download(struct api_request *rq);
+void session_files(struct api_request *rq);
+
+#endif
