@@ -346,7 +346,9 @@ static void authorize_admin(struct api_request *rq, struct adit_view token)
 /* A session belongs to the key that it was made with, and the operator has none. */
 static void authorize_session(struct api_request *rq)
 {
-    if (edge_api_header(rq->edge, "X-API-Key").ptr || !session_access_is_open(rq))
+    if (edge_api_header(rq->edge, "X-Admin-Token").ptr)
+        refuse_absent(rq);
+    else if (edge_api_header(rq->edge, "X-API-Key").ptr || !session_access_is_open(rq))
         authorize_key(rq);
     else if (take_team(rq, adit_view_str(SESSION_ACCESS_TEAM), "this"))
         rq->route->handle(rq);

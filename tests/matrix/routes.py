@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-NONE, KEY, BEARER, ADMIN = "none", "key", "bearer", "admin"
+NONE, KEY, BEARER, ADMIN, SESSION = "none", "key", "bearer", "admin", "session"
 NOT_BUILT = 501
 
 # (method, path): who may call it, and the answer to a request without a body of those who may.
@@ -83,6 +83,15 @@ API = {
     ("GET", "/secrets/{id}"): (KEY, NOT_BUILT),
     ("POST", "/secrets/{id}"): (KEY, NOT_BUILT),
     ("DELETE", "/secrets/{id}"): (KEY, NOT_BUILT),
+    # the broker of the matrix has no template for sessions
+    ("POST", "/api/v1/session/{sessionID}/sandbox/start"): (SESSION, 500),
+    ("POST", "/api/v1/session/{sessionID}/sandbox/stop"): (SESSION, 204),
+    ("GET", "/api/v1/session/{sessionID}/sandbox/status"): (SESSION, 200),
+    ("POST", "/api/v1/session/{sessionID}/sandbox/execute"): (SESSION, 400),
+    ("POST", "/api/v1/session/{sessionID}/sandbox/install"): (SESSION, 400),
+    ("POST", "/api/v1/session/{sessionID}/sandbox/upload"): (SESSION, 404),
+    ("GET", "/api/v1/session/{sessionID}/sandbox/download"): (SESSION, 404),
+    ("GET", "/api/v1/session/{sessionID}/sandbox/files"): (SESSION, 404),
     ("GET", "/nodes"): (ADMIN, 200),
     ("GET", "/nodes/{id}"): (ADMIN, 404),
     ("POST", "/nodes/{id}"): (ADMIN, 400),

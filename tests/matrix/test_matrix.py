@@ -23,7 +23,7 @@ import pytest
 import routes
 from client import KINDS, WORKERS, Case, Http1, ask_all
 from conftest import end, wait_for
-from routes import ADMIN, API, BEARER, CONTROL, DESTRUCTIVE, ENVD, HOST_ONLY, KEY, NONE, OPEN
+from routes import ADMIN, API, BEARER, CONTROL, DESTRUCTIVE, ENVD, HOST_ONLY, KEY, NONE, OPEN, SESSION
 from support import NOBODY, api, http_request
 from world import DOMAIN, PAGE, PORT, MatrixBroker, OwnScheduler, World, signature
 
@@ -104,6 +104,8 @@ def api_expected(method, path, who):
     foreign = early[0] if early else 404 if "{sandboxID}" in path else status
     if auth == NONE:
         return status
+    if auth == SESSION:  # each key has its own, and the operator none
+        return status if who[:2] in ("P2", "P3") else 401
     if who.startswith("P10"):
         return operator_expected(path, auth, status, foreign, who)
     if auth == BEARER or who[:2] not in ("P2", "P3"):
