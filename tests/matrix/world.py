@@ -59,7 +59,8 @@ class MatrixBroker(Broker):
         assert made.returncode == 0, made.stderr
         self.extra = ["--listen", f"127.0.0.1:{self.port},tls:127.0.0.1:{self.tls_port}",
                       "--domain", DOMAIN, "--scheduler", scheduler.address,
-                      "--session-template", "nothing", "--tls-cert", certs / "tls.crt", "--tls-key", certs / "tls.key"]
+                      "--session-template", "nothing",
+                      "--tls-cert", certs / "tls.crt", "--tls-key", certs / "tls.key"]
         self.context = ssl.create_default_context(cafile=certs / "ca.crt")
 
     def door(self):
