@@ -18,7 +18,6 @@ struct broker_conf {
     uint64_t cpu_percent, memory_percent, disk_percent, sandbox_max;
     uint64_t egress_connections, egress_bandwidth;
     uint64_t session_idle_ms, session_life_ms, session_execute_ms;
-    bool session_open;
     bool debug;
     bool egress;
     bool session_open;
