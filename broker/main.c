@@ -98,7 +98,7 @@ static void on_edge_closed(void *user)
 static void stop(struct program *p)
 {
     p->is_stopping = true;
-    sessions_stop(p->broker.sessions);
+    session_all_stop(p->broker.sessions);
     edge_close(p->broker.edge, on_edge_closed, p);
 }
 
@@ -362,7 +362,7 @@ static int open_all(struct program *p, struct adit_err *err)
         (rc = watch_signals(p, err)) || (rc = certificate_watch(b->certificate, err)) ||
         (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, on_helper_lost, b, err)) ||
         (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) ||
-        (rc = sessions_new(b, &b->sessions, err)) || (rc = edge_start(b->edge, err)) ||
+        (rc = session_all_new(b, &b->sessions, err)) || (rc = edge_start(b->edge, err)) ||
         (rc = open_egress(p, err)) || (rc = open_registration(p, err)) ||
         (rc = exposition_open(b, p->host.launcher, &p->exposition, err)))
         return rc;
@@ -374,7 +374,7 @@ static void free_all(struct program *p)
 {
     struct broker *b = &p->broker;
     exposition_free(p->exposition);
-    sessions_free(b->sessions);
+    session_all_free(b->sessions);
     node_free(b->node);
     egress_free(b->egress);
     egress_operator_fini(&b->reach);

@@ -77,7 +77,7 @@ struct session {
 
 static void pump(struct session *s);
 
-int sessions_new(struct broker *b, struct sessions **out, struct adit_err *err)
+int session_all_new(struct broker *b, struct sessions **out, struct adit_err *err)
 {
     struct sessions *all = calloc(1, sizeof(*all));
     if (!all)
@@ -88,7 +88,7 @@ int sessions_new(struct broker *b, struct sessions **out, struct adit_err *err)
     return 0;
 }
 
-void sessions_free(struct sessions *all)
+void session_all_free(struct sessions *all)
 {
     if (all)
         adit_map_fini(&all->by_name);
@@ -431,7 +431,7 @@ static void pump(struct session *s)
     drop_if_idle(s);
 }
 
-void sessions_stop(struct sessions *all)
+void session_all_stop(struct sessions *all)
 {
     size_t pos = 0;
     struct adit_view name;

@@ -19,11 +19,11 @@ struct broker;
 struct sessions;
 
 /* Errors: NO_MEMORY. @b outlives it. */
-ADIT_MUST_CHECK int sessions_new(struct broker *b, struct sessions **out, struct adit_err *err);
+ADIT_MUST_CHECK int session_all_new(struct broker *b, struct sessions **out, struct adit_err *err);
 /* The broker stops: executions that are not over within its drain time are given up. */
-void sessions_stop(struct sessions *all);
+void session_all_stop(struct sessions *all);
 /* When no request is left. NULL is fine. */
-void sessions_free(struct sessions *all);
+void session_all_free(struct sessions *all);
 
 /* Handlers, named by api_routes.c only. */
 void session_start(struct api_request *rq);
