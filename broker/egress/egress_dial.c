@@ -16,6 +16,8 @@
  * see on a network. Nothing is read from the destination before the streams are joined.
  * Names:     one that is allowed only by names says which it is for in its first bytes (PEEKING:
  * egress_peek.h), which are held until it has; so it is not for protocols in which servers begin.
+ * What it says counts only where the guest was led here by that name: neither an allowed name nor
+ * the headers of its rule are for whoever else has an address.
  * Ends:      a channel's end does not tell a reset, so each side says on the control channel how it
  * ends before it does (proto/control.proto); until the guest has, the end of its channel is held
  * back (net/join.h). A connection whose guest side fails before "OK" is refused and ended: the
@@ -60,6 +62,7 @@ enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_GREETING, DIAL_PEEKING, DI
  * @guest_ended: the guest has said that its side ends
  * @is_named:    it has to say its name
  * @peek:        where what it says is looked at; in PEEKING what came so far is @gathered
+ * @is_led:      what it said is a name that led the guest to @addr
  * @filter:      where each of its requests is; else NULL
  * @waits:       of the join's sides, for bandwidth
  */
@@ -70,7 +73,7 @@ struct egress_dial {
     uint32_t id;
     struct ip_addr addr;
     uint16_t port;
-    bool guest_ended, is_named;
+    bool guest_ended, is_named, is_led;
     char host[IP_ADDR_TEXT_CAP];
     const struct egress_proxy *proxy;
     struct egress_reach *reach;
@@ -184,6 +187,12 @@ static void refuse(struct egress_dial *d, Control__Reason reason)
         egress_control_end(t->conf.control, id, true);
 }
 
+/* What counts of what it said. */
+static struct adit_view said_name(const struct egress_dial *d)
+{
+    return d->is_led ? egress_peek_name(d->peek) : adit_view_mem(NULL, 0);
+}
+
 static void end_forbidden(struct egress_dial *d)
 {
     struct egress_dials *t = d->table;
@@ -191,10 +200,9 @@ static void end_forbidden(struct egress_dial *d)
         refuse(d, CONTROL__REASON__REASON_BUSY);
         return;
     }
-    enum egress_verdict v =
-        d->state == DIAL_JOINED && d->peek
-            ? egress_judge_named(t->conf.judge, &d->addr, d->port, egress_peek_name(d->peek))
-            : egress_judge_address(t->conf.judge, &d->addr, d->port);
+    enum egress_verdict v = d->state == DIAL_JOINED && d->peek
+                                ? egress_judge_named(t->conf.judge, &d->addr, d->port, said_name(d))
+                                : egress_judge_address(t->conf.judge, &d->addr, d->port);
     bool is_unnamed = d->state == DIAL_JOINED && !d->peek;
     if (v == EGRESS_ALLOW || (v == EGRESS_ALLOW_NAMED && !is_unnamed)) {
         d->is_named = v == EGRESS_ALLOW_NAMED;
@@ -300,10 +308,25 @@ static void join(struct egress_dial *d, struct adit_view already)
 
 /* ---- a connection that has to say its name ---- */
 
-static bool may_name(void *owner, struct adit_view name)
+static bool may_name(const struct egress_dial *d, struct adit_view name)
+{
+    return egress_judge_named(d->table->conf.judge, &d->addr, d->port, name) <= EGRESS_ALLOW_NAMED;
+}
+
+/* A connection may last longer than what was looked up is remembered. */
+static bool is_led_by(const struct egress_dial *d, struct adit_view name)
+{
+    return (d->is_led && adit_view_ieq_str(name, d->peek->name)) ||
+           egress_judge_leads(d->table->conf.judge, name, &d->addr);
+}
+
+static enum egress_inject_verdict judge_request(void *owner, struct adit_view name)
 {
     const struct egress_dial *d = owner;
-    return egress_judge_named(d->table->conf.judge, &d->addr, d->port, name) <= EGRESS_ALLOW_NAMED;
+    bool is_led = is_led_by(d, name);
+    if (d->is_named && !may_name(d, is_led ? name : adit_view_mem(NULL, 0)))
+        return EGRESS_INJECT_REFUSE;
+    return is_led ? EGRESS_INJECT_SET : EGRESS_INJECT_PASS;
 }
 
 static void join_peeked(struct egress_dial *d)
@@ -321,7 +344,7 @@ static bool start_filter(struct egress_dial *d)
     bool is_wanted =
         d->peek->kind == EGRESS_PEEK_HTTP && (d->is_named || !egress_rules_is_empty(rules));
     if (is_wanted)
-        d->filter = egress_filter_new(rules, d->is_named ? may_name : NULL, d);
+        d->filter = egress_filter_new(rules, judge_request, d);
     return d->filter || !is_wanted;
 }
 
@@ -332,7 +355,8 @@ static void peek_at(struct egress_dial *d, struct adit_view bytes)
         result = egress_peek_feed(d->peek, adit_buf_view(&d->gathered));
     if (result == EGRESS_PEEK_MORE)
         return;
-    if (d->is_named && (result == EGRESS_PEEK_BROKEN || !may_name(d, egress_peek_name(d->peek))))
+    d->is_led = egress_judge_leads(d->table->conf.judge, egress_peek_name(d->peek), &d->addr);
+    if (d->is_named && (result == EGRESS_PEEK_BROKEN || !may_name(d, said_name(d))))
         refuse(d, CONTROL__REASON__REASON_PROHIBITED);
     else if (!start_filter(d))
         refuse(d, CONTROL__REASON__REASON_BUSY);

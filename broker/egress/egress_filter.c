@@ -17,12 +17,11 @@ struct egress_filter {
     struct adit_buf kept;
 };
 
-struct egress_filter *egress_filter_new(struct egress_rules *rules,
-                                        bool (*may)(void *owner, struct adit_view name),
+struct egress_filter *egress_filter_new(struct egress_rules *rules, egress_inject_judge_fn judge,
                                         void *owner)
 {
     struct egress_filter *f = calloc(1, sizeof *f);
-    if (!f || !(f->inject = egress_inject_new(rules, may, owner))) {
+    if (!f || !(f->inject = egress_inject_new(rules, judge, owner))) {
         free(f);
         return NULL;
     }

@@ -12,8 +12,7 @@
 struct egress_filter;
 
 /* As egress_inject_new(). */
-struct egress_filter *egress_filter_new(struct egress_rules *rules,
-                                        bool (*may)(void *owner, struct adit_view name),
+struct egress_filter *egress_filter_new(struct egress_rules *rules, egress_inject_judge_fn judge,
                                         void *owner);
 void egress_filter_free(struct egress_filter *f);
 /*

@@ -35,16 +35,15 @@ enum inject_state { INJECT_FIRST, INJECT_REQUESTS, INJECT_WAITING, INJECT_RAW };
 struct egress_inject {
     enum inject_state state;
     struct egress_rules *rules;
-    bool (*may)(void *owner, struct adit_view name); /* or NULL */
-    void *owner;                                     /* borrowed */
+    egress_inject_judge_fn judge;
+    void *owner; /* borrowed */
     struct http_parser *requests;
     struct http_parser *replies; /* while WAITING */
     struct http_head head;       /* the one that is being read; too large for a stack */
     bool is_chunked;             /* the body that goes through */
 };
 
-struct egress_inject *egress_inject_new(struct egress_rules *rules,
-                                        bool (*may)(void *owner, struct adit_view name),
+struct egress_inject *egress_inject_new(struct egress_rules *rules, egress_inject_judge_fn judge,
                                         void *owner)
 {
     struct egress_inject *x = calloc(1, sizeof(*x));
@@ -53,7 +52,7 @@ struct egress_inject *egress_inject_new(struct egress_rules *rules,
         return NULL;
     }
     x->rules = egress_rules_ref(rules);
-    x->may = may;
+    x->judge = judge;
     x->owner = owner;
     return x;
 }
@@ -87,9 +86,12 @@ static int judge(struct egress_inject *x, const struct egress_rule **rule, struc
     *rule = NULL;
     if (host == EGRESS_PEEK_BROKEN)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "a request for two hosts, or none");
-    if (x->may && (host != EGRESS_PEEK_NAMED || !x->may(x->owner, name)))
+    if (host == EGRESS_PEEK_NAMELESS)
+        name = adit_view_mem(NULL, 0);
+    enum egress_inject_verdict v = x->judge(x->owner, name);
+    if (v == EGRESS_INJECT_REFUSE)
         return adit_err_set(err, ADIT_ERR_DENIED, "a request for a host that is not allowed");
-    if (host == EGRESS_PEEK_NAMED)
+    if (v == EGRESS_INJECT_SET && name.len > 0)
         *rule = egress_rules_find(x->rules, name);
     return ADIT_OK;
 }

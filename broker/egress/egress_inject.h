@@ -14,15 +14,18 @@
 /* The least maximum of an output buffer: what waits, and one more head with its rule. */
 #define EGRESS_INJECT_OUT_MAX (256u * 1024)
 
+/* What becomes of a request: it is not for this connection, or goes without a rule's headers, or
+ * with those of its host's. */
+enum egress_inject_verdict { EGRESS_INJECT_REFUSE, EGRESS_INJECT_PASS, EGRESS_INJECT_SET };
+
+/* About a request for the host @name (any case, no dot at its end; "": it names none). Asked for
+ * each one, so an update of the policy counts from the next one on. */
+typedef enum egress_inject_verdict (*egress_inject_judge_fn)(void *owner, struct adit_view name);
+
 struct egress_inject;
 
-/*
- * Takes a reference of @rules. @may: whether a request for the host @name (any case, no dot at its
- * end) may go on this connection; NULL: any, also one that names none. Asked for each request, so
- * an update of the policy counts from the next one on. Return: NULL without memory.
- */
-struct egress_inject *egress_inject_new(struct egress_rules *rules,
-                                        bool (*may)(void *owner, struct adit_view name),
+/* Takes a reference of @rules. Return: NULL without memory. */
+struct egress_inject *egress_inject_new(struct egress_rules *rules, egress_inject_judge_fn judge,
                                         void *owner);
 void egress_inject_free(struct egress_inject *x);
 

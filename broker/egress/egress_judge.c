@@ -87,6 +87,12 @@ enum egress_verdict egress_judge_named(struct egress_judge *j, const struct ip_a
     return judge(j, addr, port, &name, name.len > 0);
 }
 
+bool egress_judge_leads(const struct egress_judge *j, struct adit_view name,
+                        const struct ip_addr *addr)
+{
+    return egress_names_has(j->names, name, addr, adit_clock_mono_ns() / NS_PER_MS);
+}
+
 struct egress_rules *egress_judge_rules(const struct egress_judge *j)
 {
     return egress_policy_rules(j->policy);

@@ -27,9 +27,13 @@ bool egress_judge_is_off(const struct egress_judge *j);
 /* A connection to @addr; one that is denied has its line. */
 enum egress_verdict egress_judge_address(struct egress_judge *j, const struct ip_addr *addr,
                                          uint16_t port);
-/* The same once the connection has said its name itself; "": it has not. */
+/* The same once the connection has said its name itself, one that egress_judge_leads() here; "": it
+ * has not. */
 enum egress_verdict egress_judge_named(struct egress_judge *j, const struct ip_addr *addr,
                                        uint16_t port, struct adit_view name);
+/* Whether the sandbox was led to @addr by @name (any case; "": no). */
+bool egress_judge_leads(const struct egress_judge *j, struct adit_view name,
+                        const struct ip_addr *addr);
 
 /* Headers for requests (borrowed). Not while egress_judge_is_off(). */
 struct egress_rules *egress_judge_rules(const struct egress_judge *j);

@@ -193,14 +193,28 @@ static void drop_over(struct egress_names *n, struct known_address *a, uint64_t 
     }
 }
 
+/* Return: NULL for one without names. */
+static struct known_address *address_find(struct egress_names *n, const struct ip_addr *addr,
+                                          uint64_t now_ms)
+{
+    struct known_address *a = adit_map_get(&n->addresses, key_of(addr));
+    if (a)
+        drop_over(n, a, now_ms);
+    return adit_map_get(&n->addresses, key_of(addr));
+}
+
+bool egress_names_has(struct egress_names *n, struct adit_view name, const struct ip_addr *addr,
+                      uint64_t now_ms)
+{
+    struct known_address *a = address_find(n, addr, now_ms);
+    return a && pair_find(a, name);
+}
+
 size_t egress_names_of(struct egress_names *n, const struct ip_addr *addr, uint64_t now_ms,
                        struct adit_view out[EGRESS_NAMES_OF_ADDRESS_MAX])
 {
     size_t cnt = 0;
-    struct known_address *a = adit_map_get(&n->addresses, key_of(addr));
-    if (a)
-        drop_over(n, a, now_ms);
-    a = adit_map_get(&n->addresses, key_of(addr));
+    struct known_address *a = address_find(n, addr, now_ms);
     if (!a)
         return 0;
     for (struct adit_list *it = a->pairs.prev; it != &a->pairs; it = it->prev) {

@@ -32,6 +32,9 @@ ADIT_MUST_CHECK int egress_names_learn(struct egress_names *n, struct adit_view 
  * egress_names_…() call. */
 size_t egress_names_of(struct egress_names *n, const struct ip_addr *addr, uint64_t now_ms,
                        struct adit_view out[EGRESS_NAMES_OF_ADDRESS_MAX]);
+/* Whether @name (any case) is one of them. */
+bool egress_names_has(struct egress_names *n, struct adit_view name, const struct ip_addr *addr,
+                      uint64_t now_ms);
 /* For figures. */
 size_t egress_names_cnt(const struct egress_names *n);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests on their way out; the first byte chooses whether hosts are judged, and what the other
- * end replies to a WebSocket. Oracles: the cut does not matter; what is sent are requests for hosts
- * that are allowed, each with the rule's header and without the guest's own; there is no more of it
- * than came in and the rules add.
+ * Requests on their way out; the first byte chooses how hosts are judged, and what the other end
+ * replies to a WebSocket. Oracles: the cut does not matter; what is sent are requests for hosts
+ * that are allowed, each with the rule's header and without the guest's own, or without a rule as
+ * it is judged; there is no more of it than came in and the rules add.
  */
 #include "oracle.h"
 
@@ -14,10 +14,18 @@
 
 static struct egress_rules *rules;
 
-static bool may(void *owner, struct adit_view name)
+static bool is_allowed(struct adit_view name)
 {
-    (void)owner;
     return adit_view_ieq_str(name, "a.example");
+}
+
+/* @owner: the choice; 1: only that host, 4: no host is where its name leads. */
+static enum egress_inject_verdict judge(void *owner, struct adit_view name)
+{
+    const uint8_t *choice = owner;
+    if ((*choice & 1) && !is_allowed(name))
+        return EGRESS_INJECT_REFUSE;
+    return *choice & 4 ? EGRESS_INJECT_PASS : EGRESS_INJECT_SET;
 }
 
 static void reply(struct egress_inject *x, bool is_taken)
@@ -32,7 +40,7 @@ static void reply(struct egress_inject *x, bool is_taken)
 static int run(uint8_t choice, struct adit_view in, size_t step, struct adit_buf *all,
                size_t *raw_at)
 {
-    struct egress_inject *x = egress_inject_new(rules, choice & 1 ? may : NULL, NULL);
+    struct egress_inject *x = egress_inject_new(rules, judge, &choice);
     struct adit_buf out;
     int rc = ADIT_OK;
     ORACLE(x);
@@ -62,8 +70,8 @@ static void check_head(const struct http_head *h, uint8_t choice)
     struct adit_view name;
     enum egress_peek_result host = egress_peek_host(h, &name);
     ORACLE(host != EGRESS_PEEK_BROKEN);
-    ORACLE(!(choice & 1) || (host == EGRESS_PEEK_NAMED && may(NULL, name)));
-    if (host == EGRESS_PEEK_NAMED)
+    ORACLE(!(choice & 1) || (host == EGRESS_PEEK_NAMED && is_allowed(name)));
+    if (host == EGRESS_PEEK_NAMED && !(choice & 4))
         ORACLE(http_head_count(h, "x-key") == 1 &&
                adit_view_eq_str(http_head_get(h, "x-key"), "s3cret"));
 }

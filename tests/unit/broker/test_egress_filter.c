@@ -19,10 +19,10 @@ static struct {
     bool is_over;
 } T;
 
-static bool may(void *owner, struct adit_view name)
+static enum egress_inject_verdict judge(void *owner, struct adit_view name)
 {
     (void)owner;
-    return adit_view_eq_str(name, "a.example");
+    return adit_view_eq_str(name, "a.example") ? EGRESS_INJECT_SET : EGRESS_INJECT_REFUSE;
 }
 
 static bool on_bytes(void *owner, int side, struct adit_view bytes)
@@ -53,7 +53,7 @@ static void setup(void)
     memset(&T, 0, sizeof T);
     fixture_init();
     ck_assert_int_eq(egress_rules_compile(network, &rules, &err), ADIT_OK);
-    T.filter = egress_filter_new(rules, may, &T);
+    T.filter = egress_filter_new(rules, judge, &T);
     ck_assert_ptr_nonnull(T.filter);
     egress_rules_unref(rules);
     json_decref(network);

@@ -39,16 +39,23 @@ static void teardown(void)
     egress_rules_unref(rules);
 }
 
-static bool may(void *owner, struct adit_view name)
+static enum egress_inject_verdict judge(void *owner, struct adit_view name)
 {
     ck_assert_ptr_eq(owner, &allowed);
-    return adit_view_ieq_str(name, allowed);
+    return !allowed || adit_view_ieq_str(name, allowed) ? EGRESS_INJECT_SET : EGRESS_INJECT_REFUSE;
+}
+
+static enum egress_inject_verdict pass(void *owner, struct adit_view name)
+{
+    (void)owner;
+    (void)name;
+    return EGRESS_INJECT_PASS;
 }
 
 static void open_it(void)
 {
     adit_buf_clear(&out);
-    inject = egress_inject_new(rules, allowed ? may : NULL, &allowed);
+    inject = egress_inject_new(rules, judge, &allowed);
     ck_assert_ptr_nonnull(inject);
 }
 
@@ -152,6 +159,19 @@ START_TEST(egress_inject_sends_each_request)
 }
 END_TEST
 
+START_TEST(egress_inject_sets_nothing_for_a_host_that_is_somewhere_else)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: a.example\r\nX-Own: 1\r\n\r\n";
+    int rc;
+    inject = egress_inject_new(rules, pass, NULL);
+    ck_assert_ptr_nonnull(inject);
+    (void)feed(request, SIZE_MAX, &rc);
+    ck_assert_int_eq(rc, ADIT_OK);
+    assert_sent(request);
+    egress_inject_free(inject);
+}
+END_TEST
+
 START_TEST(egress_inject_sends_chunks_anew)
 {
     int rc;
@@ -249,7 +269,7 @@ START_TEST(egress_inject_bounds_what_waits)
     ck_assert_int_eq(compile(network, &big), ADIT_OK);
     for (size_t i = 0; i < 200; i++)
         memcpy(all + i * (sizeof(one) - 1), one, sizeof(one) - 1);
-    inject = egress_inject_new(big, NULL, NULL);
+    inject = egress_inject_new(big, judge, &allowed);
     egress_rules_unref(big); /* the connection has its own reference */
     while (rest.len > 0) {
         ck_assert_int_eq(egress_inject_feed(inject, &rest, &out, NULL), ADIT_OK);
@@ -316,7 +336,7 @@ START_TEST(egress_inject_survives_every_failed_allocation)
         struct egress_rules *r = NULL;
         failing_malloc.countdown = n;
         rc = egress_rules_compile(doc, &r, NULL);
-        inject = rc == ADIT_OK ? egress_inject_new(r, NULL, NULL) : NULL;
+        inject = rc == ADIT_OK ? egress_inject_new(r, judge, &allowed) : NULL;
         if (inject)
             (void)feed(WEBSOCKET "\r\n", 20, &rc);
         bool is_spent = failing_malloc.countdown == 0;
@@ -333,7 +353,8 @@ START_TEST(egress_inject_survives_every_failed_allocation)
 END_TEST
 
 SUITE_MAIN_WITH("egress_inject", .fixtures = {{setup, teardown}},
-                TESTS(egress_inject_sends_chunks_anew, egress_inject_ends_with_a_websocket,
+                TESTS(egress_inject_sets_nothing_for_a_host_that_is_somewhere_else,
+                      egress_inject_sends_chunks_anew, egress_inject_ends_with_a_websocket,
                       egress_inject_goes_on_where_a_websocket_was_refused,
                       egress_inject_believes_no_reply_before_a_request,
                       egress_inject_bounds_what_waits, egress_inject_takes_a_long_body_in_steps,

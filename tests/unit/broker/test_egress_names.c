@@ -56,6 +56,21 @@ START_TEST(egress_names_knows_what_was_looked_up_newest_first)
 }
 END_TEST
 
+START_TEST(egress_names_says_whether_a_name_led_to_an_address)
+{
+    struct ip_addr one, two;
+    ck_assert(ip_addr_parse(adit_view_str("9.0.0.1"), &one));
+    ck_assert(ip_addr_parse(adit_view_str("9.0.0.2"), &two));
+    ck_assert_int_eq(learn("a.example", 1, 60, 0), ADIT_OK);
+    ck_assert(egress_names_has(names, adit_view_str("A.example"), &one, 1));
+    ck_assert(!egress_names_has(names, adit_view_str("A.example"), &two, 1));
+    ck_assert(!egress_names_has(names, adit_view_str("b.example"), &one, 1));
+    ck_assert(!egress_names_has(names, adit_view_str(""), &one, 1));
+    ck_assert(
+        !egress_names_has(names, adit_view_str("a.example"), &one, 60000 + EGRESS_NAMES_GRACE_MS));
+}
+END_TEST
+
 START_TEST(egress_names_takes_either_spelling_of_an_address)
 {
     struct ip_addr mapped;
@@ -131,6 +146,7 @@ END_TEST
 
 SUITE_MAIN_WITH("egress_names", .fixtures = {{setup, teardown}},
                 TESTS(egress_names_knows_what_was_looked_up_newest_first,
+                      egress_names_says_whether_a_name_led_to_an_address,
                       egress_names_takes_either_spelling_of_an_address,
                       egress_names_forgets_after_ttl_and_grace,
                       egress_names_learns_again_and_never_shortens,
