@@ -4,20 +4,19 @@
  *
  * Theory of operation
  *
- * What: members are checked one by one, in the contract's order and words, and kept as they came.
- * Rules for traffic to the outside are kept and shown, and nothing more yet: nothing leaves a
- * sandbox, so whatever they allow, "deny" is what happens; they never promise less than that.
+ * What: members are checked one by one, in the contract's order and words, and kept as they came:
+ * details show what was asked for. What is taken here can be judged by (egress_policy.c).
  *
  * Trust: all of it is a client's. Names, addresses, header names and values are bounded and free of
  * what could end a line; the whole is bounded by NETWORK_CONFIG_CAP.
  */
 #include "broker/api/network_config.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #include "broker/egress/egress_proxy_talk.h"
 #include "broker/egress/egress_rules.h"
+#include "net/ip_block.h"
 #include "net/url.h"
 
 /* What is taken here has room there. */
@@ -31,33 +30,6 @@ static int refuse(struct adit_err *err, const char *message)
 }
 
 /* ---- hosts and addresses ---- */
-
-static bool is_address(const char *text, unsigned *bits)
-{
-    unsigned char bytes[16];
-    if (inet_pton(AF_INET, text, bytes) == 1)
-        *bits = 32;
-    else if (inet_pton(AF_INET6, text, bytes) == 1)
-        *bits = 128;
-    else
-        return false;
-    return true;
-}
-
-/* An address, or a CIDR block. */
-static bool is_block(struct adit_view v)
-{
-    char address[INET6_ADDRSTRLEN + 1];
-    struct adit_view name, prefix;
-    unsigned bits = 0;
-    uint64_t n = 0;
-    bool has_prefix = adit_view_split(v, '/', &name, &prefix);
-    if (name.len == 0 || name.len >= sizeof(address) || memchr(name.ptr, '\0', name.len))
-        return false;
-    memcpy(address, name.ptr, name.len);
-    address[name.len] = '\0';
-    return is_address(address, &bits) && (!has_prefix || adit_view_u64(prefix, bits, &n) == 0);
-}
 
 static bool is_digit(char c)
 {
@@ -143,10 +115,11 @@ static int check_denied(const json_t *list, bool *denies_all, struct adit_err *e
 {
     size_t i;
     const json_t *item;
+    struct ip_block block;
     json_array_foreach(list, i, item)
     {
         struct adit_view v = text_of(item);
-        if (!v.ptr || v.len > NETWORK_CONFIG_ENTRY_MAX || !is_block(v))
+        if (!v.ptr || !ip_block_parse(v, &block))
             return adit_err_set(err, ADIT_ERR_BAD_INPUT, "invalid denied CIDR %.*s",
                                 (int)(v.len < 80 ? v.len : 80), v.ptr ? v.ptr : "");
         *denies_all |= adit_view_eq_str(v, NETWORK_CONFIG_ALL_TRAFFIC);
@@ -158,10 +131,11 @@ static int check_allowed(const json_t *list, bool *has_domain, struct adit_err *
 {
     size_t i;
     const json_t *item;
+    struct ip_block block;
     json_array_foreach(list, i, item)
     {
         struct adit_view v = text_of(item);
-        if (v.ptr && v.len <= NETWORK_CONFIG_ENTRY_MAX && is_block(v))
+        if (v.ptr && ip_block_parse(v, &block))
             continue;
         if (!v.ptr || !is_domain(v, NETWORK_CONFIG_ENTRY_MAX))
             return adit_err_set(err, ADIT_ERR_BAD_INPUT, "invalid allowed address or domain %.*s",
