@@ -6,7 +6,7 @@
 #include "broker/node/record.h"
 
 #define NETWORK_CONFIG_ENTRIES_MAX 1024 /* of allowOut, of denyOut */
-#define NETWORK_CONFIG_ENTRY_MAX 253 /* of a domain */
+#define NETWORK_CONFIG_ENTRY_MAX 253    /* of a domain */
 #define NETWORK_CONFIG_PORTS_MAX 64
 #define NETWORK_CONFIG_RULES_MAX 10
 #define NETWORK_CONFIG_RULE_HOST_MAX 128
