@@ -23,8 +23,8 @@
 #include "envd/egress/egress_network_int.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -122,22 +122,20 @@ static void match_dns(struct rules *s, uint8_t protocol)
     compare(s, NFT_CMP_EQ, &port, sizeof port);
 }
 
-/* Connections that conntrack sees for the first time. */
-static void match_new(struct rules *s)
+/* First packets, whatever conntrack makes of them: a port may be used again while it still knows a
+ * connection of it that was reset, and then the packet is not of a "new" one. */
+static void match_first(struct rules *s)
 {
-    uint32_t mask = NF_CT_STATE_BIT(IP_CT_NEW), zero = 0;
-    struct expression e = expression(s, "ct");
-    egress_netlink_put_be32(&s->request, NFTA_CT_DREG, NFT_REG_1);
-    egress_netlink_put_be32(&s->request, NFTA_CT_KEY, NFT_CT_STATE);
-    expression_end(s, e);
-    e = expression(s, "bitwise");
+    const uint8_t mask = TH_SYN | TH_ACK, first = TH_SYN, zero = 0;
+    load(s, NFT_PAYLOAD_TRANSPORT_HEADER, offsetof(struct tcphdr, th_flags), sizeof mask);
+    struct expression e = expression(s, "bitwise");
     egress_netlink_put_be32(&s->request, NFTA_BITWISE_SREG, NFT_REG_1);
     egress_netlink_put_be32(&s->request, NFTA_BITWISE_DREG, NFT_REG_1);
     egress_netlink_put_be32(&s->request, NFTA_BITWISE_LEN, sizeof mask);
     put_value(s, NFTA_BITWISE_MASK, &mask, sizeof mask);
     put_value(s, NFTA_BITWISE_XOR, &zero, sizeof zero);
     expression_end(s, e);
-    compare(s, NFT_CMP_NEQ, &zero, sizeof zero);
+    compare(s, NFT_CMP_EQ, &first, sizeof first);
 }
 
 static void leave_chain(struct rules *s)
@@ -260,7 +258,7 @@ static void capture_chain(struct rules *s, enum egress_queue_way way)
     rule_end(s, r);
     r = rule(s, name);
     match_protocol(s, IPPROTO_TCP);
-    match_new(s);
+    match_first(s);
     queue(s, way);
     rule_end(s, r);
 }

@@ -332,21 +332,29 @@ START_TEST(egress_holds_what_is_too_much_for_the_host)
 }
 END_TEST
 
+/* program_dial() from a port of the program's choice. */
+static int dial_from(uint16_t port, const char *text, uint16_t to_port)
+{
+    const int on = 1;
+    socklen_t len;
+    union space_address from = space_address(EGRESS_NETWORK_IPV4, port, &len),
+                        to = space_address(text, to_port, &len);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    ck_assert_int_eq(bind(fd, &from.any, len), 0);
+    ck_assert_int_eq(connect(fd, &to.any, len), -1);
+    ck_assert_int_eq(errno, EINPROGRESS);
+    return fd;
+}
+
 START_TEST(egress_one_source_port_to_two_places_is_not_confused)
 {
     static const char *const places[] = {"198.51.100.1", "198.51.100.2"};
     struct live_conn hosts[2];
     int fds[2];
     uint32_t ids[2];
-    socklen_t len;
     for (int i = 0; i < 2; i++) {
-        const int on = 1;
-        union space_address from = space_address(EGRESS_NETWORK_IPV4, 44444, &len),
-                            to = space_address(places[i], 80, &len);
-        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        ck_assert_int_eq(setsockopt(fds[i], SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
-        ck_assert_int_eq(bind(fds[i], &from.any, len), 0);
-        ck_assert_int_eq(connect(fds[i], &to.any, len), -1);
+        fds[i] = dial_from(44444, places[i], 80);
         ids[i] = broker_expect_dial(&broker, i == 0 ? "198.51.100.1:80" : "198.51.100.2:80");
     }
     for (int i = 1; i >= 0; i--) {
@@ -362,19 +370,35 @@ START_TEST(egress_one_source_port_to_two_places_is_not_confused)
 }
 END_TEST
 
+/* conntrack knows the old one for some seconds, and would take the first packet for one of it. */
+START_TEST(egress_connection_between_ports_of_one_that_was_reset_is_a_new_one)
+{
+    enum { PORT = 33334 };
+    for (int i = 0; i < 6; i++) {
+        int fd = dial_from(PORT, OUTSIDE4, 80);
+        uint32_t id = broker_expect_dial(&broker, OUTSIDE4 ":80");
+        if (i % 2 == 0) {
+            broker_refuse(&broker, id, CONTROL__REASON__REASON_REFUSED);
+            ck_assert_int_eq(program_connected(fd), ECONNREFUSED);
+        } else {
+            struct live_conn host = broker_accept(id);
+            ck_assert_int_eq(program_connected(fd), 0);
+            broker_end(&broker, id, true);
+            ck_assert_int_eq(how_it_ends(fd), ECONNRESET);
+            broker_expect_end(&broker, id, true);
+            live_hang_up(&host);
+        }
+        (void)close(fd);
+    }
+}
+END_TEST
+
 /* Source ports come again long before what has ended is forgotten elsewhere. */
 START_TEST(egress_short_connections_do_not_meet_ended_ones)
 {
     enum { MANY = 1000, PORT = 33333 };
-    const int on = 1;
-    socklen_t len;
-    union space_address from = space_address(EGRESS_NETWORK_IPV4, PORT, &len);
     for (int i = 0; i < MANY; i++) {
-        union space_address to = space_address(OUTSIDE4, (uint16_t)(1000 + i), &len);
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
-        ck_assert_int_eq(bind(fd, &from.any, len), 0);
-        ck_assert_int_eq(connect(fd, &to.any, len), -1);
+        int fd = dial_from(PORT, OUTSIDE4, (uint16_t)(1000 + i));
         uint32_t id = broker_expect_dial(&broker, NULL);
         struct live_conn host = broker_accept(id);
         struct pollfd p = {.fd = fd, .events = POLLOUT};
@@ -485,6 +509,7 @@ int main(void)
                      egress_host_that_says_no_hello_is_given_up,
                      egress_holds_what_is_too_much_for_the_host,
                      egress_one_source_port_to_two_places_is_not_confused,
+                     egress_connection_between_ports_of_one_that_was_reset_is_a_new_one,
                      egress_short_connections_do_not_meet_ended_ones,
                      egress_stops_with_all_it_holds)}) ||
            failed;
