@@ -15,14 +15,12 @@ import resource
 import selectors
 import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from crun_floor import crun_rate
 from output_streams import PROGRAM, OutputStream
+from sandbox_programs import fields, head, start_stream, upload_source
 from support import (IS_FULL, Api, cpu_s, create, envd_pid, figure, health, kill, quantile, routing,
                      rss_kib, running_broker, wrk)
 
@@ -32,24 +30,6 @@ LINE, LINES_PER_S, STARTS_AT_ONCE = 2500, 4, 20
 CHANNELS, REFUSALS = 1024, 50
 SANDBOXES = 500
 AT_ONCE = 4
-
-
-def fields(sandbox):
-    """The routing headers as arguments of wrk and curl."""
-    return [part for name, value in routing(sandbox).items() for part in ("-H", f"{name}: {value}")]
-
-
-def head(sandbox, method, path, more=""):
-    names = "".join(f"{name}: {value}\r\n" for name, value in routing(sandbox).items())
-    return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{names}{more}\r\n".encode()
-
-
-def start_stream(sandbox, method, process):
-    body = json.dumps({"process": process}).encode()
-    begin = head(sandbox, "POST", f"/process.Process/{method}",
-                 "Content-Type: application/connect+json\r\nConnect-Protocol-Version: 1\r\n"
-                 f"Content-Length: {len(body) + 5}\r\n")
-    return begin + b"\0" + len(body).to_bytes(4, "big") + body
 
 
 # ---- idle connections beside busy ones ----
@@ -84,27 +64,6 @@ def idle(broker):
 # ---- streams of output ----
 
 
-def run(broker, sandbox, process):
-    """A process to its end, which is a good one."""
-    stream = OutputStream(broker.port, start_stream(sandbox, "Start", process))
-    while stream.read():
-        pass
-    assert stream.is_whole(0), stream.end
-
-
-def upload(broker, sandbox, source, path):
-    """Compile a program and put it into the sandbox."""
-    with tempfile.TemporaryDirectory() as scratch:
-        binary = Path(scratch) / "program"
-        subprocess.run(["gcc", "-O2", "-static", "-x", "c", "-o", binary, "-"], input=source,
-                       text=True, check=True)
-        subprocess.run(
-            ["curl", "-sSf", "-o", "/dev/null", "-H", "Content-Type: application/octet-stream",
-             *fields(sandbox), "-T", binary, "-X", "POST", f"{broker.url}/files?path={path}"],
-            check=True)
-    run(broker, sandbox, {"cmd": "/bin/chmod", "args": ["+x", path]})
-
-
 def read_streams(streams, watch):
     """Until all have ended. `watch` is called about once a second."""
     selector = selectors.DefaultSelector()
@@ -136,7 +95,7 @@ def open_streams(broker, request):
 
 def streams(broker):
     sandbox, _ = create(broker)
-    upload(broker, sandbox, PROGRAM, "/tmp/output")
+    upload_source(broker, sandbox, PROGRAM, "/tmp/output")
     count = STREAM_SECONDS * LINES_PER_S
     process = {"cmd": "/tmp/output", "args": [str(LINE), str(1000 // LINES_PER_S), str(count)]}
     broker_pid, guest_pid = broker.process.pid, envd_pid(sandbox)

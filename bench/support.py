@@ -42,10 +42,14 @@ def cpu_s(pid):
 
 
 @contextlib.contextmanager
-def running_broker(*extra):
-    """A broker with these options, of which nothing is left afterwards."""
+def running_broker(*extra, internet=None):
+    """A broker with these options, in the network of an Internet (internet.py) if one is given; nothing
+    of it is left afterwards."""
     with tempfile.TemporaryDirectory(prefix="adit-bench-") as scratch:
-        broker = Broker(Path(scratch), extra).start()
+        broker = Broker(Path(scratch), extra)
+        if internet:
+            broker.prefix, broker.network = internet.prefix, internet.network
+        broker.start()
         try:
             yield broker
         finally:
