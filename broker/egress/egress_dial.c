@@ -6,10 +6,10 @@
  *
  * States:
  *
- *   CONNECTING --connected--> OPENING --channel, "<id>\n"--> GREETING --"OK\n"--> JOINED --> gone
- *       |                        |                             |  \--> PEEKING --its name--^
- *       |                        |                             |          |
- *       \--refused, _CONNECT_MS--\--------_CHANNEL_MS----------\-_OK_MS---\-_PEEK_MS--> gone
+ *   CONNECTING --connected--> OPENING --channel, "OK\n"--> JOINED --> gone
+ *       |                        |   \--> PEEKING --its name--^
+ *       |                        |           |
+ *       \--refused, _CONNECT_MS--\_CHANNEL_MS\-_PEEK_MS--> gone
  *
  * What:      a dial is judged by the address that is dialled, before a packet is sent. The program
  * in the guest is told of success only when the destination has accepted, so it sees what it would
@@ -20,14 +20,13 @@
  * the headers of its rule are for whoever else has an address.
  * Ends:      a channel's end does not tell a reset, so each side says on the control channel how it
  * ends before it does (proto/control.proto); until the guest has, the end of its channel is held
- * back (net/join.h). A connection whose guest side fails before "OK" is refused and ended: the
- * guest may or may not have taken it, and passes over the one that does not fit.
+ * back (net/join.h). A connection whose channel fails before "OK" is refused and ended: the guest
+ * may or may not have taken it, and passes over the one that does not fit.
  * Policy:    a change is in force for new connections at once and ends those that it forbids.
  * Ownership: the table owns connections; one owns its dial, its streams or its join.
  * Limits:    those of the header. What is too much is told to be busy, and the guest's kernel tries
  * again.
- * Trust:     the guest is hostile. Its ids are looked up; one used twice breaks a rule. On a
- * channel it says "OK\n" and nothing before our line.
+ * Trust:     the guest is hostile. Its ids are looked up; one used twice breaks a rule.
  */
 #include "broker/egress/egress_dial.h"
 
@@ -50,7 +49,7 @@
 /* Sides of a join. */
 enum { GUEST, TARGET };
 
-enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_GREETING, DIAL_PEEKING, DIAL_JOINED };
+enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_PEEKING, DIAL_JOINED };
 
 /*
  * @host:        @addr as text
@@ -58,7 +57,6 @@ enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_GREETING, DIAL_PEEKING, DI
  * @dial:        to the guest
  * @early:       what the target said before the guest could hear it
  * @streams:     GUEST and TARGET, until they are joined
- * @line:        the guest's answer
  * @guest_ended: the guest has said that its side ends
  * @is_named:    it has to say its name
  * @peek:        where what it says is looked at; in PEEKING what came so far is @gathered
@@ -80,7 +78,6 @@ struct egress_dial {
     struct egress_proxy_handshake *handshake;
     struct dial *dial;
     struct net_stream *streams[2];
-    struct channel_line line;
     struct net_deadline deadline;
     struct join *join;
     struct egress_peek *peek;
@@ -91,7 +88,7 @@ struct egress_dial {
 
 /*
  * @by_id:     id → struct egress_dial
- * @asked_cnt: CONNECTING and OPENING: the guest may take an answer for given from then on
+ * @asked_cnt: CONNECTING: the guest may take an answer for given from then on
  */
 struct egress_dials {
     struct egress_dials_conf conf;
@@ -115,7 +112,7 @@ static struct egress_dial *find(const struct egress_dials *t, uint32_t id)
 
 static void set_state(struct egress_dial *d, enum dial_state state)
 {
-    d->table->asked_cnt -= d->state <= DIAL_OPENING && state > DIAL_OPENING;
+    d->table->asked_cnt -= d->state == DIAL_CONNECTING && state != DIAL_CONNECTING;
     d->state = state;
 }
 
@@ -181,9 +178,9 @@ static void refuse(struct egress_dial *d, Control__Reason reason)
     else
         count_end(t, reason);
     drop(d);
-    if (state <= DIAL_GREETING)
+    if (state <= DIAL_OPENING)
         egress_control_refuse(t->conf.control, id, reason);
-    if (state >= DIAL_GREETING) /* in it the guest may or may not have taken the channel */
+    if (state >= DIAL_OPENING) /* in it the guest may or may not have taken the channel */
         egress_control_end(t->conf.control, id, true);
 }
 
@@ -407,62 +404,31 @@ static bool is_to_be_read(const struct egress_dial *d)
                            !egress_rules_is_empty(egress_judge_rules(d->table->conf.judge)));
 }
 
-static void on_greeting_read(struct net_stream *s, struct adit_view bytes)
-{
-    struct egress_dial *d = net_stream_owner(s);
-    bool is_done;
-    if (channel_line_feed(&d->line, &bytes, &is_done, NULL) != ADIT_OK ||
-        (is_done && !adit_view_eq_str(channel_line_view(&d->line), "OK")))
-        refuse(d, CONTROL__REASON__REASON_BUSY);
-    else if (is_done && is_to_be_read(d))
-        start_peek(d, bytes);
-    else if (is_done)
-        join(d, bytes);
-}
-
-static void on_greeting_end(struct net_stream *s, const struct adit_err *err)
-{
-    (void)err; /* the guest is told the same of every failure */
-    refuse(net_stream_owner(s), CONTROL__REASON__REASON_BUSY);
-}
-
-static void on_greeting_drain(struct net_stream *s)
-{
-    (void)s; /* a line never congests */
-}
-
-static const struct net_stream_ops greeting_ops = {on_greeting_read, on_greeting_end,
-                                                   on_greeting_drain};
-
+/* It is still PEEKING. */
 static void on_deadline(struct net_deadline *due)
 {
     struct egress_dial *d = ADIT_CONTAINER_OF(due, struct egress_dial, deadline);
-    if (d->state != DIAL_PEEKING)
-        refuse(d, CONTROL__REASON__REASON_BUSY);
-    else if (d->is_named)
+    if (d->is_named)
         refuse(d, CONTROL__REASON__REASON_PROHIBITED);
     else
         join_peeked(d); /* it speaks something else */
 }
 
+/* @already: what the program said behind the guest's "OK". */
 static void on_channel(void *owner, struct net_stream *take_stream, struct adit_view already,
                        const struct adit_err *err)
 {
     struct egress_dial *d = owner;
-    char line[CHANNEL_LINE_CAP];
     d->dial = NULL;
-    if (err) {
+    if (err) { /* the guest is told the same of every failure */
         refuse(d, CONTROL__REASON__REASON_BUSY);
         return;
     }
-    struct adit_view view =
-        adit_view_mem(line, (size_t)snprintf(line, sizeof(line), "%u\n", d->id));
     d->streams[GUEST] = take_stream;
-    net_stream_set_owner(take_stream, &greeting_ops, d);
-    set_state(d, DIAL_GREETING);
-    net_deadline_arm(&d->deadline, EGRESS_DIAL_OK_MS);
-    if (already.len > 0 || net_stream_write(take_stream, &view, 1) != ADIT_OK)
-        refuse(d, CONTROL__REASON__REASON_BUSY);
+    if (is_to_be_read(d))
+        start_peek(d, already);
+    else
+        join(d, already);
 }
 
 /* ---- the destination's side ---- */
@@ -479,6 +445,7 @@ static void connected(struct egress_dial *d, struct net_stream *take_stream, str
     d->streams[TARGET] = take_stream;
     d->proxy = NULL;
     set_state(d, DIAL_OPENING);
+    t->guest.accept_id = d->id;
     if (adit_buf_append_view(&d->early, early) != ADIT_OK ||
         dial_start(t->conf.loop, &t->guest, EGRESS_DIAL_CHANNEL_MS, on_channel, d, &d->dial,
                    NULL) != ADIT_OK)
@@ -559,7 +526,6 @@ static struct egress_dial *enter(struct egress_dials *t, uint32_t id, const stru
     d->id = id;
     d->addr = *addr;
     d->port = port;
-    channel_line_init(&d->line);
     adit_buf_init(&d->gathered, 0);
     adit_buf_init(&d->early, NET_SCRATCH_CAP);
     net_deadline_init(&d->deadline, t->conf.loop, on_deadline);
@@ -632,7 +598,7 @@ void egress_dials_ended(struct egress_dials *t, uint32_t id, bool is_reset)
     if (!d)
         return;
     d->guest_ended = true;
-    if (is_reset || d->state < DIAL_GREETING) {
+    if (is_reset || d->state < DIAL_OPENING) {
         egress_count(t->conf.counters,
                      d->state < DIAL_JOINED ? EGRESS_COUNT_CANCELED : EGRESS_COUNT_BROKEN);
         drop(d);
@@ -662,6 +628,7 @@ int egress_dials_new(const struct egress_dials_conf *conf, struct egress_dials *
     t->guest = *conf->guest;
     t->guest.port = CHANNEL_PORT_ACCEPT;
     t->guest.tcp_port = 0;
+    t->guest.is_accept = true;
     adit_map_init(&t->by_id);
     adit_list_init(&t->all);
     adit_limit_init(&t->rate, EGRESS_DIALS_BURST, EGRESS_DIALS_PER_S, adit_clock_mono_ns());

@@ -21,9 +21,8 @@
 /* Instead, where it goes by the sandbox's proxy: to the proxy, and from there. */
 #define EGRESS_DIAL_PROXY_MS 10000
 #define EGRESS_DIAL_BEHIND_PROXY_MS 20000
-/* For a channel to the guest, and from there to its "OK". */
+/* For a channel to the guest, and its "OK". */
 #define EGRESS_DIAL_CHANNEL_MS 2000
-#define EGRESS_DIAL_OK_MS 2000
 /* For a connection to say its name, where only its name allows it. */
 #define EGRESS_DIAL_PEEK_MS 5000
 

@@ -305,24 +305,33 @@ void egress_dials_accepted(struct egress_dials *t, struct net_stream *take_progr
 /* Nothing is read before a stream is joined, so nothing is heard. */
 static const struct net_stream_ops unjoined_ops;
 
+/* With one whose packet was let go when it is accepted. */
+static void join_program(struct egress_dial *d)
+{
+    if (d->ops)
+        d->streams[PROGRAM] = d->ops->on_granted(d->owner, d->streams[HOST]);
+    if (d->streams[PROGRAM])
+        join(d);
+}
+
 bool egress_dials_channel(struct egress_dials *t, uint32_t id, struct net_stream *take_host)
 {
     static const struct adit_view ok = ADIT_VIEW("OK\n");
     struct egress_dial *d = find(t, id);
-    if (!d || d->state != DIAL_ASKED || net_stream_write(take_host, &ok, 1) != ADIT_OK)
+    if (!d || d->state != DIAL_ASKED)
         return false;
     net_stream_read_stop(take_host);
     net_stream_set_owner(take_host, &unjoined_ops, d);
     d->streams[HOST] = take_host;
     set_state(d, DIAL_GRANTED);
-    if (d->ops)
-        d->streams[PROGRAM] = d->ops->on_granted(d->owner, take_host);
-    if (d->streams[PROGRAM]) {
-        join(d);
-    } else {
+    if (d->has_packet) { /* its program waits for it, and for nothing that follows */
         d->has_packet = false;
         let_go(d, d->packet);
     }
+    if (net_stream_write(take_host, &ok, 1) == ADIT_OK)
+        join_program(d);
+    else
+        give_up(d, CONTROL__REASON__REASON_REFUSED);
     ask_next(t);
     return true;
 }

@@ -122,3 +122,8 @@ size_t channel_format_tcp(char *out, uint16_t port)
 {
     return (size_t)snprintf(out, CHANNEL_LINE_CAP, "TCP %u\n", (unsigned)port);
 }
+
+size_t channel_format_accept(char *out, uint32_t id)
+{
+    return (size_t)snprintf(out, CHANNEL_LINE_CAP, "%u\n", id);
+}

@@ -3,8 +3,8 @@
  * The channel handshake, as Firecracker, Cloud Hypervisor, our vsock-device and envd (in a
  * container) speak it on a Unix socket: the host sends "CONNECT <port>\n" and reads "OK <n>\n".
  * Then, on guest port CHANNEL_PORT_TUNNEL, one more line: "TCP <port>\n" answered "OK\n" or
- * "ERR <reason>\n". Line cores without I/O: bytes in, verdict out. Source: Firecracker
- * docs/vsock.md; docs/wire/channel.md.
+ * "ERR <reason>\n"; on CHANNEL_PORT_ACCEPT "<id>\n" answered "OK\n". Line cores without I/O: bytes
+ * in, verdict out. Source: Firecracker docs/vsock.md; docs/wire/channel.md, control.md.
  */
 #ifndef ADIT_NET_CHANNEL_H
 #define ADIT_NET_CHANNEL_H
@@ -52,5 +52,6 @@ ADIT_MUST_CHECK int channel_parse_tunnel_answer(struct adit_view line, struct ad
 size_t channel_format_connect(char *out, uint32_t port);
 size_t channel_format_ok(char *out, uint32_t n);
 size_t channel_format_tcp(char *out, uint16_t port);
+size_t channel_format_accept(char *out, uint32_t id);
 
 #endif

@@ -6,13 +6,14 @@
  *
  * States:
  *
- *   BUSY_PEER ──tick──> (connect) ──> CONNECTING ──> WAIT_OK ──> WAIT_TUNNEL ──> over
- *      ^──────EAGAIN───────┘               └─(plain target)────────────────────────^
+ *   BUSY_PEER ──tick──> (connect) ──> CONNECTING ──> WAIT_OK ──> WAIT_SERVICE ──> over
+ *      ^──────EAGAIN───────┘               └─(plain target)─────────────────────────^
  *
  * A Unix connect succeeds or fails at once; EAGAIN says that the listener's backlog is full, and
  * since nothing tells when there is room, the next tick tries again. TCP and AF_VSOCK connects that
- * are under way are watched with uv_poll until the socket is writable. Handshake lines are strictly
- * one after the other: nothing is sent before the answer to what was sent last.
+ * are under way are watched with uv_poll until the socket is writable. A tunnel is asked for when
+ * the channel is there, so that an answer tells which of the two failed; whoever waits for a dial's
+ * answer waits for both alike, so that its id goes with the first line.
  *
  * Ownership: a dial frees itself after on_done or dial_cancel(); if its poll handle was used, in
  * that handle's close callback.
@@ -37,7 +38,7 @@
 /* Of a TCP connection without a byte, before the other end is asked whether it is there. */
 #define KEEPALIVE_S 120
 
-enum dial_state { DIAL_BUSY_PEER, DIAL_CONNECTING, DIAL_WAIT_OK, DIAL_WAIT_TUNNEL, DIAL_OVER };
+enum dial_state { DIAL_BUSY_PEER, DIAL_CONNECTING, DIAL_WAIT_OK, DIAL_WAIT_SERVICE, DIAL_OVER };
 
 struct dial {
     struct net_loop *loop; /* borrowed */
@@ -147,20 +148,33 @@ static int send_line(struct dial *d, const char *line, size_t len)
     return rc == ADIT_OK ? rc : adit_err_set(&d->failure, rc, "handshake: connection lost");
 }
 
-static int send_connect(struct dial *d)
+static bool has_service_line(const struct dial *d)
 {
-    char line[CHANNEL_LINE_CAP];
-
-    d->state = DIAL_WAIT_OK;
-    return send_line(d, line, channel_format_connect(line, d->target.port));
+    return d->target.tcp_port || d->target.is_accept;
 }
 
-static int send_tunnel(struct dial *d)
+static size_t format_service_line(const struct dial *d, char *out)
+{
+    return d->target.is_accept ? channel_format_accept(out, d->target.accept_id)
+                               : channel_format_tcp(out, d->target.tcp_port);
+}
+
+static int send_connect(struct dial *d)
+{
+    char lines[2 * CHANNEL_LINE_CAP];
+    size_t len = channel_format_connect(lines, d->target.port);
+
+    if (d->target.is_accept)
+        len += format_service_line(d, lines + len);
+    d->state = DIAL_WAIT_OK;
+    return send_line(d, lines, len);
+}
+
+static int send_service(struct dial *d)
 {
     char line[CHANNEL_LINE_CAP];
 
-    d->state = DIAL_WAIT_TUNNEL;
-    return send_line(d, line, channel_format_tcp(line, d->target.tcp_port));
+    return send_line(d, line, format_service_line(d, line));
 }
 
 /* A complete line came. *over: the handshake is complete. */
@@ -174,8 +188,11 @@ static int line_came(struct dial *d, bool *over)
     else
         rc = channel_parse_tunnel_answer(line, &d->failure);
     channel_line_init(&d->line);
-    *over = d->state == DIAL_WAIT_TUNNEL || !d->target.tcp_port;
-    return rc == ADIT_OK && !*over ? send_tunnel(d) : rc;
+    *over = d->state == DIAL_WAIT_SERVICE || !has_service_line(d);
+    if (rc != ADIT_OK || *over)
+        return rc;
+    d->state = DIAL_WAIT_SERVICE;
+    return d->target.is_accept ? ADIT_OK : send_service(d);
 }
 
 static void on_read(struct net_stream *s, struct adit_view bytes)
@@ -241,10 +258,8 @@ static int connected(struct dial *d)
     net_stream_read_start(d->stream);
     if (d->target.kind == HTTP_TARGET_CHANNEL)
         return send_connect(d);
-    if (d->target.tcp_port)
-        return send_tunnel(d);
-    d->state = DIAL_OVER;
-    return ADIT_OK;
+    d->state = has_service_line(d) ? DIAL_WAIT_SERVICE : DIAL_OVER;
+    return d->state == DIAL_OVER ? ADIT_OK : send_service(d);
 }
 
 /* ---- connecting ---- */

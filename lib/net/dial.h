@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening a connection to a target: connect, channel handshake, tunnel line. The result is a stream
- * on which the two ends speak whatever comes next.
+ * Opening a connection to a target: connect, channel handshake, line of the port's service. The
+ * result is a stream on which the two ends speak whatever comes next.
  */
 #ifndef ADIT_NET_DIAL_H
 #define ADIT_NET_DIAL_H
@@ -21,7 +21,9 @@ struct http_target {
     char path[108];
     uint32_t cid, port;
     uint16_t
-        tcp_port; /* nonzero: port is the tunnel, ask it for this port of the guest's loopback */
+        tcp_port;   /* nonzero: port is the tunnel, ask it for this port of the guest's loopback */
+    bool is_accept; /* port is the accept port: the channel answers the guest's dial @accept_id */
+    uint32_t accept_id;
 };
 
 struct dial;

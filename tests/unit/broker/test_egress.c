@@ -156,14 +156,49 @@ END_TEST
 
 START_TEST(egress_refuses_more_dials_than_may_be_in_hand)
 {
-    for (uint32_t id = 0; id <= EGRESS_DIALS_ASKED_MAX; id++) /* no channel is opened for any */
-        guest_dial(&g, id, "127.0.0.1", port);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    uint16_t silent_port; /* where the one connection that may wait to be accepted is there */
+    int silent = server_open(&silent_port), first = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    a.sin_port = htons(silent_port);
+    ck_assert_int_eq(listen(silent, 0), 0);
+    ck_assert_int_eq(connect(first, (struct sockaddr *)&a, sizeof(a)), 0);
+    for (uint32_t id = 0; id <= EGRESS_DIALS_ASKED_MAX; id++)
+        guest_dial(&g, id, "127.0.0.1", silent_port);
     guest_expect_refusal(&g, EGRESS_DIALS_ASKED_MAX, CONTROL__REASON__REASON_BUSY);
     ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_DIALS), EGRESS_DIALS_ASKED_MAX);
     for (uint32_t id = 0; id < EGRESS_DIALS_ASKED_MAX; id++) /* not wanted any more */
         guest_end(&g, id, false);
     ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_DIALS), 0);
     ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_CANCELED), EGRESS_DIALS_ASKED_MAX);
+    (void)close(first);
+    (void)close(silent);
+}
+END_TEST
+
+START_TEST(egress_says_whose_a_channel_is_before_it_is_there)
+{
+    char line[16];
+    int destinations[2], programs[2];
+    for (int i = 0; i < 2; i++) {
+        guest_dial(&g, 7 + (uint32_t)i, "127.0.0.1", port);
+        destinations[i] = server_accept(server);
+        wait_readable(g.listener);
+        programs[i] = accept4(g.listener, NULL, NULL, SOCK_CLOEXEC);
+        read_line(programs[i], line, sizeof(line));
+        ck_assert_str_eq(line, "CONNECT 1026\n");
+        read_line(programs[i], line, sizeof(line));
+        ck_assert_str_eq(line, i == 0 ? "7\n" : "8\n");
+    }
+    send_text(programs[0], "OK 1026\nOK\nhello"); /* all together */
+    expect_text(destinations[0], "hello");
+    send_text(programs[1], "OK 1026\n");
+    (void)close(programs[1]);
+    guest_expect_refusal(&g, 8, CONTROL__REASON__REASON_BUSY);
+    guest_expect_end(&g, 8, true);
+    expect_reset(destinations[1]);
+    (void)close(programs[0]);
+    (void)close(destinations[0]);
+    (void)close(destinations[1]);
 }
 END_TEST
 
@@ -423,6 +458,7 @@ SUITE_MAIN_WITH(
           egress_breaks_a_connection_whose_end_is_never_told, egress_passes_resets_both_ways,
           egress_answers_as_a_network_would, egress_update_ends_what_it_forbids,
           egress_refuses_more_dials_than_may_be_in_hand,
+          egress_says_whose_a_channel_is_before_it_is_there,
           egress_refuses_a_guest_that_does_not_take_its_channel,
           egress_asks_again_when_the_guest_says_no_hello,
           egress_serves_others_while_a_guest_floods_it, egress_close_breaks_everything,
