@@ -76,7 +76,9 @@ class Outside:
         return stream
 
     def cpu_s(self, sandbox):
-        return cpu_s(self.broker.process.pid), cpu_s(envd_pid(sandbox))
+        """Of broker and envd, without the programs of the sandbox."""
+        return [cpu_s(pid, with_children=False)
+                for pid in (self.broker.process.pid, envd_pid(sandbox))]
 
 
 def middle(rounds):

@@ -35,10 +35,10 @@ def rss_kib(pid):
     return int(re.search(r"Rss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text())[1])
 
 
-def cpu_s(pid):
+def cpu_s(pid, with_children=True):
     """Processor time of a process and of its children that ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(int(n) for n in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+    return sum(int(n) for n in fields[11:15 if with_children else 13]) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager

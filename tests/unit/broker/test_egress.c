@@ -27,12 +27,15 @@ static void teardown(void)
     (void)close(server);
 }
 
-/* A connection from its dial to both ends. */
+/* A connection from its dial to both ends, joined. */
 static int open_dial(uint32_t id, int *destination)
 {
     guest_dial(&g, id, "127.0.0.1", port);
     *destination = server_accept(server);
-    return guest_accept(&g, id);
+    int program = guest_accept(&g, id);
+    send_text(*destination, "there");
+    expect_text(program, "there");
+    return program;
 }
 
 START_TEST(egress_joins_a_program_and_its_destination)
