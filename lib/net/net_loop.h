@@ -35,6 +35,7 @@ struct net_loop {
     uv_idle_t turn;
     struct adit_list tasks;
     bool is_closing;
+    uv_pipe_t first; /* closed at once: see net_loop_init() */
     char scratch[NET_SCRATCH_CAP];
 };
 
