@@ -334,6 +334,7 @@ bench: setup-test template ## figures, beside a peer or a floor in the same run
 	@echo "== bench_envd"; $(VENV)/bin/python bench/bench_envd.py
 	@echo "== bench_broker"; $(VENV)/bin/python bench/bench_broker.py
 	@echo "== bench_load"; $(VENV)/bin/python bench/bench_load.py
+	@echo "== bench_egress"; $(VENV)/bin/python bench/bench_egress.py
 bench-full: ## the same with bodies of 10 GiB and streams of 10 minutes
 	@ADIT_BENCH_SCALE=full $(MAKE) --no-print-directory bench
 
