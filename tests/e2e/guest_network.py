@@ -14,6 +14,7 @@ import struct
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 BLOCK = 1 << 20
 PATTERN = random.Random(7).randbytes(BLOCK - 8)
@@ -144,6 +145,17 @@ def skip_name(message, at):
     while message[at] and message[at] < 0xC0:
         at += 1 + message[at]
     return at + (2 if message[at] else 1)
+
+
+def lookups(count):
+    """Names that nobody has asked for, all at once: the addresses that they are of."""
+    async def everything():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(int(count)))
+        return await asyncio.gather(*(
+            loop.getaddrinfo(f"n{n}.example.net", 80, family=socket.AF_INET,
+                             type=socket.SOCK_STREAM) for n in range(int(count))))
+    return sorted({found[0][4][0] for found in asyncio.run(everything())})
 
 
 def query(server, name, kind, how="udp"):

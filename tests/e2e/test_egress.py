@@ -155,7 +155,9 @@ def test_a_killed_broker_breaks_connections_and_the_next_one_makes_new_ones(outs
     _, sandbox = outside(KEEP % (PUBLIC, PUBLIC), keep=True)
     outside.broker.kill()
     outside.broker.start()
-    (seen,) = outside("until grep -q end seen; do sleep 0.01; done; cat seen", sandbox=sandbox)
+    seen, _ = outside("until grep -q end seen; do sleep 0.01; done; cat seen", sandbox=sandbox,
+                      keep=True)
     here, broken, took, _ = seen["out"].split()
     assert (here, broken) == ("here", "ECONNRESET"), seen
     assert float(took) < 5, "longer than a connection waits for a broker"
+    assert connects(outside, (PUBLIC, 80), sandbox=sandbox) == ["connected"]

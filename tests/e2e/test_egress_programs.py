@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from internet import HOST_PUBLIC, IPV6, METADATA, PUBLIC, SILENT, SILENT_IPV6, UNREACHABLE
+from internet import HOST_IPV6, HOST_PUBLIC, IPV6, METADATA, PUBLIC, SILENT, UNREACHABLE
 from support import NODE
 
 A, CNAME, TXT, AAAA, HTTPS = 1, 5, 16, 28, 65
@@ -162,6 +162,23 @@ def test_what_is_not_tcp_fails_at_once(inside):
     assert took < 0.5
 
 
+def test_what_a_sandbox_says_to_itself_stays_in_it(outside):
+    """Also over UDP, and where it may reach nothing else."""
+    seen, = outside("""python3 - <<'END'
+import socket
+for family, address in ((2, "127.0.0.1"), (2, "10.0.2.15"), (2, "localhost"), (10, "::1")):
+    with socket.create_server(("", 8000), family=family) as server:
+        with socket.create_connection((address, 8000)) as s, server.accept()[0] as served:
+            s.sendall(b"over TCP")
+            print(served.recv(100))
+    with socket.socket(family, socket.SOCK_DGRAM) as a, socket.socket(family, socket.SOCK_DGRAM) as b:
+        a.bind((address, 0))
+        b.sendto(b"over UDP", a.getsockname())
+        print(a.recv(100))
+END""", allow_internet_access=False)
+    assert seen["out"].splitlines() == ["b'over TCP'", "b'over UDP'"] * 4, seen
+
+
 def asked(inside, name):
     return int(inside(f"curl -sS http://{PUBLIC}/asked/{name}")[0])
 
@@ -193,6 +210,11 @@ def test_any_name_server_is_the_same_one(inside):
     for server in (SILENT, PUBLIC, "8.8.8.8"):
         for how in ("udp", "tcp"):
             assert query(inside, "www.example.net", A, how, server)["records"][0][2] == PUBLIC
+
+
+def test_three_hundred_names_at_once(inside):
+    """More than are asked of the host at once."""
+    assert network(inside, "lookups", 300) == [PUBLIC]
 
 
 def test_long_answers_come_over_tcp(inside):
@@ -238,17 +260,19 @@ def test_without_ipv6_nobody_waits_for_it(inside):
 
 def test_with_ipv6_names_lead_to_it_and_it_connects(outside, internet):
     with internet.ipv6():
-        fetch, literal, lame, six, happy = outside(
+        fetch, literal, lame, six, happy, errors = outside(
             "curl -sS http://both.example.net/ && curl -sS -4 http://both.example.net/",
-            f"curl -sS 'http://[{IPV6}]/' && ! curl -sS --max-time 20 'http://[{IPV6}]:81/'",
+            f"curl -sS 'http://[{IPV6}]/'",
             "curl -sS -w ' %{time_total}' http://lame.example.net/",
             "getent ahosts six.example.net | head -1 && python3 -c "
             "'import urllib.request as r; print(r.urlopen(\"http://six.example.net/\").read())'",
             f"curl -sS -O http://{PUBLIC}/guest_network.py && "
-            "python3 guest_network.py eyeballs lame.example.net 80")
+            "python3 guest_network.py eyeballs lame.example.net 80",
+            f"python3 guest_network.py connect {IPV6}:80 {IPV6}:81 {HOST_IPV6}:80 fd12::1:80")
     assert fetch["out"] == IPV6 + PUBLIC, fetch
     assert literal["status"] == 0 and literal["out"] == IPV6, literal
-    assert "Couldn't connect" in literal["err"] or "refused" in literal["err"], literal
+    assert [word for _, word, _ in json.loads(errors["out"])] == [
+        "connected", "ECONNREFUSED", "EACCES", "EACCES"], errors
     address, took = lame["out"].split()
     assert address == PUBLIC and float(took) < 2, lame
     assert six["out"].startswith(IPV6) and f"b'{IPV6}'" in six["out"], six
