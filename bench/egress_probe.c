@@ -140,9 +140,10 @@ static void source(int fd)
     if (recv(fd, &left, sizeof left, MSG_WAITALL) != sizeof left)
         return;
     while (left > 0) {
-        size_t len = left < sizeof bulk ? (size_t)left : sizeof bulk;
-        write_all(fd, bulk, len);
-        left -= len;
+        ssize_t put = write(fd, bulk, left < sizeof bulk ? (size_t)left : sizeof bulk);
+        if (put <= 0)
+            return; /* the client has had enough */
+        left -= (uint64_t)put;
     }
 }
 

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPO / "tests"), str(REPO / "tests/lab")]
-from conftest import Broker, cgroups, kill_everything, leftovers  # noqa: E402
+sys.path += [str(REPO / "tests" / room) for room in ("", "e2e", "lab")]
+from conftest import (Broker, EgressBroker, cgroups, kill_everything,  # noqa: E402
+                      leftovers)
 
 # Every size and time of the aims; otherwise what takes minutes is cut short.
 IS_FULL = os.environ.get("ADIT_BENCH_SCALE") == "full"
@@ -46,9 +47,8 @@ def running_broker(*extra, internet=None):
     """A broker with these options, in the network of an Internet (internet.py) if one is given; nothing
     of it is left afterwards."""
     with tempfile.TemporaryDirectory(prefix="adit-bench-") as scratch:
-        broker = Broker(Path(scratch), extra)
-        if internet:
-            broker.prefix, broker.network = internet.prefix, internet.network
+        state = Path(scratch)
+        broker = EgressBroker(state, internet, extra) if internet else Broker(state, extra)
         broker.start()
         try:
             yield broker

@@ -20,7 +20,7 @@
 /* Frames that the guest has not read; more, and the channel is given up. */
 #define EGRESS_CONTROL_QUEUE_MAX (256u * 1024)
 /* Frames of the guest; one that sends more is not read for as long as they would have taken. */
-#define EGRESS_CONTROL_FRAMES_PER_S 2000
+#define EGRESS_CONTROL_FRAMES_PER_S 4000
 #define EGRESS_CONTROL_FRAMES_BURST 10000
 
 struct egress_control;

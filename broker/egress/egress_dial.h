@@ -14,7 +14,7 @@
 #define EGRESS_DIALS_MAX 1024
 /* Not answered yet. Many, as one that nobody answers takes half a minute. */
 #define EGRESS_DIALS_ASKED_MAX 256
-#define EGRESS_DIALS_PER_S 200
+#define EGRESS_DIALS_PER_S 1000
 #define EGRESS_DIALS_BURST 1000
 /* For a connection to its destination; all together is shorter than the guest waits. */
 #define EGRESS_DIAL_CONNECT_MS 30000
