@@ -21,12 +21,18 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/limit.h"
 #include "base/log.h"
 #include "broker/edge/edge_mail.h"
 #include "broker/egress/egress_dial.h"
 #include "broker/egress/egress_lookup.h"
 #include "broker/egress/egress_resolver.h"
 #include "broker/sandbox_id.h"
+
+/* Lines about a sandbox whose channel is opened again and again. */
+#define LOG_BURST 5
+#define LOG_PER_S 1
 
 struct egress {
     struct egress_conf conf;
@@ -56,6 +62,7 @@ struct egress_sandbox {
     struct egress_dials *dials;
     struct egress_lookups *lookups;
     struct egress_traffic traffic;
+    struct adit_limit log;
 };
 
 struct update {
@@ -73,8 +80,9 @@ static void on_open(void *owner, Control__Mode mode)
 {
     struct egress_sandbox *s = owner;
     atomic_store_explicit(&s->mode, (int)mode, memory_order_relaxed);
-    adit_log(ADIT_LOG_INFO, "egress_channel_open", LOG_S("sandbox", s->id),
-             LOG_S("mode", mode_names[mode]));
+    if (adit_limit_take(&s->log, adit_clock_mono_ns())) /* it may come and go as fast as it likes */
+        adit_log(ADIT_LOG_INFO, "egress_channel_open", LOG_S("sandbox", s->id),
+                 LOG_S("mode", mode_names[mode]));
 }
 
 static void on_lost(void *owner)
@@ -174,6 +182,7 @@ static void deliver_opening(struct edge_mail *m, void *receiver)
     struct egress_sandbox *s = ADIT_CONTAINER_OF(m, struct egress_sandbox, opening);
     struct egress *e = receiver;
     struct adit_err err = ADIT_ERR_INIT;
+    adit_limit_init(&s->log, LOG_BURST, LOG_PER_S, adit_clock_mono_ns());
     adit_list_push(&e->sandboxes, &s->node);
     net_task_init(&s->over, &e->net, on_over);
     if (begin(s, &err) != ADIT_OK) {
