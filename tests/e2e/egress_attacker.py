@@ -107,7 +107,8 @@ def seize(host):
         "ports": write("/proc/sys/net/ipv4/ip_local_port_range", "1 2"),
         "trace": call(101, PTRACE_SEIZE, 1, 0, 0)[1],
         "memory": asked(lambda: open("/proc/1/mem", "rb").close()),
-        "descriptors": asked(lambda: os.listdir("/proc/1/fd")),
+        "descriptors": asked(lambda: [os.readlink(f"/proc/1/fd/{n}")
+                                      for n in os.listdir("/proc/1/fd")]),
         "its sockets": call(PIDFD_GETFD, pidfd, 5, 0)[1],
         "another network": in_a_network_of_its_own(host),
     }
@@ -177,9 +178,24 @@ def ask(n=iter(range(1 << 40))):
                                + b"\7example\3org\0\0\1\0\1", RESOLVER))
 
 
+def at_once(seconds, *works):
+    """How often each could be done."""
+    end, made = time.monotonic() + seconds, [0] * len(works)
+
+    def run(i):
+        made[i] = until(end, works[i])
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return made
+
+
 def flood(address, silent, half_open, seconds):
-    """Connections that are never answered, beside as many others and names as it can make."""
+    """Connections as fast as may be; then some that are never answered, and names."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    made = at_once(float(seconds), *[lambda: dial(address)] * 3)
     held = []
     for _ in range(int(half_open)):
         s = socket.socket()
@@ -187,17 +203,8 @@ def flood(address, silent, half_open, seconds):
         begun = s.connect_ex((silent, 80))
         assert begun == errno.EINPROGRESS, word(begun)
         held.append(s)
-    print("ready", file=sys.stderr, flush=True)
-    end = time.monotonic() + float(seconds)
-    made = [0] * 4
-    def work(i):
-        made[i] = until(end, ask if i == 3 else lambda: dial(address))
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    return {"half open": len(held), "dialled": sum(made[:3]), "asked": made[3]}
+    (names,) = at_once(float(seconds), ask)
+    return {"half open": len(held), "dialled": sum(made), "asked": names}
 
 
 def measure(address, count):
@@ -208,7 +215,7 @@ def measure(address, count):
         with socket.create_connection((address, 80), timeout=20) as s:
             took.append((time.monotonic() - begin) * 1000)
             s.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            assert b"200" in s.recv(100)
+            assert b"200" in b"".join(iter(lambda: s.recv(1000), b""))
         time.sleep(0.01)
     return sorted(took)
 
