@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of test_egress_policy.py: sandboxes side by side, each with one set of rules after another.
+"""A client of test_egress_policy.py: sandboxes side by side, each with one set of rules after the
+other.
 
 Reads {"probe": program, "lanes": [[group, ...], ...]}. A group is {"create", "internet", "network",
 "dials"}; said of each is what the probe said, or that the rules were refused. The argument is the

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import itertools
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 
 import policy_table as table
+from internet_names import A, AAAA, ANSWER, CNAME, NXDOMAIN, pack_record
 
 HERE = Path(__file__).resolve().parent
 
@@ -32,30 +34,20 @@ class Tell(asyncio.Protocol):
 
 
 class Names(asyncio.DatagramProtocol):
-    A, CNAME, AAAA = 1, 5, 28
-
     def __init__(self):
         # a client asks for A and AAAA, so each kind has its own turn
         self.turns = {(name, kind): itertools.cycle(lists) for name, lists in table.ZONE.items()
-                      for kind in (self.A, self.AAAA)}
+                      for kind in (A, AAAA)}
 
     def connection_made(self, transport):
         self.transport = transport
 
-    @staticmethod
-    def pack(name):
-        return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
-
-    def record(self, name, kind, data):
-        return self.pack(name) + struct.pack(">HHIH", kind, 1, 0, len(data)) + data
-
     def records(self, name, kind):
         alias = table.ALIASES.get(name)
         if alias:
-            return [self.record(name, self.CNAME, self.pack(alias)), *self.records(alias, kind)]
-        found = map(ipaddress.ip_address, next(self.turns[name, kind]))
-        return [self.record(name, kind, a.packed) for a in found
-                if a.version == (4 if kind == self.A else 6)]
+            return [pack_record(name, CNAME, 0, alias), *self.records(alias, kind)]
+        return [pack_record(name, kind, 0, address) for address in next(self.turns[name, kind])
+                if ipaddress.ip_address(address).version == (4 if kind == A else 6)]
 
     def datagram_received(self, query, peer):
         labels, at = [], 12
@@ -64,9 +56,9 @@ class Names(asyncio.DatagramProtocol):
             at += 1 + query[at]
         name, (kind,) = ".".join(labels), struct.unpack(">H", query[at + 1:at + 3])
         known = table.is_name(name)
-        found = self.records(name, kind) if known and kind in (self.A, self.AAAA) else []
+        found = self.records(name, kind) if known and kind in (A, AAAA) else []
         self.transport.sendto(
-            query[:2] + struct.pack(">5H", 0x8180 if known else 0x8183, 1, len(found), 0, 0)
+            query[:2] + struct.pack(">5H", ANSWER | (0 if known else NXDOMAIN), 1, len(found), 0, 0)
             + query[12:at + 5] + b"".join(found), peer)
 
 
@@ -97,7 +89,8 @@ class PolicyInternet(Internet):
     @prefix: what a command begins with that runs where the broker is
     """
 
-    def __init__(self):
+    def __init__(self, directory):
+        self.directory = directory
         self.servers = self.enter([sys.executable, HERE / "policy_internet.py"])
         self.inside = self.enter(["cat"])
         self.servers.stdout.readline()
@@ -114,15 +107,17 @@ class PolicyInternet(Internet):
             for address in addresses:
                 self.ip(prefix, "address add", f"{address}/64 nodad" if ":" in address
                         else f"{address}/24", "dev", link)
-        for prefix, to, to6 in ((self.prefix, t.PUBLIC, t.PUBLIC6), (there, t.HOST_PUBLIC, t.HOST6)):
+        for prefix, to, to6 in ((self.prefix, t.PUBLIC, t.PUBLIC6),
+                                (there, t.HOST_PUBLIC, t.HOST6)):
             self.ip(prefix, "route add default via", to)
             self.ip(prefix, "-6 route add default via", to6)
         self.servers.stdin.write("listen\n")
         self.servers.stdin.flush()
         assert self.servers.stdout.readline() == "ready\n"
 
-    def probe(self, argv, env, lanes, timeout=200):
+    def probe(self, argv, broker, lanes, timeout=200):
         """What a client with an official SDK sees: policy_client.py and its likes."""
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.directory), **broker.env()}
         done = subprocess.run([*self.prefix, "setpriv", "--pdeathsig", "KILL", *map(str, argv)],
                               env=env, text=True, capture_output=True, timeout=timeout,
                               input=json.dumps({"probe": (HERE / "policy_probe.py").read_text(),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """In a sandbox: connects to many targets and says what came of it.
 
-Reads {"dials": [[target, port, [kind, name]], ...]}. Each target is looked up first, as programs do;
-then each of its addresses is connected to, and the connection names itself. Said is, of each target,
-which addresses were found, and of each dial and address the server's line or the error.
+Reads {"dials": [[target, port, [kind, name]], ...]}. Each target is looked up first, as programs
+do; then each of its addresses is connected to, and the connection names itself. Said is, of each
+target, which addresses were found, and of each dial and address the server's line or the error.
 
 "serve PATH" keeps connections instead: a line {"open": {label: dial}, "ask": [label, ...]} on a
 socket at PATH is answered by what became of each.

@@ -6,13 +6,13 @@ sandbox (policy_table.py says what has to come of it), and by the official SDKs'
 import collections
 import http.client
 import json
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import Broker, end, kill_everything
+from conftest import EgressBroker, end, kill_everything
+from internet import Outside
 from policy_internet import PolicyInternet
 from policy_table import (ALLOW, DENY, EXACT, METADATA, NEEDS_ALL, OPEN_BLOCK, OTHER, PRIVATE,
                           PUBLIC, PUBLIC6, WILD, Checker, Options, all_options, dials)
@@ -22,24 +22,20 @@ HERE = Path(__file__).resolve().parent
 LANES = 4
 
 
-class PolicyBroker(Broker):
-    def __init__(self, state, internet):
-        super().__init__(state, ["--dns-server", PUBLIC, "--egress-allow-private", OPEN_BLOCK])
-        self.internet, self.prefix = internet, internet.prefix
-
-    def network(self):
-        return self.internet.network()
+@pytest.fixture(scope="module")
+def internet(scratch):
+    net = PolicyInternet(scratch)
+    yield net
+    net.stop()
 
 
 @pytest.fixture(scope="module")
-def outside(scratch, broker):
-    internet = PolicyInternet()
-    b = PolicyBroker(scratch / "policy", internet).start()
-    b.client_env = {"PATH": os.environ["PATH"], "HOME": str(scratch), **b.env()}
-    yield b
+def outside(scratch, internet):
+    b = EgressBroker(scratch / "policy", internet, ["--egress-allow-private", OPEN_BLOCK]).start()
+    with Outside(internet, b) as steps:
+        yield steps
     left = kill_everything(b)
     end(b, left)
-    internet.stop()
 
 
 def group(options, turn, create=False, only=None):
@@ -50,8 +46,8 @@ def group(options, turn, create=False, only=None):
 
 def run_table(outside, argv, lanes):
     """@lanes: of each sandbox, pairs of options and groups. Return: what was checked."""
-    said = outside.internet.probe(argv, outside.client_env,
-                                  [[g for _, g in lane] for lane in lanes])
+    said = outside.broker.internet.probe(argv, outside.broker,
+                                         [[g for _, g in lane] for lane in lanes])
     checked = []
     for lane, results in zip(lanes, said, strict=True):
         for (options, g), result in zip(lane, results, strict=True):
@@ -59,7 +55,8 @@ def run_table(outside, argv, lanes):
                 checked.append(Checker())
             checked[-1].check_result(options, result, g["dials"])
     wrong = [w for c in checked for w in c.wrong]
-    assert not wrong, f"{len(wrong)} of {sum(c.cnt for c in checked)} rows\n" + "\n".join(wrong[:40])
+    rows = sum(c.cnt for c in checked)
+    assert not wrong, f"{len(wrong)} of {rows} rows\n" + "\n".join(wrong[:40])
     return checked
 
 
@@ -128,8 +125,8 @@ PROGRAM = f"cat > probe.py <<'END'\n{(HERE / 'policy_probe.py').read_text()}\nEN
 def probes(outside, lists, **network):
     """What the dials of each list come to, one list after the other in one sandbox."""
     run = "python3 probe.py <<'END'\n%s\nEND"
-    seen = outside.internet.run(outside.client_env, [
-        PROGRAM, *(run % json.dumps({"dials": dials}) for dials in lists)], network=network)
+    seen = outside(PROGRAM, *(run % json.dumps({"dials": dials}) for dials in lists),
+                   network=network)
     assert all(s["status"] == 0 for s in seen), seen
     return [json.loads(s["out"])["dials"] for s in seen[1:]]
 
@@ -145,7 +142,8 @@ def test_an_update_resets_what_it_forbids_and_leaves_the_rest(outside):
         {"open": {"tls": [*www, TLS], "http": ["www.example.net", 8080, WWW],
                   "api": ["api.example.net", 443, TLS_API], "other": [OTHER, 22, RAW],
                   "silent": [*www, None], "late": [*www, None]}},
-        {"ask": {"tls": RAW, "http": WWW, "api": RAW, "other": RAW, "silent": TLS, "late": TLS_API}},
+        {"ask": {"tls": RAW, "http": WWW, "api": RAW, "other": RAW, "silent": TLS,
+                 "late": TLS_API}},
         {"ask": {"tls": RAW, "http": ELSE}, "open": {"raw": [PUBLIC, 22, RAW]}},
         {"ask": {"tls": RAW, "http": WWW, "raw": RAW}},
         {"ask": {"http": ELSE, "tls": RAW, "silent": RAW}},
@@ -162,28 +160,28 @@ def test_an_update_resets_what_it_forbids_and_leaves_the_rest(outside):
     steps = [PROGRAM + SERVE, order(**orders[0])]
     for update, words in zip(rules[1:], orders[1:]):
         steps += [update, order(**words)]
-    seen = outside.internet.run(outside.client_env, steps, network=rules[0])
+    seen = outside(*steps, network=rules[0])
     assert [json.loads(s["out"]) for s in seen[1::2]] == right
 
 
 def test_later_requests_are_judged_by_rules_that_came_meanwhile(outside):
     """On a connection that could go anywhere when it was made."""
     to = {"http": ["www.example.net", 80, WWW]}
-    seen = outside.internet.run(outside.client_env, [
-        PROGRAM + SERVE, order(open=to),
-        {"allow_out": WILD, "deny_out": ALL}, order(ask={"http": WWW}), order(ask={"http": ELSE}),
-    ], network={"rules": {"www.example.net": [{"transform": {"headers": {"X-Key": "1"}}}]}})
+    seen = outside(
+        PROGRAM + SERVE, order(open=to), {"allow_out": WILD, "deny_out": ALL},
+        order(ask={"http": WWW}), order(ask={"http": ELSE}),
+        network={"rules": {"www.example.net": [{"transform": {"headers": {"X-Key": "1"}}}]}})
     assert [json.loads(s["out"])["http"] for s in (seen[1], *seen[3:])] == [
         f"{PUBLIC6} 80", f"{PUBLIC6} 80", "ECONNRESET"]
 
 
 # ---- what no rule may be ----
 
-def call(outside, method, path, body):
-    with outside.network():
-        c = http.client.HTTPConnection("127.0.0.1", outside.port, timeout=30)
+def call(broker, method, path, body):
+    with broker.network():
+        c = http.client.HTTPConnection("127.0.0.1", broker.port, timeout=30)
         c.request(method, path, body if isinstance(body, bytes) else json.dumps(body),
-                  {"X-API-Key": outside.env()["E2B_API_KEY"], "Content-Type": "application/json"})
+                  {"X-API-Key": broker.env()["E2B_API_KEY"], "Content-Type": "application/json"})
         answer = c.getresponse()
         text = answer.read()
     return answer.status, json.loads(text) if text else {}
@@ -193,7 +191,8 @@ NAMED = {"denyOut": ALL}
 DENIED, ALLOWED = "invalid denied CIDR ", "invalid allowed address or domain "
 BODIES = [
     # taken
-    ({}, None), ({"allowOut": None, "denyOut": None}, None), ({"allowOut": [], "denyOut": []}, None),
+    ({}, None), ({"allowOut": None, "denyOut": None}, None),
+    ({"allowOut": [], "denyOut": []}, None),
     ({"denyOut": ["10.1.2.3/8", "93.184.215.14/24", "fe80::1/10", "::ffff:1.2.3.4/97"]}, None),
     ({"denyOut": ["1.1.1.1"] * 1024}, None),
     *(({**NAMED, "allowOut": [name]}, None) for name in (
@@ -225,23 +224,24 @@ BODIES = [
 
 
 def test_rules_that_mean_nothing_are_refused_and_change_nothing(outside):
-    status, sandbox = call(outside, "POST", "/v2/sandboxes", {"templateID": "base", "timeout": 120})
+    status, sandbox = call(outside.broker, "POST", "/v2/sandboxes",
+                           {"templateID": "base", "timeout": 120})
     assert status == 201, sandbox
     path = f"/sandboxes/{sandbox['sandboxID']}"
     wrong = []
     for body, message in BODIES:
-        before = call(outside, "GET", path, "")[1].get("network")
-        status, answer = call(outside, "PUT", path + "/network", body)
-        after = call(outside, "GET", path, "")[1].get("network")
+        before = call(outside.broker, "GET", path, "")[1].get("network")
+        status, answer = call(outside.broker, "PUT", path + "/network", body)
+        after = call(outside.broker, "GET", path, "")[1].get("network")
         right = status == 204 if message is None else (
             status == 400 and answer["message"].startswith(message) and after == before)
         if not right:
             wrong.append((body, status, answer))
     assert not wrong, wrong
     for body in (b"{", b"[]", b"nonsense"):
-        assert call(outside, "PUT", path + "/network", body)[0] == 400
-    assert call(outside, "DELETE", path, "")[0] == 204
-    assert call(outside, "PUT", path + "/network", {})[0] == 404
+        assert call(outside.broker, "PUT", path + "/network", body)[0] == 400
+    assert call(outside.broker, "DELETE", path, "")[0] == 204
+    assert call(outside.broker, "PUT", path + "/network", {})[0] == 404
 
 
 # ---- headers ----
