@@ -30,7 +30,10 @@ class Tell(asyncio.Protocol):
 
     def data_received(self, data):
         secret = " secret" if b"X-Secret: s3cret" in data else ""
-        self.transport.write(f"{self.where}{secret}\n".encode())
+        text = f"{self.where}{secret}\n"
+        if b"User-Agent: curl" in data:
+            text = f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}"
+        self.transport.write(text.encode())
 
 
 class Names(asyncio.DatagramProtocol):
@@ -115,12 +118,15 @@ class PolicyInternet(Internet):
         self.servers.stdin.flush()
         assert self.servers.stdout.readline() == "ready\n"
 
-    def probe(self, argv, broker, lanes, timeout=200):
-        """What a client with an official SDK sees: policy_client.py and its likes."""
+    def client(self, argv, broker, said, timeout=200):
+        """What a program prints that is a client of this broker."""
         env = {"PATH": os.environ["PATH"], "HOME": str(self.directory), **broker.env()}
         done = subprocess.run([*self.prefix, "setpriv", "--pdeathsig", "KILL", *map(str, argv)],
-                              env=env, text=True, capture_output=True, timeout=timeout,
-                              input=json.dumps({"probe": (HERE / "policy_probe.py").read_text(),
-                                                "lanes": lanes}))
+                              env=env, text=True, capture_output=True, timeout=timeout, input=said)
         assert done.returncode == 0, done.stderr[-4000:]
-        return json.loads(done.stdout)
+        return done.stdout
+
+    def probe(self, argv, broker, lanes):
+        """What a client with an official SDK sees: policy_client.py and its likes."""
+        program = (HERE / "policy_probe.py").read_text()
+        return json.loads(self.client(argv, broker, json.dumps({"probe": program, "lanes": lanes})))

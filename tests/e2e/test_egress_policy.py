@@ -6,12 +6,13 @@ sandbox (policy_table.py says what has to come of it), and by the official SDKs'
 import collections
 import http.client
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import EgressBroker, end, kill_everything
+from conftest import REPO, EgressBroker, end, kill_everything
 from internet import Outside
 from policy_internet import PolicyInternet
 from policy_table import (ALLOW, DENY, EXACT, METADATA, NEEDS_ALL, OPEN_BLOCK, OTHER, PRIVATE,
@@ -98,6 +99,12 @@ def test_rules_are_set_by_the_sdks(outside, sdk):
     lanes = [[(options, group(options, turn, create, SOME)) for turn, options in enumerate(some)]
              for create in (True, False)]
     run_table(outside, SDKS[sdk], lanes)
+
+
+def test_the_examples_of_the_documentation_are_true(outside):
+    text = (REPO / "docs/users.md").read_text().split("## Network rules")[1].split("\n## ")[0]
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    outside.broker.internet.client([sys.executable, "-"], outside.broker, example)
 
 
 # ---- updates while connections are open ----
