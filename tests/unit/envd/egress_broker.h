@@ -277,6 +277,21 @@ static inline int program_open(struct broker *b, const char *text, uint16_t port
     return fd;
 }
 
+/* The one port on which envd listens at 127.0.0.1. */
+static inline uint16_t program_proxy_port(void)
+{
+    char line[256];
+    unsigned found = 0, p;
+    FILE *f = fopen("/proc/self/net/tcp", "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f))
+        if (strstr(line, " 0A ") && sscanf(line, "%*u: 0100007F:%x", &p) == 1)
+            found = p;
+    (void)fclose(f);
+    ck_assert_uint_ne(found, 0);
+    return (uint16_t)found;
+}
+
 /* ---- envd ---- */
 
 static inline void egress_start(enum egress_mode mode)

@@ -8,32 +8,12 @@
 static struct broker broker;
 static uint16_t port;
 
-/* The one port on which envd listens at 127.0.0.1. */
-static uint16_t proxy_port(void)
-{
-    char line[256];
-    unsigned found = 0, p;
-    FILE *f = fopen("/proc/self/net/tcp", "r");
-    ck_assert_ptr_nonnull(f);
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, "%*u: 0100007F:%x 00000000:0000 0A", &p) == 1 && strstr(line, " 0A "))
-            found = p;
-    (void)fclose(f);
-    ck_assert_uint_ne(found, 0);
-    return (uint16_t)found;
-}
-
-static void setup_for(bool ipv6)
-{
-    egress_start(EGRESS_PROXY);
-    broker_open(&broker, ipv6);
-    ck_assert_int_eq(broker.mode, CONTROL__MODE__MODE_PROXY);
-    port = proxy_port();
-}
-
 static void setup(void)
 {
-    setup_for(true);
+    egress_start(EGRESS_PROXY);
+    broker_open(&broker, true);
+    ck_assert_int_eq(broker.mode, CONTROL__MODE__MODE_PROXY);
+    port = program_proxy_port();
 }
 
 static void teardown(void)

@@ -74,15 +74,23 @@ static Control__GuestFrame *next_frame(void)
     return f;
 }
 
-/* The next frame is of this kind. *id: of a look-up. */
-static bool next_is(Control__GuestFrame__BodyCase kind, uint32_t *id)
+/* The next frame is of this kind; a dial, to this port. *id: its id. Dials that an earlier scenario
+ * left may come before; they are refused. */
+static bool next_is(Control__GuestFrame__BodyCase kind, uint32_t port, uint32_t *id)
 {
-    Control__GuestFrame *f = next_frame();
-    bool is_it = f && f->body_case == kind;
-    if (is_it && kind == CONTROL__GUEST_FRAME__BODY_LOOKUP)
-        *id = f->lookup->id;
-    if (f)
+    struct broker b = {.control.fd = fds[CONTROL]};
+    Control__GuestFrame *f;
+    bool is_it = false, is_old = true;
+    while (is_old && (f = next_frame())) {
+        bool is_dial = f->body_case == CONTROL__GUEST_FRAME__BODY_DIAL;
+        is_it = f->body_case == kind && (!is_dial || f->dial->port == port);
+        is_old = is_dial && !is_it;
+        if (is_it && id)
+            *id = is_dial ? f->dial->id : f->lookup->id;
+        if (is_old)
+            broker_refuse(&b, f->dial->id, CONTROL__REASON__REASON_REFUSED);
         control__guest_frame__free_unpacked(f, NULL);
+    }
     return is_it;
 }
 
@@ -90,25 +98,7 @@ static bool open_control(void)
 {
     static const char hello[] = {0, 0, 0, 0, 4, 0x0a, 2, 8, 1};
     return open_channel(CONTROL, CHANNEL_PORT_CONTROL) && say(fds[CONTROL], hello, sizeof hello) &&
-           next_is(CONTROL__GUEST_FRAME__BODY_HELLO, NULL);
-}
-
-/* The dial to this port. Those that an earlier scenario left may come before; they are refused. */
-static bool next_dial(uint32_t port, uint32_t *id)
-{
-    struct broker b = {.control.fd = fds[CONTROL]};
-    Control__GuestFrame *f;
-    bool is_it = false;
-    while (!is_it && (f = next_frame())) {
-        bool is_dial = f->body_case == CONTROL__GUEST_FRAME__BODY_DIAL;
-        is_it = is_dial && f->dial->port == port;
-        if (is_it)
-            *id = f->dial->id;
-        else if (is_dial)
-            broker_refuse(&b, f->dial->id, CONTROL__REASON__REASON_REFUSED);
-        control__guest_frame__free_unpacked(f, NULL);
-    }
-    return is_it;
+           next_is(CONTROL__GUEST_FRAME__BODY_HELLO, 0, NULL);
 }
 
 /* ---- scenarios ---- */
@@ -121,17 +111,26 @@ static bool is_connected(void)
            getsockopt(fds[PROGRAM], SOL_SOCKET, SO_ERROR, &failed, &len) == 0 && failed == 0;
 }
 
-static bool connection(void)
+/* Each scenario's own. */
+static uint16_t port = 1000;
+
+/* The dial to this scenario's port comes, and gets its channel. */
+static bool grant(void)
 {
-    char line[16], byte;
+    char line[16];
     uint32_t id;
-    static uint16_t port = 1000;
-    fds[PROGRAM] = program_dial("93.184.216.34", ++port);
-    if (!next_dial(port, &id) || !open_channel(ACCEPT, CHANNEL_PORT_ACCEPT))
+    if (!next_is(CONTROL__GUEST_FRAME__BODY_DIAL, port, &id) ||
+        !open_channel(ACCEPT, CHANNEL_PORT_ACCEPT))
         return false;
     size_t len = (size_t)snprintf(line, sizeof line, "%u\n", id);
-    return say(fds[ACCEPT], line, len) && hear(fds[ACCEPT], line, 3) && is_connected() &&
-           say(fds[PROGRAM], "x", 1) && hear(fds[ACCEPT], &byte, 1);
+    return say(fds[ACCEPT], line, len) && hear(fds[ACCEPT], line, 3);
+}
+
+static bool connection(void)
+{
+    char byte;
+    fds[PROGRAM] = program_dial("93.184.216.34", ++port);
+    return grant() && is_connected() && say(fds[PROGRAM], "x", 1) && hear(fds[ACCEPT], &byte, 1);
 }
 
 static const char query[] = "\0\x1d\0\7\1\0\0\1\0\0\0\0\0\0\7example\3com\0\0\1\0\1";
@@ -140,25 +139,10 @@ static const char query[] = "\0\x1d\0\7\1\0\0\1\0\0\0\0\0\0\7example\3com\0\0\1\
 /* Answer a look-up with one address. */
 static bool tell_address(void)
 {
-    static char name[] = "example.com";
     uint32_t id = 0;
-    if (!next_is(CONTROL__GUEST_FRAME__BODY_LOOKUP, &id))
+    if (!next_is(CONTROL__GUEST_FRAME__BODY_LOOKUP, 0, &id))
         return false;
-    struct broker b = {.control.fd = fds[CONTROL]};
-    Control__Answer a, *answers[] = {&a};
-    Control__LookupResult r = CONTROL__LOOKUP_RESULT__INIT;
-    Control__HostFrame f = CONTROL__HOST_FRAME__INIT;
-    uint8_t address[4] = {1, 2, 3, 4};
-    control__answer__init(&a);
-    a.name = name;
-    a.type = CONTROL_TYPE_A;
-    a.data = (ProtobufCBinaryData){sizeof address, address};
-    r.id = id;
-    r.answers = answers;
-    r.n_answers = 1;
-    f.body_case = CONTROL__HOST_FRAME__BODY_LOOKUP_RESULT;
-    f.lookup_result = &r;
-    broker_send(&b, &f);
+    broker_tell(&(struct broker){.control.fd = fds[CONTROL]}, id, 0, "example.com", 1, 0);
     return true;
 }
 
@@ -180,7 +164,41 @@ static bool name_over_tcp(void)
            hear(fds[PROGRAM], answer, sizeof answer);
 }
 
-static bool (*const scenarios[])(void) = {connection, name_over_udp, name_over_tcp};
+/* To the proxies. @format: has one place, for this scenario's port. */
+static bool ask_proxy(const char *format)
+{
+    char text[128];
+    int failed;
+    size_t len = (size_t)snprintf(text, sizeof text, format, (unsigned)++port);
+    fds[PROGRAM] = space_connect("127.0.0.1", program_proxy_port(), SOCK_STREAM, &failed);
+    return failed == 0 && say(fds[PROGRAM], text, len);
+}
+
+static bool tunnel(void)
+{
+    char answer[39], byte;
+    return ask_proxy("CONNECT example.com:%u HTTP/1.1\r\n\r\n") && tell_address() && grant() &&
+           hear(fds[PROGRAM], answer, sizeof answer) && say(fds[PROGRAM], "x", 1) &&
+           hear(fds[ACCEPT], &byte, 1);
+}
+
+static bool forwarded(void)
+{
+    static const char reply[] = "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 1\r\n\r\nx";
+    char byte, status[15];
+    return ask_proxy("GET http://example.com:%u/ HTTP/1.1\r\nHost: x\r\n\r\n") && tell_address() &&
+           grant() && hear(fds[ACCEPT], &byte, 1) && say(fds[ACCEPT], reply, sizeof reply - 1) &&
+           hear(fds[PROGRAM], status, sizeof status) && memcmp(status, reply, sizeof status) == 0;
+}
+
+static const struct {
+    enum egress_mode mode;
+    bool (*run)(void);
+} scenarios[] = {{EGRESS_TRANSPARENT, connection},
+                 {EGRESS_TRANSPARENT, name_over_udp},
+                 {EGRESS_TRANSPARENT, name_over_tcp},
+                 {EGRESS_PROXY, tunnel},
+                 {EGRESS_PROXY, forwarded}};
 
 /* From a control channel on. Return: whether all went well. */
 static bool run(bool (*scenario)(void))
@@ -200,16 +218,18 @@ static bool run(bool (*scenario)(void))
 START_TEST(egress_survives_every_failed_allocation)
 {
     long n = 0, fired;
-    ck_assert(run(scenarios[_i])); /* also makes what is made once, and envd hears signals now */
-    ck_assert(run(scenarios[_i]));
+    egress_start(scenarios[_i].mode);
+    ck_assert(
+        run(scenarios[_i].run)); /* also makes what is made once, and envd hears signals now */
+    ck_assert(run(scenarios[_i].run));
     long before = live_fail_nth(0);
     do {
         fired = live_failures->fired;
         (void)live_fail_nth(++n);
-        bool is_well = run(scenarios[_i]);
+        bool is_well = run(scenarios[_i].run);
         (void)live_fail_nth(0);
         ck_assert(is_well || live_failures->fired != fired);
-        ck_assert_msg(run(scenarios[_i]), "after failure %ld", n);
+        ck_assert_msg(run(scenarios[_i].run), "after failure %ld", n);
         ck_assert_int_lt(n, FAILURES_MAX);
     } while (live_failures->fired != fired);
     ck_assert_int_gt(n, 3);
@@ -220,7 +240,6 @@ END_TEST
 static void setup(void)
 {
     live_failures_share();
-    egress_start(EGRESS_TRANSPARENT);
 }
 
 static void teardown(void)
