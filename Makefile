@@ -50,7 +50,7 @@ LLHTTP_O := $(B)/third_party/llhttp/api.o $(B)/third_party/llhttp/http.o $(B)/th
 LIB_C := $(call room,lib/base) $(call room,lib/confine) $(call room,lib/net) $(call room,lib/rpc)
 # no_resolver.c overrides the C library in the program only, so it is in no archive.
 ENVD_C := $(filter-out envd/no_resolver.c,$(call room,envd)) $(call room,envd/process) $(call room,envd/filesystem) \
-	$(call room,envd/egress)
+	$(call room,envd/egress) $(call room,envd/kernel)
 BROKER_C := $(call room,broker) $(foreach r,edge api session node vmm launcher egress,$(call room,broker/$(r)))
 SCHEDULER_C := $(call room,scheduler) $(call room,scheduler/store)
 BUILDER_C := $(call room,rootfs-builder)
@@ -97,6 +97,14 @@ $(B)/build/gen/%.o: build/gen/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# Programs that envd carries for the guest.
+KERNEL_PROGRAMS := $(patsubst envd/kernel/programs/%,$(GEN)/kernel/%.gz,$(wildcard envd/kernel/programs/*))
+$(GEN)/kernel/%.gz: envd/kernel/programs/%
+	@mkdir -p $(@D)
+	$(call say,GZIP)
+	$(Q)gzip -9nc $< >$@
+$(B)/envd/kernel/kernel_language.o build/tidy/envd/kernel/kernel_language.ok: $(KERNEL_PROGRAMS)
 
 $(B)/third_party/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)

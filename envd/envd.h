@@ -24,6 +24,7 @@
 #define ENVD_KEEPALIVE_MAX_S 86400
 
 struct egress;
+struct kernel_service;
 struct process_table;
 struct server;
 struct watchers;
@@ -41,6 +42,7 @@ struct envd_cpu_time {
 
 /*
  * @egress:         NULL where envd is not in charge of the network
+ * @http, @kernel_http: of the ports 49983 and 49999
  * @watchers:       NULL while there is none
  * @access_token:   empty: the sandbox is open
  * @default_user:   "root" until /init says otherwise
@@ -56,8 +58,9 @@ struct envd {
     uv_loop_t uv;
     struct net_loop net;
     struct server *server;
-    struct http_server *http;
+    struct http_server *http, *kernel_http;
     struct egress *egress;
+    struct kernel_service *kernels;
     struct process_table *processes;
     struct watchers *watchers;
     char access_token[256];

@@ -12,13 +12,12 @@
  *   no row            -> as AUTH_TOKEN, then 404
  *   row, other method -> as AUTH_TOKEN, then 405
  *
- * CORS:  browsers may call from any origin (the token, not the origin, is what protects). A request
- * without Origin gets no CORS header.
  * Trust: method, target and headers are hostile but well-formed (http_guard).
  */
 #include "envd/routes.h"
 
 #include "envd/auth.h"
+#include "envd/cors.h"
 #include "envd/filesystem/files.h"
 #include "envd/filesystem/filesystem.h"
 #include "envd/process/process_service.h"
@@ -26,12 +25,6 @@
 #include "envd/state.h"
 #include "net/url.h"
 #include "rpc/rpc_server.h"
-
-#define CORS_METHODS "HEAD, GET, POST, PUT, PATCH, DELETE"
-#define CORS_MAX_AGE "7200"
-#define CORS_EXPOSED                                                                               \
-    "Location, Cache-Control, X-Content-Type-Options, Content-Encoding, "                          \
-    "Connect-Content-Encoding, Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin"
 
 typedef void (*routes_fn)(struct http_exchange *x, const struct http_head *head);
 
@@ -94,53 +87,6 @@ static struct match find(struct adit_view path, enum http_method method)
     return m;
 }
 
-/* ---- CORS ---- */
-
-static int put_headers(struct http_exchange *x, const char *const pairs[][2], size_t cnt)
-{
-    int code = ADIT_OK;
-    for (size_t i = 0; code == ADIT_OK && i < cnt; i++)
-        code = http_exchange_header_str(x, pairs[i][0], pairs[i][1]);
-    return code;
-}
-
-static bool is_preflight(const struct http_head *head)
-{
-    return head->method == HTTP_OPTIONS && http_head_get(head, "Origin").ptr &&
-           http_head_get(head, "Access-Control-Request-Method").ptr;
-}
-
-static void answer_preflight(struct http_exchange *x, const struct http_head *head)
-{
-    static const char *const pairs[][2] = {
-        {"Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"},
-        {"Access-Control-Allow-Origin", "*"},
-        {"Access-Control-Allow-Methods", CORS_METHODS},
-        {"Access-Control-Max-Age", CORS_MAX_AGE},
-    };
-    struct adit_view wanted = http_head_get(head, "Access-Control-Request-Headers");
-    struct adit_view name = ADIT_VIEW("Access-Control-Allow-Headers");
-    int code = put_headers(x, pairs, sizeof(pairs) / sizeof(pairs[0]));
-    if (code == ADIT_OK && wanted.len > 0)
-        code = http_exchange_header(x, name, wanted);
-    if (code != ADIT_OK)
-        http_exchange_reset(x);
-    else
-        http_exchange_reply(x, 204, adit_view_mem(NULL, 0));
-}
-
-static int put_cors(struct http_exchange *x, const struct http_head *head)
-{
-    static const char *const pairs[][2] = {
-        {"Vary", "Origin"},
-        {"Access-Control-Allow-Origin", "*"},
-        {"Access-Control-Expose-Headers", CORS_EXPOSED},
-    };
-    if (!http_head_get(head, "Origin").ptr)
-        return ADIT_OK;
-    return put_headers(x, pairs, sizeof(pairs) / sizeof(pairs[0]));
-}
-
 /* ---- dispatch ---- */
 
 static void refuse_method(struct http_exchange *x, const char *allow)
@@ -196,9 +142,9 @@ static int clean_path(struct adit_view target_text, struct adit_buf *out)
 static void answer(struct http_exchange *x, const struct http_head *head, bool is_clean,
                    struct adit_view path)
 {
-    if (is_preflight(head))
-        answer_preflight(x, head);
-    else if (put_cors(x, head) != ADIT_OK)
+    if (cors_is_preflight(head))
+        cors_answer_preflight(x, head);
+    else if (cors_put(x, head) != ADIT_OK)
         http_exchange_reset(x);
     else if (!is_clean)
         rest_reply_error(x, 400, "bad request target");

@@ -9,7 +9,8 @@
  *   Unix socket:  accept -> "CONNECT <port>\n" -> "OK <port>\n" -> service of the port
  *   AF_VSOCK:     accept -> is the peer CID 2? -------------------> service of the listener
  *
- *   49983 -> HTTP    1024 -> tunnel    1025, 1026 -> egress    any other -> closed without OK
+ *   49983, 49999 -> HTTP    1024 -> tunnel    1025, 1026 -> egress
+ *   any other -> closed without OK
  *
  * Ownership: a handshake owns its stream until the service takes it over.
  * Limits:    SERVER_CHANNELS_MAX; SERVER_HANDSHAKE_MS for the line.
@@ -23,24 +24,27 @@
 
 #include "base/cleanup.h"
 #include "envd/egress/egress.h"
+#include "envd/kernel/kernel_service.h"
 #include "envd/routes.h"
 
 enum server_listener {
     SERVER_CHANNEL,
     SERVER_VSOCK_HTTP,
+    SERVER_VSOCK_KERNEL,
     SERVER_VSOCK_TUNNEL,
     SERVER_VSOCK_CONTROL,
     SERVER_VSOCK_ACCEPT,
     SERVER_LISTENERS
 };
 
-/* @handshakes: owned. @listeners: NULL where there is none. */
+/* @handshakes: owned. @listeners: NULL where there is none. @draining: HTTP servers. */
 struct server {
     struct envd *envd; /* borrowed */
     struct listener *listeners[SERVER_LISTENERS];
     struct adit_list handshakes;
     size_t handshake_cnt;
     struct tunnel_set tunnels;
+    unsigned draining;
     void (*on_closed)(void *owner);
     void *owner;
 };
@@ -58,7 +62,8 @@ static size_t channel_cnt(const struct server *s)
 {
     size_t egress_cnt = s->envd->egress ? egress_channel_cnt(s->envd->egress) : 0;
     return s->handshake_cnt + s->tunnels.cnt + egress_cnt +
-           http_server_connection_cnt(s->envd->http);
+           http_server_connection_cnt(s->envd->http) +
+           http_server_connection_cnt(s->envd->kernel_http);
 }
 
 /* ---- handshake ---- */
@@ -87,8 +92,8 @@ static void on_handshake_due(struct net_deadline *d)
 static bool is_served(const struct server *s, uint32_t port)
 {
     bool is_egress = port == CHANNEL_PORT_CONTROL || port == CHANNEL_PORT_ACCEPT;
-    return port == CHANNEL_PORT_ENVD || port == CHANNEL_PORT_TUNNEL ||
-           (is_egress && s->envd->egress);
+    return port == CHANNEL_PORT_ENVD || port == CHANNEL_PORT_KERNEL ||
+           port == CHANNEL_PORT_TUNNEL || (is_egress && s->envd->egress);
 }
 
 static void serve(struct server *s, uint32_t port, struct net_stream *take_stream,
@@ -97,6 +102,9 @@ static void serve(struct server *s, uint32_t port, struct net_stream *take_strea
     switch (port) {
     case CHANNEL_PORT_ENVD:
         http_server_adopt(s->envd->http, take_stream, already);
+        break;
+    case CHANNEL_PORT_KERNEL:
+        http_server_adopt(s->envd->kernel_http, take_stream, already);
         break;
     case CHANNEL_PORT_CONTROL:
         egress_adopt_control(s->envd->egress, take_stream, already);
@@ -200,6 +208,11 @@ static void on_vsock_http(void *owner, int take_fd)
     on_vsock(owner, CHANNEL_PORT_ENVD, take_fd);
 }
 
+static void on_vsock_kernel(void *owner, int take_fd)
+{
+    on_vsock(owner, CHANNEL_PORT_KERNEL, take_fd);
+}
+
 static void on_vsock_tunnel(void *owner, int take_fd)
 {
     on_vsock(owner, CHANNEL_PORT_TUNNEL, take_fd);
@@ -219,7 +232,7 @@ static void on_vsock_accept(void *owner, int take_fd)
 
 int server_new(struct envd *e, struct server **out, struct adit_err *err)
 {
-    const struct http_server_conf conf = {
+    struct http_server_conf conf = {
         .header_ms = SERVER_HEADER_MS,
         .body_ms = SERVER_BODY_MS,
         .idle_ms = SERVER_IDLE_MS,
@@ -231,9 +244,14 @@ int server_new(struct envd *e, struct server **out, struct adit_err *err)
     if (!s)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
     int code = http_server_new(&e->net, &conf, &e->http, err);
+    conf.on_request = kernel_service_on_request;
+    if (code == ADIT_OK)
+        code = http_server_new(&e->net, &conf, &e->kernel_http, err);
+    if (code == ADIT_OK)
+        code = kernel_service_new(e, &e->kernels, err);
     if (code != ADIT_OK) {
         free(s);
-        return code;
+        return code; /* the program ends */
     }
     s->envd = e;
     request_log_init(&e->request_log);
@@ -265,6 +283,7 @@ int server_listen_vsock(struct server *s, struct adit_err *err)
         listener_accept_fn on_accept;
     } doors[SERVER_LISTENERS] = {
         [SERVER_VSOCK_HTTP] = {"vsock:49983", on_vsock_http},
+        [SERVER_VSOCK_KERNEL] = {"vsock:49999", on_vsock_kernel},
         [SERVER_VSOCK_TUNNEL] = {"vsock:1024", on_vsock_tunnel},
         [SERVER_VSOCK_CONTROL] = {"vsock:1025", on_vsock_control},
         [SERVER_VSOCK_ACCEPT] = {"vsock:1026", on_vsock_accept},
@@ -286,8 +305,11 @@ void server_stop_listening(struct server *s)
 
 static void on_drained(void *owner)
 {
-    const struct envd *e = owner;
+    struct envd *e = owner;
     struct server *s = e->server;
+    if (--s->draining > 0)
+        return;
+    kernel_service_free(adit_steal(&e->kernels));
     void (*on_closed)(void *) = s->on_closed;
     void *closed_owner = s->owner;
     free(s);
@@ -297,7 +319,8 @@ static void on_drained(void *owner)
 void server_close(struct server *s, uint64_t grace_ms, void (*on_closed)(void *owner), void *owner)
 {
     struct adit_list *it;
-    struct http_server *http = s->envd->http;
+    struct http_server *http = adit_steal(&s->envd->http);
+    struct http_server *kernel_http = adit_steal(&s->envd->kernel_http);
     server_stop_listening(s);
     while ((it = adit_list_first(&s->handshakes)))
         handshake_fail(ADIT_CONTAINER_OF(it, struct handshake, node));
@@ -306,6 +329,7 @@ void server_close(struct server *s, uint64_t grace_ms, void (*on_closed)(void *o
         egress_free(adit_steal(&s->envd->egress));
     s->on_closed = on_closed;
     s->owner = owner;
-    s->envd->http = NULL;
+    s->draining = 2;
     http_server_drain(http, grace_ms, on_drained);
+    http_server_drain(kernel_http, grace_ms, on_drained);
 }

@@ -30,7 +30,7 @@ ADIT_MUST_CHECK int server_listen_vsock(struct server *s, struct adit_err *err);
 void server_stop_listening(struct server *s);
 /*
  * Break tunnels and handshakes, give running exchanges @grace_ms, then free; @on_closed is called
- * once all is over (may be at once). envd.http is NULL from now on.
+ * once all is over (may be at once). envd.http and .kernel_http are NULL from now on.
  */
 void server_close(struct server *s, uint64_t grace_ms, void (*on_closed)(void *owner), void *owner);
 

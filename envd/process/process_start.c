@@ -21,7 +21,6 @@
 #include <sys/stat.h>
 
 #include "envd/egress/egress.h"
-#include "envd/process/env_block.h"
 #include "envd/process/spawn.h"
 
 static bool is_pty(const Process__StartRequest *m)
@@ -96,10 +95,9 @@ static bool is_set(const struct env_block *env, const char *const names[2])
     return env_block_get(env, names[0]) || env_block_get(env, names[1]);
 }
 
-/* Where nothing is redirected, programs find the proxies by these; a user's own win, in either
- * spelling. all_proxy is the HTTP one too: some libraries do not start at all with a SOCKS proxy
- * that they cannot use. */
-static int set_proxies(const struct envd *e, struct env_block *env, struct adit_err *err)
+/* all_proxy is the HTTP one too: some libraries do not start at all with a SOCKS proxy that they
+ * cannot use. */
+int process_start_proxies(const struct envd *e, struct env_block *env, struct adit_err *err)
 {
     static const char inside[] = "localhost,127.0.0.1,::1";
     static const char *const names[][2] = {{"all_proxy", "ALL_PROXY"},
@@ -122,9 +120,8 @@ static int set_proxies(const struct envd *e, struct env_block *env, struct adit_
     return code;
 }
 
-static int build_env(const struct envd *e, const struct user_entry *user,
-                     const Process__ProcessConfig *config, struct env_block *env,
-                     struct adit_err *err)
+int process_start_env(const struct envd *e, const struct user_entry *user, struct env_block *env,
+                      struct adit_err *err)
 {
     int code = set_user_env(env, user, err);
     struct adit_view name;
@@ -133,9 +130,17 @@ static int build_env(const struct envd *e, const struct user_entry *user,
         const struct envd_env_var *var = value;
         code = env_block_set(env, name, adit_view_str(var->value), err);
     }
+    return code;
+}
+
+static int build_env(const struct envd *e, const struct user_entry *user,
+                     const Process__ProcessConfig *config, struct env_block *env,
+                     struct adit_err *err)
+{
+    int code = process_start_env(e, user, env, err);
     for (size_t i = 0; code == ADIT_OK && i < config->n_envs; i++)
         code = set_str(env, config->envs[i]->key, config->envs[i]->value, err);
-    return code == ADIT_OK ? set_proxies(e, env, err) : code;
+    return code == ADIT_OK ? process_start_proxies(e, env, err) : code;
 }
 
 /* argv with its spare places; the strings stay the request's. Return: NULL without memory. */

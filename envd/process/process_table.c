@@ -51,6 +51,7 @@ int process_table_new(struct envd *e, const struct rlimit *nofile, struct proces
     adit_map_init(&t->by_pid);
     adit_list_init(&t->live);
     adit_list_init(&t->retained);
+    adit_list_init(&t->children);
     int failed = uv_signal_init(e->net.uv, &t->child_signal);
     if (failed) {
         free(t);
@@ -136,6 +137,30 @@ void process_table_signal_all(struct process_table *t, int number)
         (void)kill(-process_of(it)->pid, number); /* its session's first group; it may be gone */
 }
 
+void process_table_add_child(struct process_table *t, struct process_child *c)
+{
+    adit_list_push(&t->children, &c->node);
+}
+
+void process_table_remove_child(struct process_child *c)
+{
+    adit_list_remove(&c->node);
+}
+
+static void tell_child(struct process_table *t, pid_t pid, int wait_status)
+{
+    struct adit_list *it, *tmp;
+    ADIT_LIST_EACH(it, tmp, &t->children)
+    {
+        struct process_child *c = ADIT_CONTAINER_OF(it, struct process_child, node);
+        if (c->pid == pid) {
+            adit_list_remove(&c->node);
+            c->on_ended(c, wait_status);
+            return;
+        }
+    }
+}
+
 void process_table_reap(struct process_table *t)
 {
     int wait_status;
@@ -144,6 +169,8 @@ void process_table_reap(struct process_table *t)
         struct process *p = pid > 0 ? adit_map_get(&t->by_pid, pid_key(&pid)) : NULL;
         if (p && p->state == PROCESS_RUNNING)
             process_on_reaped(p, wait_status);
+        else if (pid > 0)
+            tell_child(t, pid, wait_status);
     }
 }
 

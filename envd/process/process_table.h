@@ -16,8 +16,19 @@
 #define PROCESS_TABLE_RETENTION_MS 30000
 
 /*
+ * A process of envd's own: who started it is told of its end. Embedded in its owner; not a process
+ * of clients.
+ */
+struct process_child {
+    struct adit_list node;
+    pid_t pid;
+    void (*on_ended)(struct process_child *c, int wait_status);
+};
+
+/*
  * @by_pid:   pid → live or retained process
  * @live, @retained: in the order of start and of end
+ * @children: struct process_child, borrowed
  * @nofile:   the descriptor limit that children get
  * @on_idle:  NULL while nobody waits for the last process
  * @backlogs: what all processes keep of their output
@@ -26,7 +37,7 @@
 struct process_table {
     struct envd *envd; /* borrowed */
     struct adit_map by_pid;
-    struct adit_list live, retained;
+    struct adit_list live, retained, children;
     size_t live_cnt, retained_cnt;
     uint64_t last_serial;
     struct cgroup_set cgroups;
@@ -50,6 +61,10 @@ void process_table_when_idle(struct process_table *t, void (*on_idle)(void *owne
 /* Collect every child that has ended, ours or (as PID 1 or subreaper) not. */
 void process_table_reap(struct process_table *t);
 
+/* Tell of its end, once; until process_table_remove_child(). Several hundred at most: they are
+ * looked through. */
+void process_table_add_child(struct process_table *t, struct process_child *c);
+void process_table_remove_child(struct process_child *c);
 /* Enter a process that was spawned. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int process_table_add(struct process_table *t, struct process *p);
 /* Called by a process that has ended: keep it for late Connect calls. */

@@ -44,6 +44,7 @@
 /* What a child says before exit 126 or 127 is cut here: a terminal takes it without blocking. */
 #define COMPLAINT_CAP 512
 #define EXIT_NOT_FOUND 127
+#define CHANNEL_FD 3
 #define EXIT_NOT_RUN 126
 
 /* Signals that envd ignores or handles: children get the default back. */
@@ -93,6 +94,10 @@ ON_CHILD_STACK static void child_session(struct child *c)
     for (int i = 0; i < 3; i++)
         if (syscall(SYS_dup3, r->fds[i], i, 0) < 0)
             child_fail(c, "dup");
+    if (r->channel_fd == CHANNEL_FD && syscall(SYS_fcntl, CHANNEL_FD, F_SETFD, 0) < 0)
+        child_fail(c, "keep channel");
+    if (r->channel_fd > CHANNEL_FD && syscall(SYS_dup3, r->channel_fd, CHANNEL_FD, 0) < 0)
+        child_fail(c, "dup channel");
     if (r->has_tty && syscall(SYS_ioctl, 0, TIOCSCTTY, 0) < 0)
         child_fail(c, "set controlling terminal");
 }
@@ -109,7 +114,7 @@ static void child_limits(struct child *c)
         (void)syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, r->nofile, NULL);
     (void)syscall(SYS_umask, 022);
     /* All of envd's descriptors are close-on-exec; this holds even if one day one is not. */
-    (void)syscall(SYS_close_range, 3u, ~0u, 0u);
+    (void)syscall(SYS_close_range, r->channel_fd ? CHANNEL_FD + 1u : 3u, ~0u, 0u);
 }
 
 ON_CHILD_STACK static void child_identity(struct child *c)

@@ -21,6 +21,7 @@
  *               be given to /bin/sh; the first two places may have changed afterwards
  * @search_path: the PATH of @envp, or NULL; for a @cmd without a slash
  * @fds:         become 0, 1, 2; all above 2
+ * @channel_fd:  becomes 3; 0: there is none
  * @has_tty:     fds[0] is a terminal and becomes the controlling one
  * @cgroup_fd:   directory of the cgroup to start in, or -1
  * @nofile:      the descriptor limit of the child
@@ -34,6 +35,7 @@ struct spawn_request {
     const char *cwd;
     const struct user_entry *user;
     int fds[3];
+    int channel_fd;
     bool has_tty;
     int cgroup_fd;
     const struct rlimit *nofile; /* NULL: inherited */

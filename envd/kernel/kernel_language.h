@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The languages of kernels: their names, what runs them, and the program that makes a kernel. */
+#ifndef ENVD_KERNEL_LANGUAGE_H
+#define ENVD_KERNEL_LANGUAGE_H
+
+#include "base/buf.h"
+
+#define KERNEL_LANGUAGE_NAME_CAP 16
+#define KERNEL_LANGUAGE_SOURCE_MAX (256u * 1024)
+
+/*
+ * @name:      as clients know it
+ * @runtime:   the program that runs it, looked for in PATH
+ * @package:   the Debian package that has it
+ * @options:   between the runtime's name and @boot; ends with NULL
+ * @boot:      the text that reads the program from descriptor 3 and becomes it
+ * @source:    the program, gzip, up to @source_end
+ * @is_default: has a context from the start
+ */
+struct kernel_language {
+    const char *name, *runtime, *package;
+    const char *const *options;
+    const char *boot;
+    const char *source, *source_end;
+    bool is_default;
+};
+
+/* By name, in any case and with blanks around it; "js" and "ts" are known. NULL: no such language.
+ */
+const struct kernel_language *kernel_language_find(struct adit_view name);
+extern const struct kernel_language kernel_languages[];
+extern const size_t kernel_language_cnt;
+
+/* Is its runtime in a directory of @path? */
+bool kernel_language_is_installed(const struct kernel_language *l, const char *path);
+/* Append the program as a frame. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int kernel_language_put_source(const struct kernel_language *l,
+                                               struct adit_buf *out, struct adit_err *err);
+
+#endif

@@ -1,0 +1,697 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python kernel: runs the cells of one context.
+
+envd starts it with the guest's own python3 and gives it this text over the channel. Frames are
+"<letter> <length>\n<bytes>" (envd/kernel/kernel_message.h). The user's names live in a fresh
+__main__; nothing of the kernel is in it. Only the main thread runs cells.
+
+Output of Python itself (sys.stdout, sys.stderr, results) goes through one queue to the channel, so
+that its order is exact. What programs and C code write to descriptors 1 and 2 is read by envd from
+the pipes; "F" tells it that something lies there which was written before.
+
+A SIGINT becomes KeyboardInterrupt in the cell, never inside a frame, and nothing between cells.
+"""
+import _thread
+import ast
+import builtins
+import codecs
+import collections
+import fcntl
+import io
+import itertools
+import json
+import linecache
+import os
+import re
+import signal
+import struct
+import sys
+import time
+import traceback
+import types
+
+# Of one frame's text; of a result; after so long a text waits no more.
+TEXT_MAX = 32 * 1024
+RESULT_MAX = 8 * 1024 * 1024
+DELAY_S = 0.02
+DEPTH_MAX = 40
+FIONREAD = 0x541B
+
+# A cell may replace what it finds in builtins: the kernel has names of its own.
+__builtins__ = dict(vars(builtins))
+MAIN_THREAD = _thread.get_ident()
+KERNEL_PID = os.getpid()
+monotonic, sleep, get_ident = time.monotonic, time.sleep, _thread.get_ident
+
+
+class Channel:
+    """The queue of frames to envd. Any thread may put; whoever holds the lock writes."""
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.items = collections.deque()
+        self.lock = _thread.allocate_lock()
+        self.writer = None
+        self.size = 0
+        self.sent_at = 0.0
+        self.timer = None
+        self.is_armed = False
+        self.interrupted = False
+
+    def put(self, kind, text):
+        self.items.append((kind, text))
+        if kind not in "OE":
+            self.pump()
+            return
+        self.size += len(text)
+        due = text.endswith("\n") and monotonic() - self.sent_at > DELAY_S
+        if due or self.size >= TEXT_MAX:
+            self.pump()
+        elif not self.is_armed:
+            self.arm()
+
+    def arm(self):
+        """Have what waits sent soon."""
+        self.is_armed = True
+        if self.timer is None:
+            self.timer = _thread.allocate_lock()
+            self.timer.acquire()
+            _thread.start_new_thread(self.send_late, (self.timer,))
+        try:
+            self.timer.release()
+        except RuntimeError:
+            pass  # another thread was as quick
+
+    def send_late(self, timer):
+        while True:
+            timer.acquire()
+            sleep(DELAY_S)
+            self.is_armed = False
+            self.pump()
+
+    def pump(self):
+        """Write all that waits. Inside itself (a signal handler or finalizer prints) it only waits."""
+        if self.writer == get_ident():
+            return
+        with self.lock:
+            self.writer = get_ident()
+            try:
+                while self.items:
+                    self.write(self.frames())
+            finally:
+                self.writer = None
+        if self.interrupted and get_ident() == MAIN_THREAD:
+            self.interrupted = False
+            raise KeyboardInterrupt
+
+    def frames(self):
+        out = [b"F 0\n"] if self.pipes_have_bytes() else []
+        last, texts = None, []
+        self.size = 0
+        for _ in range(len(self.items)):
+            kind, text = self.items.popleft()
+            if kind != last or kind not in "OE":
+                self.add_frames(out, last, texts)
+                last, texts = kind, []
+            texts.append(text)
+        self.add_frames(out, last, texts)
+        return b"".join(out)
+
+    @staticmethod
+    def add_frames(out, kind, texts):
+        if kind is None:
+            return
+        text = "".join(texts)
+        step = TEXT_MAX if kind in "OE" else len(text) or 1
+        for at in range(0, len(text) or 1, step):
+            body = text[at:at + step].encode("utf-8", "backslashreplace")
+            out.append(b"%s %d\n" % (kind.encode(), len(body)))
+            out.append(body)
+
+    def pipes_have_bytes(self):
+        for fd in (1, 2):
+            try:
+                if struct.unpack("i", fcntl.ioctl(fd, FIONREAD, b"\0\0\0\0"))[0]:
+                    return True
+            except OSError:
+                pass  # the cell closed it
+        return False
+
+    def write(self, data):
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self.fd, view):]
+        except OSError:
+            os._exit(1)  # envd is gone, or the cell closed the channel
+        self.sent_at = monotonic()
+
+    def after_fork(self):
+        """In a child of a cell: the channel is the parent's; the child writes to the pipes."""
+        self.items.clear()
+        self.lock = _thread.allocate_lock()
+        self.writer = self.timer = None
+        self.is_armed = self.interrupted = False
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+
+class Bytes(io.RawIOBase):
+    """sys.stdout.buffer: bytes join the text."""
+
+    def __init__(self, text):
+        self.text = text
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        data = bytes(data)
+        self.text.write(self.decoder.decode(data))
+        return len(data)
+
+    def flush(self):
+        self.text.flush()
+
+    def fileno(self):
+        return self.text.fileno()
+
+
+class Text(io.TextIOBase):
+    """sys.stdout or sys.stderr. In a forked child it writes to its descriptor."""
+
+    encoding, errors, newlines, line_buffering = "utf-8", "backslashreplace", None, True
+
+    def __init__(self, channel, kind, fd, name):
+        self.channel, self.kind, self.fd, self.name, self.mode = channel, kind, fd, name, "w"
+        self.buffer = Bytes(self)
+
+    def write(self, text):
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if os.getpid() != KERNEL_PID:
+            write_all(self.fd, text.encode("utf-8", "backslashreplace"))
+        elif text:
+            self.channel.put(self.kind, text)
+        return len(text)
+
+    def flush(self):
+        if os.getpid() == KERNEL_PID:
+            self.channel.pump()
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self.fd
+
+    def isatty(self):
+        return False
+
+    def close(self):
+        self.flush()  # other cells need it
+
+    def reconfigure(self, **_):
+        self.flush()
+
+
+def write_all(fd, data):
+    while data:
+        data = data[os.write(fd, data):]
+
+
+# ---- results ----------------------------------------------------------------------------------
+
+FIELDS = {
+    "text/plain": "text",
+    "text/html": "html",
+    "text/markdown": "markdown",
+    "image/svg+xml": "svg",
+    "image/png": "png",
+    "image/jpeg": "jpeg",
+    "application/pdf": "pdf",
+    "text/latex": "latex",
+    "application/json": "json",
+    "application/javascript": "javascript",
+    "e2b/data": "data",
+    "e2b/chart": "chart",
+}
+METHODS = {
+    "_repr_html_": "text/html",
+    "_repr_markdown_": "text/markdown",
+    "_repr_svg_": "image/svg+xml",
+    "_repr_png_": "image/png",
+    "_repr_jpeg_": "image/jpeg",
+    "_repr_pdf_": "application/pdf",
+    "_repr_latex_": "text/latex",
+    "_repr_json_": "application/json",
+    "_repr_javascript_": "application/javascript",
+}
+
+
+def plain(value, depth=0):
+    """A copy of `value` that is JSON: other numbers as numbers, other keys and values as text."""
+    if value is None or isinstance(value, (bool, str)):
+        return value if type(value) in (bool, str, type(None)) else str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        number = float(value)
+        return number if number - number == 0 else None
+    if depth > DEPTH_MAX:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        return {str(k): plain(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(v, depth + 1) for v in value]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return plain(value.tolist(), depth + 1)
+    return str(value)
+
+
+def as_text(value):
+    """Binary formats as base64 without line ends, text as it is."""
+    if isinstance(value, (bytes, bytearray)):
+        import base64
+        return base64.b64encode(value).decode()
+    return value.replace("\n", "") if isinstance(value, str) else plain(value)
+
+
+def unquoted(text):
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+def data_of(frame):
+    return {str(k): [plain(v) for v in column] for k, column in frame.to_dict(orient="list").items()}
+
+
+def is_a(value, module, name):
+    """isinstance() without importing what the cell has not imported."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def call_repr(value, name):
+    """What a _repr_…_ method says, or None. One that fails is passed over, as if it were missing."""
+    method = getattr(type(value), name, None)
+    if method is None or isinstance(value, type):
+        return None
+    try:
+        return method(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return None
+
+
+def bundle_of(value):
+    """MIME type → content, of anything."""
+    bundle = {"text/plain": repr(value)}
+    for name, mime in METHODS.items():
+        said = call_repr(value, name)
+        said = said[0] if isinstance(said, tuple) and said else said
+        if said is not None:
+            bundle[mime] = said
+    said = call_repr(value, "_repr_mimebundle_")
+    said = said[0] if isinstance(said, tuple) and said else said
+    if isinstance(said, dict):
+        bundle.update(said)
+    return bundle
+
+
+def add_extras(bundle, value):
+    """What clients get beyond the formats of the value's own."""
+    try:
+        if is_a(value, "pandas", "DataFrame"):
+            bundle["e2b/data"] = data_of(value)
+        elif isinstance(value, (list, dict)):
+            bundle.setdefault("application/json", plain(value))
+    except (ValueError, TypeError, RecursionError):
+        pass  # it has no such form
+
+
+def members_of(bundle, is_main):
+    out = {"is_main_result": is_main}
+    extra = {}
+    for mime, content in bundle.items():
+        field = FIELDS.get(mime)
+        if field in ("json", "data", "chart"):
+            out[field] = plain(content)
+        elif field in ("png", "jpeg", "pdf"):
+            out[field] = as_text(content)
+        elif field:
+            out[field] = content if isinstance(content, str) else str(content)
+        else:
+            extra[str(mime)] = as_text(content) if isinstance(content, bytes) else plain(content)
+    if "text" in out:
+        out["text"] = unquoted(out["text"])
+    out["extra"] = extra
+    return out
+
+
+def send_result(bundle, is_main):
+    members = members_of(bundle, is_main)
+    text = json.dumps(members, allow_nan=False)
+    if len(text) > RESULT_MAX:
+        big = [k for k, v in members.items() if len(json.dumps(v)) > RESULT_MAX // 16]
+        print(f"result too large: {', '.join(big)} left out", file=sys.stderr)
+        text = json.dumps({k: v for k, v in members.items() if k not in big})
+    channel.put("P", text)
+
+
+def display(*values, **options):
+    """Show values as results, each in all its formats; with raw=True dictionaries of formats."""
+    for value in values:
+        bundle = dict(value) if options.get("raw") else bundle_of(value)
+        if not options.get("raw"):
+            add_extras(bundle, value)
+        send_result(bundle, False)
+
+
+# ---- errors -----------------------------------------------------------------------------------
+
+
+def without_kernel(shown):
+    """The cell's frames alone, also in the exceptions that led to this one."""
+    rest, seen = [shown], set()
+    while rest:
+        one = rest.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.stack[:] = [f for f in one.stack if f.filename != "<kernel>"]
+        rest += [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
+    return shown
+
+
+def send_error(error):
+    try:
+        shown = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+        text = "".join(without_kernel(shown).format())
+        value = str(error)
+    except Exception:
+        text = value = "<the exception cannot be shown>"
+    put_error(type(error).__name__, value, text)
+
+
+def put_error(name, value, text):
+    clean = [s[:RESULT_MAX // 16] for s in (str(name), str(value), str(text))]
+    channel.put("X", json.dumps(dict(zip(("name", "value", "traceback"), clean))))
+
+
+def no_input(prompt=""):
+    raise RuntimeError("input() is not possible here: nobody can answer; pass values in the code")
+
+
+# ---- lines that are not Python ----------------------------------------------------------------
+
+
+def run_shell(command):
+    """Run a command; its output is the cell's."""
+    import subprocess
+    channel.pump()
+    with subprocess.Popen(command, shell=True, executable="/bin/bash" if os.path.exists("/bin/bash")
+                          else None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as child:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while piece := os.read(child.stdout.fileno(), TEXT_MAX):
+            sys.stdout.write(decoder.decode(piece))
+
+
+def shell_lines(command):
+    import subprocess
+    done = subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    return done.stdout.decode("utf-8", "replace").splitlines()
+
+
+def magic(name, rest):
+    """The few %magics that need no IPython."""
+    if name == "pip":
+        import shlex
+        run_shell(f"{shlex.quote(sys.executable)} -m pip {rest}")
+        return None
+    if name == "cd":
+        os.chdir(os.path.expanduser(rest.strip("'\"") or "~"))
+        print(os.getcwd())
+        return None
+    if name == "pwd":
+        return os.getcwd()
+    if name == "env":
+        key, is_set, value = rest.partition("=")
+        if is_set:
+            os.environ[key.strip()] = value.strip()
+            return None
+        return os.environ.get(key, "") if key else dict(os.environ)
+    raise NameError(f"%{name} needs IPython, which is not installed in this sandbox "
+                    "(package ipython3, or pip install ipython)")
+
+
+SHELL_LINE = re.compile(r"^(\s*)(?:([A-Za-z_]\w*)\s*=\s*)?!(.*)$")
+MAGIC_LINE = re.compile(r"^(\s*)%([A-Za-z]\w*)\s*(.*)$")
+
+
+def python_line(line):
+    """The Python for a line like "!ls" or "%pip install x"; None if it is neither."""
+    if m := SHELL_LINE.match(line):
+        call = "__adit_lines__" if m[2] else "__adit_shell__"
+        return f"{m[1]}{m[2] + ' = ' if m[2] else ''}{call}({m[3]!r})"
+    if m := MAGIC_LINE.match(line):
+        return f"{m[1]}__adit_magic__({m[2]!r}, {m[3].strip()!r})"
+    return None
+
+
+def parse(code, name):
+    """The cell's tree. The parser says which line is not Python; such a line may be ours."""
+    while True:
+        try:
+            return compile(code, name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+                           dont_inherit=True), code
+        except SyntaxError as e:
+            lines = code.split("\n")
+            at = (e.lineno or 0) - 1
+            ours = python_line(lines[at]) if 0 <= at < len(lines) else None
+            if ours is None:
+                raise
+            lines[at] = ours
+            code = "\n".join(lines)
+
+
+def outdented(code):
+    """Without the empty lines at the start, and without the first line's indentation in all."""
+    lines = code.lstrip("\n").split("\n")
+    while lines and not lines[0].strip():
+        lines.pop(0)
+    if not lines:
+        return ""
+    indent = lines[0][:len(lines[0]) - len(lines[0].lstrip(" \t"))]
+    return "\n".join(line[len(indent):] if line.startswith(indent) else line for line in lines)
+
+
+def split_cell_magic(code):
+    """"%%bash" and the rest of the cell, as a command for it; else None."""
+    first, _, rest = code.partition("\n")
+    m = re.match(r"%%(bash|sh)\s*$", first)
+    return rest if m else None
+
+
+# ---- cells ------------------------------------------------------------------------------------
+
+
+class Plain:
+    """Cells by the standard library alone."""
+
+    def __init__(self, names):
+        self.names = names
+        self.flags = 0
+        self.count = 0
+        self.loop = None
+        names.update(display=display, __adit_shell__=run_shell, __adit_lines__=shell_lines,
+                     __adit_magic__=magic)
+        sys.displayhook = self.show
+
+    def show(self, value):
+        if value is None:
+            return
+        self.names["_"] = value
+        bundle = bundle_of(value)
+        add_extras(bundle, value)
+        send_result(bundle, True)
+
+    def run(self, code):
+        code = outdented(code)
+        script = split_cell_magic(code)
+        if script is not None:
+            run_shell(script)
+            return
+        self.count += 1
+        name = f"<cell {self.count}>"
+        tree, code = parse(code, name)
+        linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+        last = None
+        if tree.body and isinstance(tree.body[-1], ast.Expr) and not ends_quietly(code):
+            last = ast.Expression(tree.body.pop().value)
+        self.run_part(tree, name, "exec")
+        if last:
+            sys.displayhook(self.run_part(last, name, "eval"))
+
+    def run_part(self, tree, name, mode):
+        made = compile(tree, name, mode, self.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+                       dont_inherit=True)
+        self.flags |= made.co_flags & FUTURE_FLAGS
+        value = eval(made, self.names)
+        return self.wait_for(value) if made.co_flags & CO_COROUTINE else value
+
+    def wait_for(self, coroutine):
+        import asyncio
+        if self.loop is None or self.loop.is_closed():
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        task = self.loop.create_task(coroutine)
+        try:
+            return self.loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            task.cancel()
+            try:
+                self.loop.run_until_complete(task)
+            except BaseException:
+                pass  # it was told to end
+            raise
+
+
+CO_COROUTINE = 0x80
+FUTURE_FLAGS = 0x1FE0000  # what "from __future__ import" sets holds for the cells that follow
+
+
+def ends_quietly(code):
+    """Does the cell end with a semicolon? Comments may follow it."""
+    import tokenize
+    last = None
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(code).readline):
+            if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE,
+                                  tokenize.ENDMARKER, tokenize.INDENT, tokenize.DEDENT):
+                last = token.string
+    except (tokenize.TokenError, SyntaxError):
+        return False
+    return last == ";"
+
+
+class Variables:
+    """The environment: what holds for good, and what a cell alone has."""
+
+    def __init__(self):
+        self.cell = {}
+
+    @staticmethod
+    def pairs(body):
+        text = body.decode("utf-8", "surrogateescape")
+        return dict(p.split("=", 1) for p in text.split("\0") if p)
+
+    def set_cell(self, body):
+        for name, value in self.pairs(body).items():
+            self.cell[name] = os.environ.get(name)
+            os.environ[name] = value
+
+    def restore(self):
+        while self.cell:
+            name, value = self.cell.popitem()
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class Kernel:
+    def __init__(self, source):
+        self.source = source
+        self.is_running = False
+        self.variables = Variables()
+        self.streams = (Text(channel, "O", 1, "<stdout>"), Text(channel, "E", 2, "<stderr>"))
+        self.kept = tuple(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 200) for fd in (1, 2))
+        main = types.ModuleType("__main__")
+        main.__builtins__ = builtins
+        sys.modules["__main__"] = main
+        sys.argv = [""]
+        builtins.input = no_input
+        self.shell = Plain(main.__dict__)
+        os.register_at_fork(before=self.before_fork, after_in_child=channel.after_fork)
+        sys.addaudithook(self.on_audit)
+
+    def before_fork(self):
+        if os.getpid() == KERNEL_PID:
+            channel.pump()
+
+    def on_audit(self, event, _):
+        """What was printed leaves before a program can print."""
+        if event in ("os.system", "subprocess.Popen", "os.posix_spawn") and channel.items:
+            self.before_fork()
+
+    def on_interrupt(self, *_):
+        if channel.writer == MAIN_THREAD:
+            channel.interrupted = True
+        elif self.is_running:
+            raise KeyboardInterrupt
+
+    def prepare(self):
+        """What an earlier cell may have broken."""
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self.streams
+        signal.signal(signal.SIGINT, self.on_interrupt)
+        for fd, kept in zip((1, 2), self.kept):
+            try:
+                if os.path.sameopenfile(fd, kept):
+                    continue
+            except OSError:
+                pass  # closed
+            os.dup2(kept, fd)
+
+    def run(self, code):
+        self.prepare()
+        try:
+            try:
+                self.is_running = True
+                self.shell.run(code)
+            finally:
+                self.is_running = False
+        except BaseException as error:
+            self.is_running = False  # an interrupt may have come before it was
+            if os.getpid() == KERNEL_PID:
+                send_error(error)
+            elif not isinstance(error, SystemExit):
+                traceback.print_exc()
+        if os.getpid() != KERNEL_PID:
+            os._exit(0)  # a child that the cell forked came to the cell's end
+        channel.interrupted = False
+        self.variables.restore()
+        channel.put("D", "")
+
+    def read(self):
+        head = self.source.readline()
+        if not head:
+            os._exit(0)
+        kind, size = head.split()
+        return kind, self.source.read(int(size))
+
+    def serve(self):
+        channel.put("R", "")
+        while True:
+            kind, body = self.read()
+            if kind == b"X":
+                self.run(body.decode("utf-8", "replace"))
+            elif kind == b"G":
+                os.environ.update(self.variables.pairs(body))
+            elif kind == b"V":
+                self.variables.set_cell(body)
+            elif kind == b"D":
+                try:
+                    os.chdir(body)
+                except OSError as error:
+                    channel.put("E", f"cannot enter the directory: {error}\n")
+
+
+channel = Channel(channel_fd)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+Kernel(channel_source).serve()
