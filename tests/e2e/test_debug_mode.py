@@ -109,10 +109,9 @@ def test_whatever_is_asked_is_for_the_debug_sandbox(debug, host, headers):
 
 
 def test_the_interpreters_port_leads_to_the_same_sandbox(debug):
-    sandbox = debug.answers()
+    debug.answers()
     status, body = debug.ask(49999, "/health", {"E2b-Sandbox-Port": "49983"})
-    answer = json.loads(body)
-    assert (status, answer["sandboxId"], answer["port"]) == (502, sandbox, 49999)
+    assert (status, json.loads(body)) == (200, "OK")
 
 
 def test_what_nobody_may_call_nobody_may_call_here(debug):

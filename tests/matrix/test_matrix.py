@@ -510,6 +510,8 @@ def port_expected(sandbox, port, has_traffic_token):
         return 404
     if sandbox.get("trafficAccessToken") and not has_traffic_token:
         return 403
+    if port == 49999:
+        return 404  # the code interpreter, which has nothing at "/"
     return 200 if port == PORT else 502
 
 

@@ -35,10 +35,11 @@ TEXT_MAX = 32 * 1024
 RESULT_MAX = 8 * 1024 * 1024
 DELAY_S = 0.02
 DEPTH_MAX = 40
+FRAMES_MAX = 300
 FIONREAD = 0x541B
 
 # A cell may replace what it finds in builtins: the kernel has names of its own.
-__builtins__ = dict(vars(builtins))
+BUILTINS = __builtins__ = dict(vars(builtins))
 MAIN_THREAD = _thread.get_ident()
 KERNEL_PID = os.getpid()
 monotonic, sleep, get_ident = time.monotonic, time.sleep, _thread.get_ident
@@ -388,9 +389,18 @@ def without_kernel(shown):
     return shown
 
 
+def depth_of(frames):
+    depth = 0
+    while frames is not None:
+        depth, frames = depth + 1, frames.tb_next
+    return depth
+
+
 def send_error(error):
     try:
-        shown = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+        limit = -FRAMES_MAX if depth_of(error.__traceback__) > FRAMES_MAX else None
+        shown = traceback.TracebackException(type(error), error, error.__traceback__, limit=limit,
+                                             compact=True)
         text = "".join(without_kernel(shown).format())
         value = str(error)
     except Exception:
@@ -637,7 +647,10 @@ class Kernel:
             raise KeyboardInterrupt
 
     def prepare(self):
-        """What an earlier cell may have broken."""
+        """What an earlier cell may have broken. What can still be called was meant so."""
+        for name, value in BUILTINS.items():
+            if callable(value) and not callable(builtins.__dict__.get(name)):
+                builtins.__dict__[name] = value
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self.streams
         signal.signal(signal.SIGINT, self.on_interrupt)
         for fd, kept in zip((1, 2), self.kept):

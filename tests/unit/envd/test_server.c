@@ -23,7 +23,7 @@ static bool is_closed_without_answer(const void *bytes, size_t len)
 START_TEST(server_closes_bad_handshakes_without_an_answer)
 {
     static const char *const lines[] = {
-        "CONNECT 1\n",          "CONNECT 49999\n",    "CONNECT 1025\n",   "CONNECT 1026\n",
+        "CONNECT 1\n",          "CONNECT 49998\n",    "CONNECT 1025\n",   "CONNECT 1026\n",
         "CONNECT 049983\n",     "CONNECT +49983\n",   "CONNECT 49983 \n", "CONNECT  49983\n",
         "connect 49983\n",      "CONNECT 49983\r\n",  "CONNECT\n",        "\n",
         "CONNECT 4294967295\n", "GET / HTTP/1.1\r\n", "TCP 80\n",         "CONNECT 49983\0\n",
