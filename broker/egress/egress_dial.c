@@ -190,6 +190,13 @@ static struct adit_view said_name(const struct egress_dial *d)
     return d->is_led ? egress_peek_name(d->peek) : adit_view_mem(NULL, 0);
 }
 
+/* It is too late to hear which names it is for. */
+static bool is_unread(const struct egress_dial *d)
+{
+    return d->state == DIAL_JOINED &&
+           (!d->peek || (d->peek->kind == EGRESS_PEEK_HTTP && !d->filter));
+}
+
 static void end_forbidden(struct egress_dial *d)
 {
     struct egress_dials *t = d->table;
@@ -200,12 +207,13 @@ static void end_forbidden(struct egress_dial *d)
     enum egress_verdict v = d->state == DIAL_JOINED && d->peek
                                 ? egress_judge_named(t->conf.judge, &d->addr, d->port, said_name(d))
                                 : egress_judge_address(t->conf.judge, &d->addr, d->port);
-    bool is_unnamed = d->state == DIAL_JOINED && !d->peek;
-    if (v == EGRESS_ALLOW || (v == EGRESS_ALLOW_NAMED && !is_unnamed)) {
-        d->is_named = v == EGRESS_ALLOW_NAMED;
+    if (v > EGRESS_ALLOW_NAMED || (v == EGRESS_ALLOW_NAMED && is_unread(d))) {
+        refuse(d, CONTROL__REASON__REASON_PROHIBITED);
         return;
     }
-    refuse(d, CONTROL__REASON__REASON_PROHIBITED);
+    d->is_named = v == EGRESS_ALLOW_NAMED;
+    if (d->filter) /* a header that was taken back is not set any more */
+        egress_filter_set_rules(d->filter, egress_judge_rules(t->conf.judge));
 }
 
 void egress_dials_judge(struct egress_dials *t)

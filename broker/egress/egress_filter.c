@@ -39,6 +39,11 @@ void egress_filter_free(struct egress_filter *f)
     free(f);
 }
 
+void egress_filter_set_rules(struct egress_filter *f, struct egress_rules *rules)
+{
+    egress_inject_set_rules(f->inject, rules);
+}
+
 static int feed(struct egress_filter *f, struct join *j, int guest, struct adit_view *in)
 {
     struct adit_buf out;

@@ -15,6 +15,7 @@ struct egress_filter;
 struct egress_filter *egress_filter_new(struct egress_rules *rules, egress_inject_judge_fn judge,
                                         void *owner);
 void egress_filter_free(struct egress_filter *f);
+void egress_filter_set_rules(struct egress_filter *f, struct egress_rules *rules);
 /*
  * What the guest said (side @guest of the join), or the other end, written to the other side as it
  * is to be. Return: false when the connection has to be reset.

@@ -67,6 +67,12 @@ void egress_inject_free(struct egress_inject *x)
     free(x);
 }
 
+void egress_inject_set_rules(struct egress_inject *x, struct egress_rules *rules)
+{
+    egress_rules_unref(x->rules);
+    x->rules = egress_rules_ref(rules);
+}
+
 bool egress_inject_is_waiting(const struct egress_inject *x)
 {
     return x->state == INJECT_WAITING;
@@ -91,7 +97,8 @@ static int judge(struct egress_inject *x, const struct egress_rule **rule, struc
     enum egress_inject_verdict v = x->judge(x->owner, name);
     if (v == EGRESS_INJECT_REFUSE)
         return adit_err_set(err, ADIT_ERR_DENIED, "a request for a host that is not allowed");
-    if (v == EGRESS_INJECT_SET && name.len > 0)
+    /* what TRACE sends comes back */
+    if (v == EGRESS_INJECT_SET && name.len > 0 && !adit_view_eq_str(x->head.method_text, "TRACE"))
         *rule = egress_rules_find(x->rules, name);
     return ADIT_OK;
 }

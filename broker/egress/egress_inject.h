@@ -28,6 +28,8 @@ struct egress_inject;
 struct egress_inject *egress_inject_new(struct egress_rules *rules, egress_inject_judge_fn judge,
                                         void *owner);
 void egress_inject_free(struct egress_inject *x);
+/* Go by others from the next request on (as above). */
+void egress_inject_set_rules(struct egress_inject *x, struct egress_rules *rules);
 
 /*
  * Take the guest's bytes from the front of @in and append what is sent instead. Something is left

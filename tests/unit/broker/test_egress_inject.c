@@ -104,6 +104,8 @@ static const struct row {
      "GET / HTTP/1.1\r\nHost: x.b.wild.example\r\nX-Key: bw\r\n\r\n", NULL, ADIT_OK},
     {"GET / HTTP/1.1\r\nHost: none.example\r\n\r\n", "GET / HTTP/1.1\r\nHost: none.example\r\n\r\n",
      NULL, ADIT_OK},
+    {"TRACE / HTTP/1.1\r\nHost: a.example\r\n\r\n", "TRACE / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+     NULL, ADIT_OK},
     {"GET / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n", NULL,
      ADIT_OK},
     {"GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\n\r\n", NULL, ADIT_OK},
@@ -352,8 +354,26 @@ START_TEST(egress_inject_survives_every_failed_allocation)
 }
 END_TEST
 
+START_TEST(egress_inject_goes_by_other_rules_from_the_next_request_on)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    struct egress_rules *others;
+    int rc;
+    ck_assert_int_eq(compile("{}", &others), ADIT_OK);
+    open_it();
+    (void)feed(request, sizeof request, &rc);
+    egress_inject_set_rules(inject, others);
+    egress_rules_unref(others);
+    (void)feed(request, sizeof request, &rc);
+    assert_sent("GET / HTTP/1.1\r\nHost: a.example\r\n" RULED
+                "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    egress_inject_free(inject);
+}
+END_TEST
+
 SUITE_MAIN_WITH("egress_inject", .fixtures = {{setup, teardown}},
-                TESTS(egress_inject_sets_nothing_for_a_host_that_is_somewhere_else,
+                TESTS(egress_inject_goes_by_other_rules_from_the_next_request_on,
+                      egress_inject_sets_nothing_for_a_host_that_is_somewhere_else,
                       egress_inject_sends_chunks_anew, egress_inject_ends_with_a_websocket,
                       egress_inject_goes_on_where_a_websocket_was_refused,
                       egress_inject_believes_no_reply_before_a_request,
