@@ -158,7 +158,7 @@ def lookups(count):
     return sorted({found[0][4][0] for found in asyncio.run(everything())})
 
 
-def query(server, name, kind, how="udp"):
+def query(name, kind, how="udp", server="127.0.0.53"):
     """A query as it is sent: its rcode, its truncation, its records (type, time to live, data)."""
     labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split(".")) + b"\0"
     asked = struct.pack(">6H", 4711, 0x0100, 1, 0, 0, 0) + labels + struct.pack(">HH", int(kind), 1)
@@ -184,6 +184,11 @@ def query(server, name, kind, how="udp"):
             socket.AF_INET if found == 1 else socket.AF_INET6, data) if found in (1, 28) else ""])
         at += 10 + size
     return {"rcode": flags & 15, "truncated": bool(flags & 0x0200), "records": records}
+
+
+def queries(asked):
+    """Each query of a JSON list."""
+    return [query(*each) for each in json.loads(asked)]
 
 
 if __name__ == "__main__":

@@ -183,8 +183,9 @@ def asked(inside, name):
     return int(inside(f"curl -sS http://{PUBLIC}/asked/{name}")[0])
 
 
-def query(inside, name, kind, how="udp", server="127.0.0.53"):
-    return network(inside, "query", server, name, kind, how)
+def queries(inside, *asked):
+    """What is answered to queries: a name, a type, perhaps "tcp", perhaps who is asked."""
+    return network(inside, "queries", f"'{json.dumps(asked)}'")
 
 
 def test_names_lead_to_addresses_by_aliases(inside):
@@ -193,23 +194,23 @@ def test_names_lead_to_addresses_by_aliases(inside):
     assert out[0].split()[:3] == [PUBLIC, "STREAM", "www.example.net"], out
     assert out[1].split() == [PUBLIC, "www.example.net"], out
     assert "'chain.example.net'" in out[2] or "'alias.example.net'" in out[2], out
-    found = query(inside, "alias.example.net", A)
+    found, = queries(inside, ("alias.example.net", A))
     assert [r[0] for r in found["records"]] == [CNAME, CNAME, A], found
     assert found["records"][2][2] == PUBLIC
 
 
 def test_other_types_have_no_records_and_nobody_waits(inside):
-    for kind in (TXT, HTTPS, AAAA):
-        assert query(inside, "www.example.net", kind) == {
-            "rcode": 0, "truncated": False, "records": []}
-    assert query(inside, "missing.example.net", A)["rcode"] == 3
+    *there, missing = queries(inside, *(("www.example.net", kind) for kind in (TXT, HTTPS, AAAA)),
+                              ("missing.example.net", A))
+    assert there == [{"rcode": 0, "truncated": False, "records": []}] * 3
+    assert missing["rcode"] == 3
 
 
 def test_any_name_server_is_the_same_one(inside):
     """Programs that bring their own resolver's address are answered too."""
-    for server in (SILENT, PUBLIC, "8.8.8.8"):
-        for how in ("udp", "tcp"):
-            assert query(inside, "www.example.net", A, how, server)["records"][0][2] == PUBLIC
+    found = queries(inside, *(("www.example.net", A, how, server) for how in ("udp", "tcp")
+                              for server in (SILENT, PUBLIC, "8.8.8.8")))
+    assert [each["records"][0][2] for each in found] == [PUBLIC] * 6
 
 
 def test_three_hundred_names_at_once(inside):
@@ -223,8 +224,8 @@ def test_long_answers_come_over_tcp(inside):
     out, = inside("getent ahostsv4 many.example.net | grep -c STREAM")
     assert int(out) == 60
     assert asked(inside, "tcp") > before
-    assert query(inside, "many.example.net", A)["truncated"]
-    assert len(query(inside, "many.example.net", A, "tcp")["records"]) == 60
+    short, whole = queries(inside, ("many.example.net", A), ("many.example.net", A, "tcp"))
+    assert short["truncated"] and len(whole["records"]) == 60
     assert inside("RES_OPTIONS=use-vc getent hosts www.example.net")[0].split()[0] == PUBLIC
 
 
@@ -240,8 +241,8 @@ def test_answers_are_kept_as_long_as_they_live(inside):
         return asked(inside, name)
 
     assert ask("kept.example.net", 3) == 1
-    first = query(inside, "kept.example.net", A)["records"][0][1]
-    assert 0 < first <= 60, "what is left of its life"
+    kept, = queries(inside, ("kept.example.net", A))
+    assert 0 < kept["records"][0][1] <= 60, "what is left of its life"
     missing = asked(inside, "missing.example.net")
     assert ask("missing.example.net", 3) <= missing + 1, "that there is none is kept too"
     before = ask("short.example.net", 1)
@@ -250,7 +251,7 @@ def test_answers_are_kept_as_long_as_they_live(inside):
 
 
 def test_without_ipv6_nobody_waits_for_it(inside):
-    assert query(inside, "six.example.net", AAAA)["records"] == []
+    assert queries(inside, ("six.example.net", AAAA))[0]["records"] == []
     for name in ("both.example.net", "lame.example.net"):
         peer, took = network(inside, "eyeballs", name, 80)
         assert peer == PUBLIC and took < 0.2, (peer, took)
