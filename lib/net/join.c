@@ -181,6 +181,11 @@ static void on_end(struct net_stream *s, const struct adit_err *err)
         wait_on(j);
 }
 
+void join_take_end(struct join *j, int side)
+{
+    on_end(j->sides[side].stream, NULL);
+}
+
 static const struct net_stream_ops stream_ops = {on_read, on_end, on_drain};
 
 int join_start(struct net_stream *take_a, struct net_stream *take_b, const struct join_ops *ops,

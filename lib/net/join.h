@@ -36,6 +36,8 @@ ADIT_MUST_CHECK int join_start(struct net_stream *take_a, struct net_stream *tak
                                const struct join_ops *ops, void *owner, struct join **out);
 /* Let the end of @side through that on_end kept. May call on_over. */
 void join_pass_end(struct join *j, int side);
+/* @side had ended before it was joined. May call on_over. */
+void join_take_end(struct join *j, int side);
 /* Say something to @side. Errors: as net_stream_write(); the caller ends it then. */
 ADIT_MUST_CHECK int join_write(struct join *j, int side, struct adit_view bytes);
 /* Read nothing from @side, nor hear its end, until that is let go. */

@@ -395,6 +395,11 @@ void net_stream_set_filter(struct net_stream *s, struct net_stream_filter *take_
     s->filter = take_f;
 }
 
+struct net_stream_filter *net_stream_filter_of(const struct net_stream *s)
+{
+    return s->filter;
+}
+
 int net_stream_filter_send(struct net_stream *s, struct adit_view bytes)
 {
     if (s->write_failed || s->is_shut || s->state == STREAM_CLOSED)

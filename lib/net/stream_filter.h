@@ -41,6 +41,9 @@ struct net_stream_filter {
 /* Before anything was read or written. The stream owns @take_f, and frees it when it is gone. */
 void net_stream_set_filter(struct net_stream *s, struct net_stream_filter *take_f);
 
+/* NULL: none. */
+struct net_stream_filter *net_stream_filter_of(const struct net_stream *s);
+
 /* For filters only. Send past the filter: errors as net_stream_write(), and it never calls back. */
 ADIT_MUST_CHECK int net_stream_filter_send(struct net_stream *s, struct adit_view bytes);
 /* Give bytes to the owner, who may close the stream in it (the filter stays until a later turn). */

@@ -31,6 +31,7 @@
 #include <stdlib.h>
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 
 #include "net/stream_filter.h"
 
@@ -43,6 +44,8 @@ _Static_assert(NET_STREAM_FILTER_ROOM >= SSL3_RT_MAX_PLAIN_LENGTH, "room for one
  * @sent:    bytes given to the stream; @talk_len: those of them that input caused by itself
  * @send_rc: why the stream took no more, 0 while it does
  * @is_dead: nothing more is read or written
+ * @on_up:   called once; then NULL
+ * @twin:    tls_pass_cuts(), borrowed; @is_cut: it has ended without close_notify
  */
 struct tls_conn {
     struct net_stream_filter filter;
@@ -50,7 +53,9 @@ struct tls_conn {
     struct adit_view in;
     uint64_t sent, talk_len;
     int send_rc;
-    bool is_dead;
+    bool is_dead, is_cut;
+    tls_up_fn on_up;
+    struct tls_conn *twin;
 };
 
 static struct tls_conn *conn_of(struct net_stream_filter *f)
@@ -123,6 +128,20 @@ static void tell_plain_http(const struct tls_conn *c)
     (void)net_stream_filter_send(c->filter.stream, answer); /* the connection ends in any case */
 }
 
+static void say_why(const struct tls_conn *c, struct adit_err *err)
+{
+    long verified = SSL_get_verify_result(c->ssl);
+
+    if (c->send_rc)
+        (void)adit_err_set(err, c->send_rc, "the TLS connection is lost"); /* only told */
+    else if (verified != X509_V_OK)
+        (void)adit_err_set(err, ADIT_ERR_UNAUTHENTICATED, "certificate: %s",
+                           X509_verify_cert_error_string(verified)); /* the same */
+    else
+        (void)adit_err_set(err, ADIT_ERR_PROTOCOL, "TLS: %s", tls_error_text()); /* the same */
+    ERR_clear_error();
+}
+
 /* What stopped SSL_read(). Return: false when it only wants more input. */
 static bool has_ended(struct tls_conn *c, int reason, struct adit_err *err)
 {
@@ -133,10 +152,7 @@ static bool has_ended(struct tls_conn *c, int reason, struct adit_err *err)
     c->is_dead = true;
     if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST)
         tell_plain_http(c);
-    if (c->send_rc)
-        (void)adit_err_set(err, c->send_rc, "the TLS connection is lost"); /* only told */
-    else
-        (void)adit_err_set(err, ADIT_ERR_PROTOCOL, "TLS: %s", tls_error_text()); /* the same */
+    say_why(c, err);
     return true;
 }
 
@@ -151,6 +167,16 @@ static bool may_talk(struct tls_conn *c, bool was_up, uint64_t before, struct ad
     c->is_dead = true;
     (void)adit_err_set(err, ADIT_ERR_LIMIT, "the client makes TLS talk by itself"); /* only told */
     return false;
+}
+
+static void tell_up(struct tls_conn *c)
+{
+    tls_up_fn on_up = c->on_up;
+
+    if (!on_up || !SSL_is_init_finished(c->ssl))
+        return;
+    c->on_up = NULL;
+    on_up(c->filter.stream);
 }
 
 static void on_input(struct net_stream_filter *f, struct adit_view bytes)
@@ -168,6 +194,7 @@ static void on_input(struct net_stream_filter *f, struct adit_view bytes)
         len += got;
     is_end = has_ended(c, SSL_get_error(c->ssl, 0), &err) || !may_talk(c, was_up, sent, &err);
     c->in = adit_view_mem(NULL, 0);
+    tell_up(c);
     if (len)
         net_stream_filter_deliver(f->stream, adit_view_mem(plain, len));
     if (is_end)
@@ -176,9 +203,15 @@ static void on_input(struct net_stream_filter *f, struct adit_view bytes)
 
 static void on_input_end(struct net_stream_filter *f)
 {
+    struct tls_conn *c = conn_of(f);
     struct adit_err err = ADIT_ERR_INIT;
 
-    conn_of(f)->is_dead = true;
+    if (c->twin) {
+        c->twin->is_cut = true;
+        net_stream_filter_end(f->stream, NULL);
+        return;
+    }
+    c->is_dead = true;
     (void)adit_err_set(&err, ADIT_ERR_CLOSED,
                        "the connection was cut: no TLS close before its end");
     net_stream_filter_end(f->stream, &err);
@@ -258,7 +291,7 @@ static void on_finish(struct net_stream_filter *f)
 {
     struct tls_conn *c = conn_of(f);
 
-    if (c->is_dead || !SSL_is_init_finished(c->ssl))
+    if (c->is_dead || c->is_cut || !SSL_is_init_finished(c->ssl))
         return;
     ERR_clear_error();
     if (SSL_shutdown(c->ssl) < 0) /* 0: the peer's close_notify is still to come */
@@ -270,6 +303,8 @@ static void on_free(struct net_stream_filter *f)
 {
     struct tls_conn *c = conn_of(f);
 
+    if (c->twin)
+        c->twin->twin = NULL;
     SSL_free(c->ssl);
     free(c);
 }
@@ -277,7 +312,9 @@ static void on_free(struct net_stream_filter *f)
 static const struct net_stream_filter_ops filter_ops = {on_input, on_input_end, on_write, on_finish,
                                                         on_free};
 
-int tls_accept(struct tls_context *context, struct net_stream *s, struct adit_err *err)
+/* Return: NULL without memory. */
+static struct tls_conn *put_on(struct tls_context *context, struct net_stream *s, tls_up_fn on_up,
+                               struct adit_err *err)
 {
     struct tls_conn *c = calloc(1, sizeof(*c));
     BIO *bio = c ? BIO_new(bio_method) : NULL;
@@ -288,13 +325,70 @@ int tls_accept(struct tls_context *context, struct net_stream *s, struct adit_er
         ERR_clear_error();
         BIO_free(bio);
         free(c);
-        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for a TLS connection");
+        (void)adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for a TLS connection");
+        return NULL;
     }
     BIO_set_data(bio, c);
     BIO_set_init(bio, 1);
     SSL_set_bio(c->ssl, bio, bio); /* takes it over */
-    SSL_set_accept_state(c->ssl);
     c->filter.ops = &filter_ops;
+    c->on_up = on_up;
     net_stream_set_filter(s, &c->filter);
+    return c;
+}
+
+int tls_accept(struct tls_context *context, struct net_stream *s, struct adit_err *err)
+{
+    const struct tls_conn *c = put_on(context, s, NULL, err);
+
+    if (!c)
+        return ADIT_ERR_NO_MEMORY;
+    SSL_set_accept_state(c->ssl);
     return ADIT_OK;
+}
+
+int tls_accept_begun(struct tls_context *context, struct net_stream *s, struct adit_view already,
+                     tls_up_fn on_up, struct adit_err *err)
+{
+    struct tls_conn *c = put_on(context, s, on_up, err);
+
+    if (!c)
+        return ADIT_ERR_NO_MEMORY;
+    SSL_set_accept_state(c->ssl);
+    on_input(&c->filter, already);
+    return ADIT_OK;
+}
+
+/* RFC 6066, 3 and RFC 6125. */
+static bool set_host(SSL *ssl, const char *host)
+{
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+int tls_connect(struct tls_context *context, struct net_stream *s, const char *host,
+                tls_up_fn on_up, struct adit_err *err)
+{
+    struct tls_conn *c = put_on(context, s, on_up, err);
+
+    if (!c)
+        return ADIT_ERR_NO_MEMORY;
+    ERR_clear_error();
+    SSL_set_connect_state(c->ssl);
+    if (set_host(c->ssl, host) &&
+        SSL_get_error(c->ssl, SSL_do_handshake(c->ssl)) == SSL_ERROR_WANT_READ)
+        return ADIT_OK;
+    c->is_dead = true;
+    ERR_clear_error();
+    return adit_err_set(err, c->send_rc ? c->send_rc : ADIT_ERR_NO_MEMORY,
+                        "the TLS connection cannot begin");
+}
+
+void tls_pass_cuts(struct net_stream *a, struct net_stream *b)
+{
+    struct tls_conn *one = conn_of(net_stream_filter_of(a));
+    struct tls_conn *other = conn_of(net_stream_filter_of(b));
+
+    one->twin = other;
+    other->twin = one;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TLS for server streams (OpenSSL).
+ * TLS for streams (OpenSSL), as server or as client.
  *
  * Theory of operation
  *
@@ -15,6 +15,10 @@
  * "intermediate" without the finite-field groups), no renegotiation, no compression, no early data,
  * sessions resumed by tickets, whose keys live and die with the context.
  *
+ * A client's context has the authorities that may say who a server is; tls_connect() begins at
+ * once, and the owner may write when it hears that the handshake is done. Nothing is written before
+ * a server has proved its name.
+ *
  * Failure: an end of the socket without close_notify is an error (somebody may have cut it), as is
  * a record that does not authenticate. A peer that speaks HTTP in clear is told so in clear.
  */
@@ -23,8 +27,9 @@
 
 #include "net/stream.h"
 
-/* Largest file of certificates or key. */
+/* Largest file of certificates or key, and of authorities. */
 #define TLS_FILE_CAP (256u * 1024)
+#define TLS_TRUST_FILE_CAP (4u * 1024 * 1024)
 
 /* What a client may have TLS itself say after the handshake (answers to key updates, alerts), all
  * its life: they cost it as little as us, and nobody's back-pressure holds them. */
@@ -44,6 +49,15 @@ struct tls_context_conf {
  * called by two threads at once. */
 ADIT_MUST_CHECK int tls_context_load(const struct tls_context_conf *conf, struct tls_context **out,
                                      struct adit_err *err);
+/* The same of PEM texts; HTTP/1 only. Errors: BAD_INPUT, NO_MEMORY. */
+ADIT_MUST_CHECK int tls_context_parse(struct adit_view cert, struct adit_view key,
+                                      struct tls_context **out, struct adit_err *err);
+/* A client's, for HTTP/1, that trusts nobody yet. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int tls_context_new_client(struct tls_context **out, struct adit_err *err);
+/* Trust the authorities of a PEM file, too; before the first tls_connect(). Return: 0. Errors: as
+ * tls_context_load(). */
+ADIT_MUST_CHECK int tls_context_trust(struct tls_context *c, const char *file,
+                                      struct adit_err *err);
 struct tls_context *tls_context_ref(struct tls_context *c);
 void tls_context_unref(struct tls_context *c);
 /* Is the certificate good for that host name? */
@@ -54,5 +68,26 @@ int64_t tls_context_expires_in_s(const struct tls_context *c);
 /* Make a stream, of which nothing was read or written, the server's side of a TLS connection.
  * Errors: NO_MEMORY; the stream is unchanged then. */
 ADIT_MUST_CHECK int tls_accept(struct tls_context *c, struct net_stream *s, struct adit_err *err);
+
+/* The handshake is done: the stream may be written to. Called before what came with its end is
+ * read; the callee may give the stream another owner, or close it. */
+typedef void (*tls_up_fn)(struct net_stream *s);
+
+/* The server's side on a stream whose first bytes, those of a ClientHello, have been read: @already
+ * (not in the loop's scratch). Tells the owner of an end as reading does, also inside this call.
+ * Errors: as tls_accept(). */
+ADIT_MUST_CHECK int tls_accept_begun(struct tls_context *c, struct net_stream *s,
+                                     struct adit_view already, tls_up_fn on_up,
+                                     struct adit_err *err);
+/*
+ * The client's side, for the server @host (a name, not an address), on a stream of which nothing
+ * was read. A server that is not trusted to be @host is an end with UNAUTHENTICATED. Errors:
+ * NO_MEMORY, CLOSED; the stream is of no use then.
+ */
+ADIT_MUST_CHECK int tls_connect(struct tls_context *c, struct net_stream *s, const char *host,
+                                tls_up_fn on_up, struct adit_err *err);
+/* Two TLS streams that are joined, and closed together: an end of one without close_notify is no
+ * error, and the end that the other is told is the same, so that its peer draws the conclusion. */
+void tls_pass_cuts(struct net_stream *a, struct net_stream *b);
 
 #endif

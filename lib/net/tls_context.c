@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A TLS server's certificate, key and rules.
+ * Certificate, key and rules of a TLS server; authorities and rules of a client.
  *
  * Theory of operation
  *
- * What: reads both files whole, then gives them to OpenSSL from memory; so a file that is replaced
- * meanwhile is seen old or new, never mixed, and one that is too large or unreadable is refused by
- * its name. That key and certificate belong together is checked before either is used.
+ * What: a server's files are read whole, then given to OpenSSL from memory; so a file that is
+ * replaced meanwhile is seen old or new, never mixed, and one that is too large or unreadable is
+ * refused by its name. That key and certificate belong together is checked before either is used. A
+ * client's authorities are all in memory, too: nothing is read when a connection is made.
  *
  * Trust: the files are the operator's. A key with a passphrase is refused: nobody could type it.
  * The key's bytes are wiped from the buffer that they were read into.
@@ -117,24 +118,52 @@ static int parse_key(SSL_CTX *ssl, BIO *pem, const char *file, struct adit_err *
 
 typedef int (*parse_fn)(SSL_CTX *ssl, BIO *pem, const char *file, struct adit_err *err);
 
-static int load_file(SSL_CTX *ssl, const char *file, parse_fn parse, struct adit_err *err)
+static int parse_text(SSL_CTX *ssl, struct adit_view text, const char *file, parse_fn parse,
+                      struct adit_err *err)
+{
+    BIO *pem = BIO_new_mem_buf(text.len ? text.ptr : "", (int)text.len);
+    int rc = pem ? parse(ssl, pem, file, err)
+                 : adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to read %s", file);
+
+    BIO_free(pem);
+    return rc;
+}
+
+static int load_file(SSL_CTX *ssl, const char *file, size_t cap, parse_fn parse,
+                     struct adit_err *err)
 {
     struct adit_buf bytes;
-    BIO *pem = NULL;
     int rc;
 
-    adit_buf_init(&bytes, TLS_FILE_CAP);
+    adit_buf_init(&bytes, cap);
     rc = adit_file_read(AT_FDCWD, file, &bytes, err);
-    if (rc == ADIT_OK) {
-        pem = BIO_new_mem_buf(bytes.len ? bytes.data + bytes.off : "", (int)bytes.len);
-        rc = pem ? parse(ssl, pem, file, err)
-                 : adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory to read %s", file);
-    }
-    BIO_free(pem);
+    if (rc == ADIT_OK)
+        rc = parse_text(ssl, adit_buf_view(&bytes), file, parse, err);
     if (bytes.data)
         OPENSSL_cleanse(bytes.data, bytes.cap);
     adit_buf_fini(&bytes);
     return rc;
+}
+
+/* Authorities; a file may hold other things beside them. */
+static int parse_trust(SSL_CTX *ssl, BIO *pem, const char *file, struct adit_err *err)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(ssl);
+    size_t cnt = 0;
+    bool is_good = true;
+    X509 *cert;
+
+    while (is_good && (cert = PEM_read_bio_X509_AUX(pem, NULL, refuse_passphrase, NULL))) {
+        is_good = X509_STORE_add_cert(store, cert) == 1; /* one that is there is fine */
+        X509_free(cert);                                 /* the store has its own reference */
+        cnt += is_good;
+    }
+    is_good = is_good && cnt > 0 && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    if (!is_good)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s holds no PEM certificates: %s", file,
+                            tls_error_text());
+    ERR_clear_error();
+    return ADIT_OK;
 }
 
 /* ---- the context ---- */
@@ -153,45 +182,100 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
-static bool set_rules(SSL_CTX *ssl, bool offers_h2)
+static bool set_rules(SSL_CTX *ssl)
 {
-    const struct alpn *alpn = offers_h2 ? &alpn_h2 : &alpn_h1;
     int groups[] = {NID_X25519, NID_X9_62_prime256v1, NID_secp384r1};
 
     (void)SSL_CTX_set_options(ssl, OPTIONS);                       /* returns the options */
     (void)SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);         /* returns the mode */
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF); /* returns the old mode */
-    SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, (void *)(uintptr_t)alpn); /* only read */
     return SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) == 1 &&
            SSL_CTX_set_cipher_list(ssl, CIPHERS_12) == 1 &&
            SSL_CTX_set_ciphersuites(ssl, CIPHERS_13) == 1 &&
            SSL_CTX_set1_groups(ssl, groups, 3) == 1;
 }
 
-int tls_context_load(const struct tls_context_conf *conf, struct tls_context **out,
-                     struct adit_err *err)
+static int new_context(const SSL_METHOD *method, struct tls_context **out, struct adit_err *err)
 {
     struct tls_context *c = calloc(1, sizeof(*c));
     int rc = c ? tls_prepare() : ADIT_ERR_NO_MEMORY;
 
     ERR_clear_error();
     if (rc == ADIT_OK)
-        c->ssl = SSL_CTX_new(TLS_server_method());
-    if (rc != ADIT_OK || !c->ssl || !set_rules(c->ssl, conf->offers_h2))
-        rc = adit_err_set(err, ADIT_ERR_NO_MEMORY, "no TLS context: %s", tls_error_text());
-    if (rc == ADIT_OK)
-        rc = load_file(c->ssl, conf->cert_file, parse_cert, err);
-    if (rc == ADIT_OK)
-        rc = load_file(c->ssl, conf->key_file, parse_key, err);
-    if (rc != ADIT_OK) {
-        if (c)
-            SSL_CTX_free(c->ssl);
-        free(c);
-        return rc;
+        c->ssl = SSL_CTX_new(method);
+    if (rc == ADIT_OK && c->ssl && set_rules(c->ssl)) {
+        atomic_init(&c->refs, 1);
+        *out = c;
+        return ADIT_OK;
     }
-    atomic_init(&c->refs, 1);
-    *out = c;
-    return ADIT_OK;
+    rc = adit_err_set(err, ADIT_ERR_NO_MEMORY, "no TLS context: %s", tls_error_text());
+    if (c)
+        SSL_CTX_free(c->ssl);
+    free(c);
+    return rc;
+}
+
+static int new_server(const struct alpn *alpn, struct tls_context **out, struct adit_err *err)
+{
+    int rc = new_context(TLS_server_method(), out, err);
+
+    if (rc == ADIT_OK) /* only read */
+        SSL_CTX_set_alpn_select_cb((*out)->ssl, choose_protocol, (void *)(uintptr_t)alpn);
+    return rc;
+}
+
+int tls_context_load(const struct tls_context_conf *conf, struct tls_context **out,
+                     struct adit_err *err)
+{
+    struct tls_context *c;
+    int rc = new_server(conf->offers_h2 ? &alpn_h2 : &alpn_h1, &c, err);
+
+    if (rc != ADIT_OK)
+        return rc;
+    rc = load_file(c->ssl, conf->cert_file, TLS_FILE_CAP, parse_cert, err);
+    if (rc == ADIT_OK)
+        rc = load_file(c->ssl, conf->key_file, TLS_FILE_CAP, parse_key, err);
+    if (rc == ADIT_OK)
+        *out = c;
+    else
+        tls_context_unref(c);
+    return rc;
+}
+
+int tls_context_parse(struct adit_view cert, struct adit_view key, struct tls_context **out,
+                      struct adit_err *err)
+{
+    struct tls_context *c;
+    int rc = new_server(&alpn_h1, &c, err);
+
+    if (rc != ADIT_OK)
+        return rc;
+    rc = parse_text(c->ssl, cert, "the text", parse_cert, err);
+    if (rc == ADIT_OK)
+        rc = parse_text(c->ssl, key, "the text", parse_key, err);
+    if (rc == ADIT_OK)
+        *out = c;
+    else
+        tls_context_unref(c);
+    return rc;
+}
+
+int tls_context_new_client(struct tls_context **out, struct adit_err *err)
+{
+    int rc = new_context(TLS_client_method(), out, err);
+
+    if (rc != ADIT_OK)
+        return rc;
+    SSL_CTX_set_verify((*out)->ssl, SSL_VERIFY_PEER, NULL);
+    if (SSL_CTX_set_alpn_protos((*out)->ssl, alpn_h1.names, alpn_h1.len) == 0)
+        return ADIT_OK;
+    tls_context_unref(*out);
+    return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no TLS context: %s", tls_error_text());
+}
+
+int tls_context_trust(struct tls_context *c, const char *file, struct adit_err *err)
+{
+    return load_file(c->ssl, file, TLS_TRUST_FILE_CAP, parse_trust, err);
 }
 
 struct tls_context *tls_context_ref(struct tls_context *c)
