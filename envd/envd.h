@@ -51,6 +51,7 @@ struct envd_cpu_time {
  * @cpu_before:     processor times at the last /metrics
  * @env:            name → struct envd_env_var
  * @user_files:     begins all zero
+ * @root:           where its file system begins: "", but in tests
  * @run_dir:        where programs find that this is a sandbox (state.h); NULL: nowhere
  * @fsync_uploads:  answer an upload only when the disk has it
  */
@@ -71,7 +72,7 @@ struct envd {
     struct adit_map env;
     struct user_files user_files;
     struct request_log request_log;
-    const char *run_dir;
+    const char *root, *run_dir;
     bool fsync_uploads;
 };
 

@@ -121,6 +121,7 @@ int main(int argc, char **argv)
     adit_log_init("envd", level, conf.log_json);
     if (getpid() == 1)
         init_sandbox();
+    envd.root = "";
     envd.run_dir = STATE_RUN_DIR;
     envd.fsync_uploads = conf.fsync_uploads;
     if (start(&conf, &nofile, &err) != ADIT_OK)

@@ -15,7 +15,11 @@
  *
  * Limits: STATE_INIT_MAX, ENVD_ENV_VARS_MAX, ENVD_ENV_BYTES_MAX.
  *
- * Failure: what needs a network card (volume mounts, CA bundles, the events address) is refused by
+ * Authorities that the host names are added to the sandbox's store (ca_store.h), and programs that
+ * bring their own hear of them by variables, unless the sandbox's owner has set those. It is done
+ * here and now: nothing waits for the disk, and whoever reads the answer may rely on it.
+ *
+ * Failure: what needs a network card (volume mounts, the events address) is refused by
  * name, not silently left out. A clock that may not be set, as in a container, is the host's own.
  */
 #include "envd/state.h"
@@ -31,6 +35,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "envd/auth.h"
+#include "envd/ca_store.h"
 #include "envd/filesystem/place.h"
 #include "envd/rest.h"
 
@@ -128,7 +133,7 @@ static int make_env(const struct envd *e, json_t *vars, struct adit_map *env, st
 
 /* The texts of a document; NULL: absent. */
 struct document {
-    const char *token, *timestamp, *user, *workdir, *sandbox_id, *template_id;
+    const char *token, *timestamp, *user, *workdir, *sandbox_id, *template_id, *ca_bundle;
     int64_t wall_ns;
     json_t *env_vars; /* borrowed; NULL: absent */
 };
@@ -151,7 +156,7 @@ static int read_text(const json_t *doc, const char *name, size_t cap, const char
 
 static int refuse_unsupported(const json_t *doc, struct adit_err *err)
 {
-    static const char *const names[] = {"hyperloopIP", "volumeMounts", "caBundle"};
+    static const char *const names[] = {"hyperloopIP", "volumeMounts"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const json_t *value = json_object_get(doc, names[i]);
         if (json_array_size(value) > 0 || (json_is_string(value) && json_string_length(value) > 0))
@@ -175,6 +180,7 @@ static int read_document(const struct envd *e, const json_t *doc, struct documen
         {"defaultWorkdir", sizeof e->default_workdir, &d->workdir},
         {"sandboxID", USER_NAME_CAP, &d->sandbox_id},
         {"templateID", USER_NAME_CAP, &d->template_id},
+        {"caBundle", CA_STORE_PEM_MAX, &d->ca_bundle},
     };
     if (!json_is_object(doc))
         return bad(err, "request body must be a JSON object");
@@ -243,13 +249,37 @@ static int set_identity(struct envd *e, const char *name, const char *value)
     return put_var(&e->env, adit_view_str(name), adit_view_str(value), true);
 }
 
+/* Unless the sandbox's owner has: a variable that envd answers for. */
+static int set_default(struct envd *e, const char *name, const char *value)
+{
+    struct adit_view key = adit_view_str(name);
+    bool is_owners = adit_map_get(&e->env, key) && !is_internal(e, key);
+    return is_owners ? 0 : put_var(&e->env, key, adit_view_str(value), true);
+}
+
+/* Programs that bring authorities of their own: Node takes more, the others take one file instead,
+ * which therefore has to hold all. */
+static int tell_programs(struct envd *e, const char *bundle)
+{
+    if (set_default(e, "NODE_EXTRA_CA_CERTS", CA_STORE_FILE))
+        return ADIT_ERR_NO_MEMORY;
+    if (!bundle[0])
+        return 0;
+    return set_default(e, "SSL_CERT_FILE", bundle) || set_default(e, "REQUESTS_CA_BUNDLE", bundle)
+               ? ADIT_ERR_NO_MEMORY
+               : 0;
+}
+
 static int take_document(struct envd *e, const struct document *d, struct adit_err *err)
 {
     struct adit_map env;
+    const char *bundle = NULL;
     int rc = 0;
 
     adit_map_init(&env);
-    if (d->env_vars)
+    if (d->ca_bundle && d->ca_bundle[0])
+        rc = ca_store_add(e->root, adit_view_str(d->ca_bundle), &bundle, err);
+    if (!rc && d->env_vars)
         rc = make_env(e, d->env_vars, &env, err);
     if (rc) {
         free_env(&env);
@@ -260,7 +290,7 @@ static int take_document(struct envd *e, const struct document *d, struct adit_e
         e->env = env;
     }
     if (set_identity(e, "E2B_SANDBOX_ID", d->sandbox_id) ||
-        set_identity(e, "E2B_TEMPLATE_ID", d->template_id))
+        set_identity(e, "E2B_TEMPLATE_ID", d->template_id) || (bundle && tell_programs(e, bundle)))
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
     set_text(e->access_token, sizeof e->access_token, d->token ? d->token : "");
     if (d->user && d->user[0])

@@ -23,8 +23,8 @@ void state_fini(struct envd *e);
 
 /*
  * Take an /init document. @shown: the token that came with it beside the document, or empty.
- * Errors: UNAUTHENTICATED (a token is set, and neither is it), BAD_INPUT, NO_MEMORY; nothing was
- * changed then.
+ * Errors: UNAUTHENTICATED (a token is set, and neither is it), BAD_INPUT, NO_MEMORY, those of files
+ * (an authority cannot be added); nothing was changed then, but for files.
  */
 ADIT_MUST_CHECK int state_apply(struct envd *e, struct adit_view json, struct adit_view shown,
                                 struct adit_err *err);
