@@ -95,21 +95,35 @@ static int release(void *owner, const char *sandbox_id, const char *reason, node
     return notify(b, SCHEDULER_RELEASE_SANDBOX, &request.base, done, user, err);
 }
 
+/* With the authority that the record has. */
+static int make_policy(const struct broker *b, const struct record *r, const json_t *network,
+                       bool is_offline, struct egress_policy **out, struct adit_err *err)
+{
+    struct egress_authority *authority = NULL;
+    int rc = r->authority ? egress_authority_open(r->authority, &authority, err) : ADIT_OK;
+    if (rc == ADIT_OK)
+        rc = egress_policy_compile(network, is_offline, &b->reach, out, err);
+    if (rc == ADIT_OK)
+        egress_policy_set_authority(*out, authority);
+    else
+        egress_authority_free(authority);
+    return rc;
+}
+
 static int open_egress(void *owner, const struct record *r, const json_t *network, bool is_offline,
                        struct egress_sandbox **out, struct adit_err *err)
 {
     struct broker *b = owner;
     struct egress_policy *policy;
-    int rc = egress_policy_compile(network, is_offline, &b->reach, &policy, err);
+    int rc = make_policy(b, r, network, is_offline, &policy, err);
     return rc ? rc : egress_open(b->egress, r->sandbox_id, &r->instance.target, policy, out, err);
 }
 
-static int update_egress(void *owner, struct egress_sandbox *e, const json_t *network,
-                         bool is_offline, struct adit_err *err)
+static int update_egress(void *owner, struct egress_sandbox *e, const struct record *r,
+                         const json_t *network, bool is_offline, struct adit_err *err)
 {
-    struct broker *b = owner;
     struct egress_policy *policy;
-    int rc = egress_policy_compile(network, is_offline, &b->reach, &policy, err);
+    int rc = make_policy(owner, r, network, is_offline, &policy, err);
     return rc ? rc : egress_update(e, policy, err);
 }
 

@@ -91,6 +91,9 @@ static const struct adit_conf_row rows[] = {
      "connections of one sandbox to the outside at once"},
     {"egress-bandwidth", ADIT_CONF_SIZE, ROW(egress_bandwidth), "0", 0, UINT64_C(1) << 40,
      "bytes a second that one sandbox moves in and out (0: as many as there are)"},
+    {"egress-ca-file", ADIT_CONF_STRING, ROW(egress_ca_file), "", 0, 4000,
+     "PEM file of authorities that servers may have certificates of, besides those that the system "
+     "trusts, where headers are set over https"},
     {"dns-server", ADIT_CONF_STRING, ROW(dns_server), "", 0, 1000,
      "name servers for sandboxes, separated by commas: ip or ip:port, [ipv6]:port (default: those "
      "of /etc/resolv.conf)"},

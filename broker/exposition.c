@@ -126,7 +126,7 @@ static void write_egress(struct prom *p, const struct egress *e)
         {EGRESS_COUNT_CONNECTED, "connected"}, {EGRESS_COUNT_PROHIBITED, "prohibited"},
         {EGRESS_COUNT_REFUSED, "refused"},     {EGRESS_COUNT_UNREACHABLE, "unreachable"},
         {EGRESS_COUNT_TIMED_OUT, "timed_out"}, {EGRESS_COUNT_BUSY, "busy"},
-        {EGRESS_COUNT_CANCELED, "canceled"},
+        {EGRESS_COUNT_CANCELED, "canceled"},   {EGRESS_COUNT_INSECURE, "insecure"},
     };
     struct egress_stats s;
     egress_measure(e, &s);

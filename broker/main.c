@@ -30,6 +30,7 @@
 #include "broker/dev_cert.h"
 #include "broker/egress/egress_operator.h"
 #include "broker/egress/egress_resolver.h"
+#include "broker/egress/egress_trust.h"
 #include "broker/exposition.h"
 #include "broker/host.h"
 #include "broker/key_command.h"
@@ -58,6 +59,7 @@ struct program {
     uv_signal_t signals[SIGNAL_CNT];
     struct client_env_address address;
     struct egress_resolver *resolver; /* until the egress thread has it */
+    struct tls_context *trust;        /* as above */
     uint64_t egress_connections_max;  /* of all sandboxes */
     bool is_stopping, has_lost_helper;
 };
@@ -333,6 +335,8 @@ static int prepare_egress(struct program *p, struct adit_err *err)
     (void)getrlimit(RLIMIT_NOFILE, &descriptors); /* cannot fail with these arguments */
     p->egress_connections_max = descriptors.rlim_cur / DESCRIPTORS_OF_EGRESS;
     int rc = egress_operator_read(b->conf.egress_allow_private, &b->reach, err);
+    if (rc == 0)
+        rc = egress_trust_load(b->conf.egress_ca_file, &p->trust, err);
     return rc ? rc : egress_resolver_new(b->conf.dns_server, &p->resolver, err);
 }
 
@@ -341,6 +345,7 @@ static int open_egress(struct program *p, struct adit_err *err)
     struct broker *b = &p->broker;
     struct egress_conf conf = {.operator_ = &b->reach,
                                .take_resolver = p->resolver,
+                               .take_trust = p->trust,
                                .is_off = !b->conf.egress,
                                .dials_max = b->conf.egress_connections,
                                .all_dials_max = p->egress_connections_max,

@@ -164,8 +164,8 @@ void api_sandbox_network(struct api_request *rq)
     }
     rc = network_config_update(edge_api_body(rq->edge), node_record(s)->network,
                                node_record(s)->is_private, &network, &internet, &err);
-    if (rc == 0 && (rc = node_set_network(s, network, internet, on_saved, rq)))
-        (void)adit_err_set(&err, rc, "the new rules cannot be recorded");
+    if (rc == 0)
+        rc = node_set_network(s, network, internet, on_saved, rq, &err);
     json_decref(network);
     if (rc)
         api_reply_err(rq, NULL, &err);

@@ -128,6 +128,7 @@ static int begin(struct egress_sandbox *s, struct adit_err *err)
                                       .control = s->control,
                                       .judge = s->judge,
                                       .resolver = e->conf.take_resolver,
+                                      .trust = e->conf.take_trust,
                                       .counters = &e->counters,
                                       .traffic = &s->traffic,
                                       .max = e->conf.dials_max,
@@ -272,6 +273,7 @@ void egress_free(struct egress *e)
     if (!e)
         return;
     (void)uv_thread_join(&e->thread); /* it has begun */
+    tls_context_unref(e->conf.take_trust);
     free(e);
 }
 

@@ -19,6 +19,7 @@ struct egress_resolver;
 
 /*
  * @operator_: borrowed; that of the policies
+ * @take_trust: says who a server is, where requests in TLS get headers; NULL: they get none
  * @take_resolver: not started; the egress' also when it cannot be started
  * @is_off:    nothing gets out of any sandbox, and programs hear that at once
  * @dials_max, @all_dials_max: connections of one sandbox (at most EGRESS_DIALS_MAX), and of all
@@ -27,6 +28,7 @@ struct egress_resolver;
 struct egress_conf {
     const struct egress_operator *operator_;
     struct egress_resolver *take_resolver;
+    struct tls_context *take_trust;
     bool is_off;
     uint64_t dials_max, all_dials_max, bytes_per_s;
 };

@@ -7,17 +7,22 @@
  * States:
  *
  *   CONNECTING --connected--> OPENING --channel, "OK\n"--> JOINED --> gone
- *       |                        |   \--> PEEKING --its name--^
- *       |                        |           |
+ *       |                        |   \--> PEEKING --its name--^ ^
+ *       |                        |           |  \--> SECURING --/
  *       \--refused, _CONNECT_MS--\_CHANNEL_MS\-_PEEK_MS--> gone
  *
  * What:      a dial is judged by the address that is dialled, before a packet is sent. The program
  * in the guest is told of success only when the destination has accepted, so it sees what it would
- * see on a network. Nothing is read from the destination before the streams are joined.
+ * see on a network.
  * Names:     one that is allowed only by names says which it is for in its first bytes (PEEKING:
  * egress_peek.h), which are held until it has; so it is not for protocols in which servers begin.
  * What it says counts only where the guest was led here by that name: neither an allowed name nor
  * the headers of its rule are for whoever else has an address.
+ * Headers:   a sandbox with rules for headers has its connections looked at, too, on any port: in
+ * PEEKING the destination is read, and when it speaks first, or the program says anything else than
+ * HTTP or TLS for a name with a rule, bytes are passed untouched from then on. Plain HTTP goes
+ * through a filter (egress_filter.h); TLS is spoken with both sides first (SECURING,
+ * egress_intercept.h), where the server itself proves its name.
  * Ends:      a channel's end does not tell a reset, so each side says on the control channel how it
  * ends before it does (proto/control.proto); until the guest has, the end of its channel is held
  * back (net/join.h). A connection whose channel fails before "OK" is refused and ended: the guest
@@ -39,17 +44,16 @@
 #include "base/map.h"
 #include "broker/egress/egress_filter.h"
 #include "broker/egress/egress_flow.h"
+#include "broker/egress/egress_intercept.h"
 #include "broker/egress/egress_peek.h"
 #include "broker/egress/egress_proxy.h"
 #include "broker/egress/egress_reach.h"
 #include "net/join.h"
 
-#define HTTP_PORT 80
-
 /* Sides of a join. */
 enum { GUEST, TARGET };
 
-enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_PEEKING, DIAL_JOINED };
+enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_PEEKING, DIAL_SECURING, DIAL_JOINED };
 
 /*
  * @host:        @addr as text
@@ -61,6 +65,7 @@ enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_PEEKING, DIAL_JOINED };
  * @is_named:    it has to say its name
  * @peek:        where what it says is looked at; in PEEKING what came so far is @gathered
  * @is_led:      what it said is a name that led the guest to @addr
+ * @intercept:   SECURING: TLS on both sides; @is_secured: that is done
  * @filter:      where each of its requests is; else NULL
  * @waits:       of the join's sides, for bandwidth
  */
@@ -71,7 +76,7 @@ struct egress_dial {
     uint32_t id;
     struct ip_addr addr;
     uint16_t port;
-    bool guest_ended, is_named, is_led;
+    bool guest_ended, is_named, is_led, is_secured;
     char host[IP_ADDR_TEXT_CAP];
     const struct egress_proxy *proxy;
     struct egress_reach *reach;
@@ -81,6 +86,7 @@ struct egress_dial {
     struct net_deadline deadline;
     struct join *join;
     struct egress_peek *peek;
+    struct egress_intercept *intercept;
     struct egress_filter *filter;
     struct egress_flow_wait waits[2];
     struct adit_buf gathered, early;
@@ -146,6 +152,8 @@ static void drop(struct egress_dial *d)
         egress_proxy_cancel(d->handshake);
     if (d->dial)
         dial_cancel(d->dial);
+    if (d->intercept)
+        egress_intercept_cancel(d->intercept);
     for (int side = GUEST; side <= TARGET; side++)
         if (d->streams[side])
             net_stream_reset(d->streams[side]);
@@ -311,18 +319,20 @@ static void join(struct egress_dial *d, struct adit_view already)
         adit_buf_clear(&d->early);
 }
 
-/* ---- a connection that has to say its name ---- */
+/* ---- a connection whose first bytes are looked at ---- */
 
 static bool may_name(const struct egress_dial *d, struct adit_view name)
 {
     return egress_judge_named(d->table->conf.judge, &d->addr, d->port, name) <= EGRESS_ALLOW_NAMED;
 }
 
-/* A connection may last longer than what was looked up is remembered. */
+/* A server that has proved its name is that host, and no other. A connection may last longer than
+ * what was looked up is remembered. */
 static bool is_led_by(const struct egress_dial *d, struct adit_view name)
 {
-    return (d->is_led && adit_view_ieq_str(name, d->peek->name)) ||
-           egress_judge_leads(d->table->conf.judge, name, &d->addr);
+    if ((d->is_led || d->is_secured) && adit_view_ieq_str(name, d->peek->name))
+        return true;
+    return !d->is_secured && egress_judge_leads(d->table->conf.judge, name, &d->addr);
 }
 
 static enum egress_inject_verdict judge_request(void *owner, struct adit_view name)
@@ -342,42 +352,151 @@ static void join_peeked(struct egress_dial *d)
     adit_buf_fini(&gathered);
 }
 
-/* Later requests of the connection may be for other hosts. Return: false without memory. */
-static bool start_filter(struct egress_dial *d)
+/* Later requests of the connection may be for other hosts. */
+static void join_read(struct egress_dial *d)
 {
-    struct egress_rules *rules = egress_judge_rules(d->table->conf.judge);
-    bool is_wanted =
-        d->peek->kind == EGRESS_PEEK_HTTP && (d->is_named || !egress_rules_is_empty(rules));
-    if (is_wanted)
-        d->filter = egress_filter_new(rules, judge_request, d);
-    return d->filter || !is_wanted;
+    d->filter = egress_filter_new(egress_judge_rules(d->table->conf.judge), judge_request, d);
+    if (d->filter)
+        join_peeked(d);
+    else
+        refuse(d, CONTROL__REASON__REASON_BUSY);
 }
 
-static void peek_at(struct egress_dial *d, struct adit_view bytes)
+/* The program hears of it in its own protocol: a fatal alert (RFC 8446, 6), then the end. */
+static void turn_away(struct egress_dial *d, bool is_clear, bool is_distrusted)
 {
-    enum egress_peek_result result = EGRESS_PEEK_BROKEN;
-    if (adit_buf_append_view(&d->gathered, bytes) == ADIT_OK)
-        result = egress_peek_feed(d->peek, adit_buf_view(&d->gathered));
-    if (result == EGRESS_PEEK_MORE)
+    const char alert[] = {21, 3, 3, 0, 2, 2, is_distrusted ? 42 : 80}; /* bad_certificate, … */
+    struct adit_view bytes = adit_view_mem(alert, is_clear ? sizeof(alert) : 0);
+    struct egress_dials *t = d->table;
+    struct net_stream *guest = adit_steal(&d->streams[GUEST]);
+    uint32_t id = d->id;
+    egress_count(t->conf.counters, EGRESS_COUNT_INSECURE);
+    drop(d);
+    egress_control_end(t->conf.control, id, false);
+    (void)net_stream_write(guest, &bytes, 1); /* or it hears of the end only */
+    net_stream_close_gracefully(guest);
+}
+
+static void on_secured(void *owner, bool is_guest_clear, const struct adit_err *err)
+{
+    struct egress_dial *d = owner;
+    d->intercept = NULL;
+    if (err) {
+        egress_judge_tell(d->table->conf.judge, &d->addr, d->port, err->msg,
+                          egress_peek_name(d->peek));
+        turn_away(d, is_guest_clear, err->code == ADIT_ERR_UNAUTHENTICATED);
         return;
+    }
+    d->is_secured = true;
+    join_read(d);
+}
+
+static int start_intercept(struct egress_dial *d, struct adit_err *err)
+{
+    const struct egress_dials_conf *conf = &d->table->conf;
+    struct egress_intercept_conf intercept = {.guest = d->streams[GUEST],
+                                              .target = d->streams[TARGET],
+                                              .name = egress_peek_name(d->peek),
+                                              .hello = adit_buf_view(&d->gathered),
+                                              .trust = conf->trust};
+    int rc = egress_authority_context(egress_judge_authority(conf->judge), intercept.name,
+                                      &intercept.leaf, err);
+    if (rc != ADIT_OK)
+        return rc;
+    rc = egress_intercept_start(&intercept, on_secured, d, &d->intercept, err);
+    tls_context_unref(intercept.leaf);
+    return rc;
+}
+
+static void secure(struct egress_dial *d)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    net_deadline_cancel(&d->deadline);
+    set_state(d, DIAL_SECURING);
+    if (start_intercept(d, &err) == ADIT_OK) {
+        adit_buf_fini(&d->gathered);
+        return;
+    }
+    egress_judge_tell(d->table->conf.judge, &d->addr, d->port, err.msg, egress_peek_name(d->peek));
+    refuse(d, CONTROL__REASON__REASON_BUSY);
+}
+
+static bool has_headers(const struct egress_dial *d)
+{
+    const struct egress_rule *rule =
+        egress_rules_find(egress_judge_rules(d->table->conf.judge), egress_peek_name(d->peek));
+    return d->peek->result == EGRESS_PEEK_NAMED && rule && rule->header_cnt > 0;
+}
+
+static bool is_to_be_secured(const struct egress_dial *d)
+{
+    return d->peek->kind == EGRESS_PEEK_TLS && has_headers(d) && d->table->conf.trust &&
+           egress_judge_authority(d->table->conf.judge);
+}
+
+/* In plain HTTP: each request is judged, or gets headers if it leads to a rule's host. */
+static bool is_to_be_filtered(const struct egress_dial *d)
+{
+    return d->peek->kind == EGRESS_PEEK_HTTP && (d->is_named || (d->is_led && has_headers(d)));
+}
+
+static void on_peeked(struct egress_dial *d)
+{
     d->is_led = egress_judge_leads(d->table->conf.judge, egress_peek_name(d->peek), &d->addr);
-    if (d->is_named && (result == EGRESS_PEEK_BROKEN || !may_name(d, said_name(d))))
+    bool may = !d->is_named || (d->peek->result != EGRESS_PEEK_BROKEN && may_name(d, said_name(d)));
+    if (!may)
         refuse(d, CONTROL__REASON__REASON_PROHIBITED);
-    else if (!start_filter(d))
-        refuse(d, CONTROL__REASON__REASON_BUSY);
+    else if (is_to_be_secured(d))
+        secure(d);
+    else if (is_to_be_filtered(d))
+        join_read(d);
     else
         join_peeked(d);
 }
 
-static void on_peek_read(struct net_stream *s, struct adit_view bytes)
+static void peek_at(struct egress_dial *d, struct adit_view bytes)
 {
-    peek_at(net_stream_owner(s), bytes);
+    bool is_first = d->gathered.len == 0;
+    if (adit_buf_append_view(&d->gathered, bytes) != ADIT_OK)
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+    else if (egress_peek_feed(d->peek, adit_buf_view(&d->gathered)) != EGRESS_PEEK_MORE)
+        on_peeked(d);
+    else if (is_first && !d->is_named) /* one that says nothing may do so */
+        net_deadline_arm(&d->deadline, EGRESS_DIAL_PEEK_MS);
 }
 
+/* The destination speaks first: it is neither HTTP nor TLS. */
+static void on_peek_answer(struct egress_dial *d, struct adit_view bytes)
+{
+    if (adit_buf_append_view(&d->early, bytes) == ADIT_OK)
+        join_peeked(d);
+    else
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+}
+
+static void on_peek_read(struct net_stream *s, struct adit_view bytes)
+{
+    struct egress_dial *d = net_stream_owner(s);
+    if (s == d->streams[GUEST])
+        peek_at(d, bytes);
+    else
+        on_peek_answer(d, bytes);
+}
+
+/* One side has nothing to say, and the other may have. */
 static void on_peek_end(struct net_stream *s, const struct adit_err *err)
 {
-    (void)err; /* it has not said its name, and will not */
-    refuse(net_stream_owner(s), CONTROL__REASON__REASON_PROHIBITED);
+    struct egress_dial *d = net_stream_owner(s);
+    struct egress_dials *t = d->table;
+    uint32_t id = d->id;
+    int side = s == d->streams[GUEST] ? GUEST : TARGET;
+    if (err || d->is_named) {
+        refuse(d, CONTROL__REASON__REASON_PROHIBITED);
+        return;
+    }
+    join_peeked(d);
+    if (find(t, id)) /* joined */
+        join_take_end(d->join, side);
 }
 
 static void on_peek_drain(struct net_stream *s)
@@ -397,19 +516,24 @@ static void start_peek(struct egress_dial *d, struct adit_view already)
     }
     egress_peek_init(d->peek);
     adit_buf_init(&d->gathered, EGRESS_PEEK_MAX + NET_SCRATCH_CAP);
+    net_deadline_cancel(&d->deadline);
     net_stream_set_owner(d->streams[GUEST], &peek_ops, d);
-    net_deadline_arm(&d->deadline, EGRESS_DIAL_PEEK_MS);
-    if (already.len > 0)
+    net_stream_set_owner(d->streams[TARGET], &peek_ops, d);
+    if (d->is_named)
+        net_deadline_arm(&d->deadline, EGRESS_DIAL_PEEK_MS);
+    else
+        net_stream_read_start(d->streams[TARGET]);
+    if (d->early.len > 0 && !d->is_named)
+        join(d, already);
+    else if (already.len > 0)
         peek_at(d, already);
 }
 
 /* ---- the guest's side ---- */
 
-/* Headers are set in plain HTTP, where that is spoken. */
-static bool is_to_be_read(const struct egress_dial *d)
+static bool is_to_be_peeked(const struct egress_dial *d)
 {
-    return d->is_named || (d->port == HTTP_PORT &&
-                           !egress_rules_is_empty(egress_judge_rules(d->table->conf.judge)));
+    return d->is_named || !egress_rules_is_empty(egress_judge_rules(d->table->conf.judge));
 }
 
 /* It is still PEEKING. */
@@ -433,7 +557,7 @@ static void on_channel(void *owner, struct net_stream *take_stream, struct adit_
         return;
     }
     d->streams[GUEST] = take_stream;
-    if (is_to_be_read(d))
+    if (is_to_be_peeked(d))
         start_peek(d, already);
     else
         join(d, already);

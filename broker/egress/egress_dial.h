@@ -23,7 +23,8 @@
 #define EGRESS_DIAL_BEHIND_PROXY_MS 20000
 /* For a channel to the guest, and its "OK". */
 #define EGRESS_DIAL_CHANNEL_MS 2000
-/* For a connection to say its name, where only its name allows it. */
+/* For a connection to say its name, where only its name allows it; where it is looked at for
+ * headers, from its first byte on. */
 #define EGRESS_DIAL_PEEK_MS 5000
 
 struct egress_dials;
@@ -32,6 +33,7 @@ struct egress_dials;
  * Borrowed, and outlives it: all of it.
  *
  * @guest:    the sandbox's channel
+ * @trust:    says who a server is; NULL: TLS is never read
  * @traffic:  of this sandbox
  * @max:      connections of this one
  * @all_max:  of all that count in @counters: each has two descriptors, and the broker needs others
@@ -43,6 +45,7 @@ struct egress_dials_conf {
     struct egress_control *control;
     struct egress_judge *judge;
     struct egress_resolver *resolver;
+    struct tls_context *trust;
     struct egress_counters *counters;
     struct egress_traffic *traffic;
     uint64_t max, all_max, per_s;

@@ -32,8 +32,8 @@ struct egress_judge {
     uint64_t unlogged;
 };
 
-static void log_refused(struct egress_judge *j, const struct ip_addr *addr, uint16_t port,
-                        const char *why, struct adit_view name)
+void egress_judge_tell(struct egress_judge *j, const struct ip_addr *addr, uint16_t port,
+                       const char *why, struct adit_view name)
 {
     char text[IP_ADDR_TEXT_CAP];
     if (!adit_limit_take(&j->log, adit_clock_mono_ns())) {
@@ -69,7 +69,7 @@ static enum egress_verdict judge(struct egress_judge *j, const struct ip_addr *a
         why = "host";
     }
     if (v > EGRESS_ALLOW_NAMED)
-        log_refused(j, addr, port, why, name_cnt > 0 ? names[0] : no_name);
+        egress_judge_tell(j, addr, port, why, name_cnt > 0 ? names[0] : no_name);
     return v;
 }
 
@@ -93,6 +93,11 @@ bool egress_judge_leads(const struct egress_judge *j, struct adit_view name,
     return egress_names_has(j->names, name, addr, adit_clock_mono_ns() / NS_PER_MS);
 }
 
+struct egress_authority *egress_judge_authority(const struct egress_judge *j)
+{
+    return egress_policy_authority(j->policy);
+}
+
 struct egress_rules *egress_judge_rules(const struct egress_judge *j)
 {
     return egress_policy_rules(j->policy);
@@ -108,7 +113,7 @@ bool egress_judge_proxy_address(struct egress_judge *j, const struct ip_addr *ad
     const struct egress_proxy *proxy = egress_judge_proxy(j);
     if (proxy && egress_policy_judge_proxy(j->policy, addr) == EGRESS_ALLOW && !is_own(j, addr))
         return true;
-    log_refused(j, addr, proxy ? proxy->port : 0, "proxy", no_name);
+    egress_judge_tell(j, addr, proxy ? proxy->port : 0, "proxy", no_name);
     return false;
 }
 

@@ -35,8 +35,14 @@ enum egress_verdict egress_judge_named(struct egress_judge *j, const struct ip_a
 bool egress_judge_leads(const struct egress_judge *j, struct adit_view name,
                         const struct ip_addr *addr);
 
-/* Headers for requests (borrowed). Not while egress_judge_is_off(). */
+/* A line about a connection that came to nothing, as one that is denied has. */
+void egress_judge_tell(struct egress_judge *j, const struct ip_addr *addr, uint16_t port,
+                       const char *why, struct adit_view name);
+
+/* Headers for requests, and who signs for their hosts in TLS (NULL: nobody); borrowed. Not while
+ * egress_judge_is_off(). */
 struct egress_rules *egress_judge_rules(const struct egress_judge *j);
+struct egress_authority *egress_judge_authority(const struct egress_judge *j);
 /* The sandbox's own proxy (valid until the next egress_judge_set_policy()), or NULL; and whether it
  * may be reached at @addr. */
 const struct egress_proxy *egress_judge_proxy(const struct egress_judge *j);

@@ -34,6 +34,7 @@ struct egress_policy {
     size_t domain_cnt;
     struct egress_proxy *proxy;
     struct egress_rules *rules;
+    struct egress_authority *authority;
     bool is_offline, denies_all;
 };
 
@@ -128,7 +129,13 @@ void egress_policy_free(struct egress_policy *p)
     free(p->domains);
     free(p->proxy);
     egress_rules_unref(p->rules);
+    egress_authority_free(p->authority);
     free(p);
+}
+
+void egress_policy_set_authority(struct egress_policy *p, struct egress_authority *take_authority)
+{
+    p->authority = take_authority;
 }
 
 /* ---- judging ---- */
@@ -196,6 +203,11 @@ enum egress_verdict egress_policy_judge(const struct egress_policy *p, const str
 struct egress_rules *egress_policy_rules(const struct egress_policy *p)
 {
     return p->rules;
+}
+
+struct egress_authority *egress_policy_authority(const struct egress_policy *p)
+{
+    return p->authority;
 }
 
 const struct egress_proxy *egress_policy_proxy(const struct egress_policy *p)

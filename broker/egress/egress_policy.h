@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "broker/egress/egress_authority.h"
 #include "broker/egress/egress_proxy_talk.h"
 #include "broker/egress/egress_rules.h"
 
@@ -42,6 +43,8 @@ ADIT_MUST_CHECK int egress_policy_compile(const json_t *network, bool is_offline
                                           const struct egress_operator *operator_,
                                           struct egress_policy **out, struct adit_err *err);
 void egress_policy_free(struct egress_policy *p);
+/* Who signs in the sandbox for hosts whose requests get headers. Before anybody asks. */
+void egress_policy_set_authority(struct egress_policy *p, struct egress_authority *take_authority);
 
 /*
  * A connection to @addr, which is the address that will be dialled. @names: what the sandbox looked
@@ -53,6 +56,8 @@ enum egress_verdict egress_policy_judge(const struct egress_policy *p, const str
 bool egress_policy_allows_name(const struct egress_policy *p, struct adit_view name);
 /* Headers for requests; borrowed. */
 struct egress_rules *egress_policy_rules(const struct egress_policy *p);
+/* Borrowed; NULL: none. For one thread. */
+struct egress_authority *egress_policy_authority(const struct egress_policy *p);
 /* The sandbox's own proxy, by which all its connections go; NULL: none. */
 const struct egress_proxy *egress_policy_proxy(const struct egress_policy *p);
 /* Whether that may be at @addr. The sandbox's rules are about what lies behind it; a private

@@ -63,12 +63,31 @@ static int add_header(struct egress_rule *rule, const char *name, const json_t *
     return ADIT_OK;
 }
 
+/* NULL: the rule sets none. */
+static json_t *headers_of(const json_t *list)
+{
+    const json_t *transform = json_object_get(json_array_get(list, 0), "transform");
+    return json_object_get(transform, "headers");
+}
+
+bool egress_rules_are_in(const json_t *network)
+{
+    json_t *rules = json_object_get(network, "rules");
+    const char *host;
+    json_t *list;
+    json_object_foreach(rules, host, list)
+    {
+        if (json_object_size(headers_of(list)) > 0)
+            return true;
+    }
+    return false;
+}
+
 static int add_rule(struct egress_rules *r, const char *host, const json_t *list,
                     struct adit_err *err)
 {
     struct egress_rule *rule = &r->at[r->cnt];
-    const json_t *transform = json_object_get(json_array_get(list, 0), "transform");
-    json_t *headers = json_object_get(transform, "headers");
+    json_t *headers = headers_of(list);
     const char *name;
     json_t *value;
     if (r->cnt == EGRESS_RULES_MAX || !json_is_array(list) ||
@@ -130,7 +149,10 @@ void egress_rules_unref(struct egress_rules *r)
 
 bool egress_rules_is_empty(const struct egress_rules *r)
 {
-    return r->cnt == 0;
+    for (size_t i = 0; i < r->cnt; i++)
+        if (r->at[i].header_cnt > 0)
+            return false;
+    return true;
 }
 
 static bool is_closer(const struct egress_rule *a, const struct egress_rule *b)

@@ -30,7 +30,10 @@ ADIT_MUST_CHECK int egress_rules_compile(const json_t *network, struct egress_ru
 /* All on one thread. */
 struct egress_rules *egress_rules_ref(struct egress_rules *r);
 void egress_rules_unref(struct egress_rules *r);
+/* No rule sets a header. */
 bool egress_rules_is_empty(const struct egress_rules *r);
+/* The same, asked of the validated options, or NULL. */
+bool egress_rules_are_in(const json_t *network);
 
 /* The rule for @name: its own, else that of the longest domain with a star. NULL: none. */
 const struct egress_rule *egress_rules_find(const struct egress_rules *r, struct adit_view name);

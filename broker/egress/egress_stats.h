@@ -18,6 +18,7 @@ enum egress_count {
     EGRESS_COUNT_TIMED_OUT,
     EGRESS_COUNT_BUSY,
     EGRESS_COUNT_CANCELED,
+    EGRESS_COUNT_INSECURE, /* headers were to be set, and TLS with either side came to nothing */
     /* ends of connections; a broken one had a reset on either side */
     EGRESS_COUNT_CLOSED,
     EGRESS_COUNT_BROKEN,

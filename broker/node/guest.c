@@ -210,6 +210,8 @@ static json_t *init_document(const struct guest_conf *conf)
         bad |= json_object_set_new(doc, "accessToken", json_string(conf->token));
     if (doc && conf->env_vars)
         bad |= json_object_set_new(doc, "envVars", json_deep_copy(conf->env_vars));
+    if (doc && conf->ca_bundle)
+        bad |= json_object_set_new(doc, "caBundle", json_string(conf->ca_bundle));
     if (!bad)
         return doc;
     json_decref(doc);

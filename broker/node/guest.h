@@ -21,6 +21,7 @@ typedef void (*guest_fn)(void *user, const struct adit_err *err);
  * @target:     the sandbox's channel; the port is envd's
  * @sandbox_id, @template_id: told to the guest
  * @env_vars:   object of strings, or NULL
+ * @ca_bundle:  PEM of authorities that its programs are to trust, or NULL
  * @token:      envd's access token, or "" for an open sandbox
  * @token_before: the one it has, when @token takes its place; else NULL
  */
@@ -29,6 +30,7 @@ struct guest_conf {
     struct http_target target;
     const char *sandbox_id, *template_id;
     const json_t *env_vars;
+    const char *ca_bundle;
     const char *token, *token_before, *default_user, *default_workdir;
     uint64_t deadline_ms;
 };

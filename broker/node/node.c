@@ -165,7 +165,7 @@ static int copy_spec(struct sandbox *s, const struct node_create *spec, struct a
     s->default_workdir = strdup(spec->default_workdir);
     if (!s->template_dir || !s->default_user || !s->default_workdir)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
-    return 0;
+    return trust_prepare(r, r->network, err);
 }
 
 static int enter_table(struct sandbox *s, struct adit_err *err)
@@ -311,8 +311,10 @@ int node_use_session(struct sandbox *s, uint64_t from_now_ms)
 }
 
 int node_set_network(struct sandbox *s, json_t *network, enum record_internet internet,
-                     node_done_fn on_done, void *user)
+                     node_done_fn on_done, void *user, struct adit_err *err)
 {
+    if (trust_is_missing(&s->record, network))
+        return trust_start(s, network, internet, on_done, user, err);
     json_t *was_network = s->record.network;
     enum record_internet was_internet = s->record.internet;
     s->record.network = json_incref(network);
@@ -325,7 +327,7 @@ int node_set_network(struct sandbox *s, json_t *network, enum record_internet in
     json_decref(s->record.network);
     s->record.network = was_network;
     s->record.internet = was_internet;
-    return rc;
+    return adit_err_set(err, rc, "the new rules cannot be recorded");
 }
 
 int node_rotate_tokens(struct sandbox *s, node_done_fn on_done, void *user, struct adit_err *err)

@@ -46,8 +46,8 @@ struct node_ops {
     /* What gets out of a sandbox, by these network options (NULL: none). *out may become NULL. */
     int (*open_egress)(void *owner, const struct record *r, const json_t *network, bool is_offline,
                        struct egress_sandbox **out, struct adit_err *err);
-    int (*update_egress)(void *owner, struct egress_sandbox *e, const json_t *network,
-                         bool is_offline, struct adit_err *err);
+    int (*update_egress)(void *owner, struct egress_sandbox *e, const struct record *r,
+                         const json_t *network, bool is_offline, struct adit_err *err);
     void (*close_egress)(void *owner, struct egress_sandbox *e);
 };
 
@@ -124,10 +124,12 @@ ADIT_MUST_CHECK int node_set_timeout(struct sandbox *s, uint64_t from_now_ms, no
 /* A session's sandbox is used now: note it, and let it end @from_now_ms from now. It is on record a
  * moment later. Errors: LIMIT, NO_MEMORY. */
 ADIT_MUST_CHECK int node_use_session(struct sandbox *s, uint64_t from_now_ms);
-/* Keep other network options; @on_done: they are on record. Errors: LIMIT, NO_MEMORY. */
+/* Keep other network options; @on_done: they are on record. With the first rules for headers the
+ * guest is told whom to trust before. Errors: CONFLICT (that is being done), IO, LIMIT, NO_MEMORY.
+ */
 ADIT_MUST_CHECK int node_set_network(struct sandbox *s, json_t *network,
                                      enum record_internet internet, node_done_fn on_done,
-                                     void *user);
+                                     void *user, struct adit_err *err);
 /* Other tokens for a secured sandbox; when @on_done comes, the old ones are good for nothing and
  * what was opened with them is closed. Errors: PRECONDITION (it has none), CONFLICT (it is being
  * done), LIMIT, NO_MEMORY. */

@@ -13,6 +13,9 @@
 #include "broker/node/record.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "broker/egress/egress_authority.h"
 
 #define RECORD_VERSION 1
 
@@ -44,7 +47,9 @@ void record_fini(struct record *r)
 {
     json_decref(r->metadata);
     json_decref(r->network);
+    free(r->authority);
     r->metadata = r->network = NULL;
+    r->authority = NULL;
 }
 
 static json_t *encode_instance(const struct vmm_instance *v)
@@ -66,17 +71,17 @@ int record_encode(const struct record *r, struct adit_buf *out)
 {
     json_t *doc = json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:s, s:O, "
-        "s:O*, s:s, s:I, s:b, s:o, s:{s:s, s:I, s:I}}",
+        "s:O*, s:s*, s:s, s:I, s:b, s:o, s:{s:s, s:I, s:I}}",
         "version", RECORD_VERSION, "sandboxID", r->sandbox_id, "teamID", r->team_id, "templateID",
         r->template_id, "alias", r->alias, "state", state_names[r->state], "reason", r->reason,
         "startedNs", (json_int_t)r->started_ns, "endNs", (json_int_t)r->end_ns, "cpuCount",
         (json_int_t)r->cpu_count, "memoryMB", (json_int_t)r->memory_mb, "diskMB",
         (json_int_t)r->disk_mb, "secure", (int)r->secure, "private", (int)r->is_private, "internet",
         internet_names[r->internet], "maskHost", r->mask_host, "metadata", r->metadata, "network",
-        r->network, "keyID", r->key_id, "tokenGeneration", (json_int_t)r->token_generation,
-        "rotating", (int)r->is_rotating, "instance", encode_instance(&r->instance), "clock",
-        "bootID", r->boot_id, "startedNs", (json_int_t)r->started_mono_ns, "endNs",
-        (json_int_t)r->end_mono_ns);
+        r->network, "authority", r->authority, "keyID", r->key_id, "tokenGeneration",
+        (json_int_t)r->token_generation, "rotating", (int)r->is_rotating, "instance",
+        encode_instance(&r->instance), "clock", "bootID", r->boot_id, "startedNs",
+        (json_int_t)r->started_mono_ns, "endNs", (json_int_t)r->end_mono_ns);
     if (!doc)
         return ADIT_ERR_NO_MEMORY;
     int rc = 0;
@@ -193,6 +198,19 @@ static int decode_documents(const json_t *doc, struct record *r, struct adit_err
     return 0;
 }
 
+/* Most sandboxes have none. */
+static int decode_authority(const json_t *doc, struct record *r, struct adit_err *err)
+{
+    const char *text = NULL;
+    int rc = jtext_string(doc, "authority", &text, err);
+    if (rc || !text)
+        return rc;
+    if (strlen(text) >= EGRESS_AUTHORITY_CAP)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "record: authority is too long");
+    r->authority = strdup(text);
+    return r->authority ? 0 : adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for a record");
+}
+
 static int decode_instance(const json_t *doc, struct vmm_instance *v, struct adit_err *err)
 {
     json_t *in = NULL;
@@ -254,7 +272,7 @@ static int decode_all(const json_t *doc, struct record *r, struct adit_err *err)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "record: version %lld is unknown",
                             (long long)version);
     if (rc || (rc = decode_names(doc, r, err)) || (rc = decode_numbers(doc, r, err)) ||
-        (rc = decode_documents(doc, r, err)))
+        (rc = decode_documents(doc, r, err)) || (rc = decode_authority(doc, r, err)))
         return rc;
     rc = decode_clock(doc, r, err);
     if (rc == 0)

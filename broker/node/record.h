@@ -40,6 +40,7 @@ struct record_session {
  * @metadata:  object of strings (owned; never NULL after record_init)
  * @network:   the validated network object of the create request (owned), or NULL
  * @session:   its id is empty for a sandbox that is no session's
+ * @authority: PEM of its own certificate authority (owned), or NULL; holds a private key
  * @instance:  how the driver finds it again; all zero until it was made
  */
 struct record {
@@ -61,6 +62,7 @@ struct record {
     char mask_host[RECORD_HOST_CAP];
     json_t *metadata, *network;
     struct record_session session;
+    char *authority;
     struct vmm_instance instance;
 };
 

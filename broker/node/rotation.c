@@ -154,8 +154,9 @@ int rotation_start(struct sandbox *s, node_done_fn on_done, void *user, struct a
 {
     struct rotation *r = &s->rotation;
     bool is_new = !s->record.is_rotating;
-    if (r->is_running)
-        return adit_err_set(err, ADIT_ERR_CONFLICT, "the tokens are being rotated already");
+    if (r->is_running || s->trust.is_running)
+        return adit_err_set(err, ADIT_ERR_CONFLICT,
+                            "the sandbox is being given other rules or tokens: try again");
     s->record.token_generation += is_new;
     s->record.is_rotating = true;
     int rc = sandbox_save(s, false, on_marked, s);

@@ -31,6 +31,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "broker/egress/egress_authority.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -190,8 +191,7 @@ static void watch_console(struct sandbox *s)
                  LOG_ERR(&err));
 }
 
-/* Empty for an open sandbox. */
-static void envd_token(const struct sandbox *s, char out[TOKENS_CAP])
+void sandbox_envd_token(const struct sandbox *s, char out[TOKENS_CAP])
 {
     out[0] = '\0';
     if (s->record.secure)
@@ -219,7 +219,7 @@ static void start_sampling(struct sandbox *s, uint64_t first_ms)
 {
     char token[TOKENS_CAP];
     struct adit_err err = ADIT_ERR_INIT;
-    envd_token(s, token);
+    sandbox_envd_token(s, token);
     s->sampler.host = (struct sampler_host){ask_host, s, s->record.cpu_count};
     if (sampler_start(&s->sampler, &s->record.instance.target, token, first_ms, &err))
         adit_log(ADIT_LOG_WARN, "sandbox_not_sampled", LOG_S("sandbox", s->record.sandbox_id),
@@ -301,13 +301,14 @@ static void on_guest_ready(void *user, const struct adit_err *err)
 static int wake_guest(struct sandbox *s, struct adit_err *err)
 {
     char token[TOKENS_CAP];
-    envd_token(s, token);
+    sandbox_envd_token(s, token);
     struct guest_conf conf = {
         .loop = s->node->conf.loop,
         .target = s->record.instance.target,
         .sandbox_id = s->record.sandbox_id,
         .template_id = s->record.template_id,
         .env_vars = s->env_vars,
+        .ca_bundle = s->record.authority ? egress_authority_certificate(s->record.authority) : NULL,
         .token = token,
         .default_user = s->default_user,
         .default_workdir = s->default_workdir,
@@ -355,7 +356,7 @@ static void fill_route(const struct sandbox *s, struct edge_route *out)
     *out = (struct edge_route){.target = r->instance.target, .is_private = r->is_private};
     memcpy(out->sandbox_id, r->sandbox_id, sizeof(r->sandbox_id));
     memcpy(out->mask_host, r->mask_host, sizeof(r->mask_host));
-    envd_token(s, out->envd_token);
+    sandbox_envd_token(s, out->envd_token);
     if (r->is_private)
         tokens_traffic(s->node->conf.tokens, r->sandbox_id, record_generation(r),
                        out->traffic_token);
@@ -378,7 +379,7 @@ int sandbox_republish(struct sandbox *s, void (*on_done)(void *user), struct adi
 void sandbox_use_tokens(struct sandbox *s)
 {
     char token[TOKENS_CAP];
-    envd_token(s, token);
+    sandbox_envd_token(s, token);
     if (sampler_set_token(&s->sampler, token)) {
         sampler_stop(&s->sampler);
         adit_log(ADIT_LOG_WARN, "sandbox_not_sampled", LOG_S("sandbox", s->record.sandbox_id));
@@ -562,6 +563,7 @@ void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason
             s->pending--;
         }
         rotation_cancel(s);
+        trust_cancel(s);
     }
     if (s->pending == 0 && s->phase <= SANDBOX_PHASE_RUNNING)
         begin_phase(s, SANDBOX_PHASE_SAVING_END);

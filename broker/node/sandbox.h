@@ -11,6 +11,7 @@
 #include "broker/node/record_file.h"
 #include "broker/node/rotation.h"
 #include "broker/node/sampler.h"
+#include "broker/node/trust.h"
 
 /* In this order; see sandbox.c. */
 enum sandbox_phase {
@@ -66,6 +67,7 @@ struct sandbox {
     size_t save_cnt;
     struct guest *guest;
     struct rotation rotation;
+    struct trust trust;
     struct sampler sampler;
     struct journal_log *log;
     struct console *console;
@@ -115,6 +117,8 @@ void sandbox_update_egress(struct sandbox *s);
 void sandbox_close_egress(struct sandbox *s);
 /* The options are those on disk. */
 void sandbox_settle(struct sandbox *s);
+/* envd's token; empty for an open sandbox. */
+void sandbox_envd_token(const struct sandbox *s, char out[TOKENS_CAP]);
 /* The record's tokens have changed: our own calls of envd carry the new one. */
 void sandbox_use_tokens(struct sandbox *s);
 /* The same for all relay loops; streams that run are broken. @on_done gets the sandbox. Errors:

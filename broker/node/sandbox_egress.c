@@ -30,7 +30,7 @@ void sandbox_update_egress(struct sandbox *s)
     if (s->phase != SANDBOX_PHASE_RUNNING || s->node->is_stopping)
         return;
     if (s->egress)
-        rc = conf->ops->update_egress(conf->owner, s->egress, o->network,
+        rc = conf->ops->update_egress(conf->owner, s->egress, &s->record, o->network,
                                       o->internet == RECORD_INTERNET_DENIED, &err);
     else
         rc = sandbox_open_egress(s, &err);

@@ -26,10 +26,12 @@
 #define GUEST_WAIT_MS 60000
 
 /* @control: the channel of guest port 1025, or -1; @in: read from it and not taken yet; @syncs:
- * guest_sync() */
+ * guest_sync(); @take_trust, @authority (PEM): NULL, or set before guest_start() */
 struct guest {
     char dir[64];
     int listener, control;
+    struct tls_context *take_trust;
+    const char *authority;
     struct egress_operator reach;
     struct egress *egress;
     struct egress_sandbox *sandbox;
@@ -308,6 +310,11 @@ static inline struct egress_policy *policy_of(const struct guest *g, const char 
     ck_assert_ptr_nonnull(doc);
     ck_assert_int_eq(egress_policy_compile(doc, false, &g->reach, &p, NULL), ADIT_OK);
     json_decref(doc);
+    if (g->authority) {
+        struct egress_authority *a;
+        ck_assert_int_eq(egress_authority_open(g->authority, &a, NULL), ADIT_OK);
+        egress_policy_set_authority(p, a);
+    }
     return p;
 }
 
@@ -336,6 +343,7 @@ static inline void guest_start_as(struct guest *g, const char *open, const char 
 {
     struct adit_err err = ADIT_ERR_INIT;
     conf.operator_ = &g->reach;
+    conf.take_trust = g->take_trust;
     conf.dials_max = conf.dials_max ? conf.dials_max : EGRESS_DIALS_MAX;
     conf.all_dials_max = conf.all_dials_max ? conf.all_dials_max : EGRESS_DIALS_MAX;
     (void)signal(SIGPIPE, SIG_IGN);

@@ -337,11 +337,12 @@ static int open_egress(void *owner, const struct record *r, const json_t *networ
     return 0;
 }
 
-static int update_egress(void *owner, struct egress_sandbox *e, const json_t *network,
-                         bool is_offline, struct adit_err *err)
+static int update_egress(void *owner, struct egress_sandbox *e, const struct record *r,
+                         const json_t *network, bool is_offline, struct adit_err *err)
 {
     struct world *w = owner;
     ck_assert_ptr_eq(e, owner);
+    (void)r;
     (void)network;
     if (w->is_egress_short)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");

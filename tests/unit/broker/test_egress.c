@@ -349,7 +349,7 @@ END_TEST
 
 START_TEST(egress_never_reaches_the_host_by_a_block)
 {
-    struct guest own;
+    struct guest own = {0};
     guest_start(&own, "127.0.0.0/8", "{\"allowOut\":[\"127.0.0.0/8\"]}", false);
     guest_open(&own);
     guest_dial(&own, 1, "127.0.0.1", port); /* of its interface */
@@ -378,7 +378,7 @@ static int proxy_accept(uint8_t reply)
 
 START_TEST(egress_goes_by_the_proxy_of_the_sandbox)
 {
-    struct guest behind;
+    struct guest behind = {0};
     char network[128];
     (void)snprintf(
         network, sizeof(network),
@@ -400,7 +400,7 @@ END_TEST
 
 START_TEST(egress_hears_what_a_proxy_says)
 {
-    struct guest behind;
+    struct guest behind = {0};
     char network[128];
     (void)snprintf(network, sizeof(network), "{\"egressProxy\":{\"address\":\"127.0.0.1:%u\"}}",
                    port);
@@ -422,7 +422,7 @@ END_TEST
 
 START_TEST(egress_reaches_no_proxy_that_the_operator_did_not_open)
 {
-    struct guest behind;
+    struct guest behind = {0};
     guest_start(&behind, "", "{\"egressProxy\":{\"address\":\"10.0.0.1:1080\"}}", false);
     guest_open(&behind);
     guest_dial(&behind, 1, "93.184.215.14", 80);
@@ -433,7 +433,7 @@ END_TEST
 
 START_TEST(egress_off_says_so_at_once)
 {
-    struct guest off;
+    struct guest off = {0};
     guest_start(&off, "127.0.0.1", LOOPBACK, true);
     guest_open(&off);
     guest_dial(&off, 1, "127.0.0.1", port);

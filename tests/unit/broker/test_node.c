@@ -333,7 +333,7 @@ START_TEST(node_takes_a_change_back_that_cannot_be_saved)
     int64_t end_ns = node_record(s)->end_ns;
     break_disk(&w, true);
     ck_assert_int_eq(node_set_timeout(s, 50000, on_changed, &w), 0);
-    ck_assert_int_eq(node_set_network(s, mine, RECORD_INTERNET_DENIED, on_changed, &w), 0);
+    ck_assert_int_eq(node_set_network(s, mine, RECORD_INTERNET_DENIED, on_changed, &w, NULL), 0);
     ck_assert_int_eq(node_set_timeout(s, 900, on_changed, &w), 0);
     run_until(&w, &w.saved_cnt, 4);
     ck_assert_int_ne(w.last.code, 0);
@@ -343,7 +343,7 @@ START_TEST(node_takes_a_change_back_that_cannot_be_saved)
     ck_assert_int_eq(node_record(s)->internet, RECORD_INTERNET_UNSAID);
     break_disk(&w, false);
     skipped_ns += UINT64_C(2) * 1000000000; /* the 900 ms are over and mean nothing */
-    ck_assert_int_eq(node_set_network(s, mine, RECORD_INTERNET_DENIED, on_changed, &w), 0);
+    ck_assert_int_eq(node_set_network(s, mine, RECORD_INTERNET_DENIED, on_changed, &w, NULL), 0);
     run_until(&w, &w.saved_cnt, 5);
     ck_assert_int_eq(w.last.code, 0);
     ck_assert_ptr_eq(node_record(node_find(w.node, "red", "ia"))->network, mine);
@@ -362,12 +362,12 @@ START_TEST(node_tells_what_may_get_out_of_a_sandbox)
     ck_assert(!w.is_offline);
     struct sandbox *s = node_find(w.node, "red", "ia");
     ck_assert_int_eq(node_set_timeout(s, 40000, on_changed, &w), 0);
-    ck_assert_int_eq(node_set_network(s, mine, RECORD_INTERNET_DENIED, on_changed, &w), 0);
+    ck_assert_int_eq(node_set_network(s, mine, RECORD_INTERNET_DENIED, on_changed, &w, NULL), 0);
     run_until(&w, &w.saved_cnt, 2);
     ck_assert_uint_eq(w.egress_updated, 1);
     ck_assert(w.is_offline);
     break_disk(&w, true);
-    ck_assert_int_eq(node_set_network(s, NULL, RECORD_INTERNET_ALLOWED, on_changed, &w), 0);
+    ck_assert_int_eq(node_set_network(s, NULL, RECORD_INTERNET_ALLOWED, on_changed, &w, NULL), 0);
     run_until(&w, &w.saved_cnt, 3);
     ck_assert_uint_eq(w.egress_updated, 1); /* what is not on record is not in force */
     break_disk(&w, false);
@@ -386,11 +386,11 @@ START_TEST(node_lets_nothing_out_by_rules_that_are_over)
     create_running(&w, "ia");
     struct sandbox *s = node_find(w.node, "red", "ia");
     w.is_egress_short = true;
-    ck_assert_int_eq(node_set_network(s, NULL, RECORD_INTERNET_DENIED, on_changed, &w), 0);
+    ck_assert_int_eq(node_set_network(s, NULL, RECORD_INTERNET_DENIED, on_changed, &w, NULL), 0);
     run_until(&w, &w.saved_cnt, 1);
     ck_assert_uint_eq(w.egress_closed, 1);
     w.is_egress_short = false;
-    ck_assert_int_eq(node_set_network(s, NULL, RECORD_INTERNET_ALLOWED, on_changed, &w), 0);
+    ck_assert_int_eq(node_set_network(s, NULL, RECORD_INTERNET_ALLOWED, on_changed, &w, NULL), 0);
     run_until(&w, &w.saved_cnt, 2);
     ck_assert_uint_eq(w.egress_opened, 2);
     ck_assert(!w.is_offline);
