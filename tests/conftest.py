@@ -239,7 +239,8 @@ class EgressBroker(Broker):
     """A broker whose host is in the network of internet.py."""
 
     def __init__(self, state, internet, extra=()):
-        super().__init__(state, ["--dns-server", PUBLIC, *extra])
+        super().__init__(state, ["--dns-server", PUBLIC, "--egress-ca-file",
+                                 str(internet.www / "internet.crt"), *extra])
         self.internet, self.prefix = internet, internet.prefix
 
     def network(self):
