@@ -2,6 +2,7 @@
 """What programs of a sandbox reach outside, through a broker in namespaces of the test's own."""
 
 import json
+import time
 
 from internet import HOST_PRIVATE, HOST_PUBLIC, METADATA, OTHER, PRIVATE, PUBLIC
 
@@ -133,7 +134,7 @@ def test_headers_are_set_that_no_program_of_the_sandbox_knows(outside):
     assert [s["out"] for s in seen] == ["s3crets3cret", "nonenone", "s3cretnone"], seen
 
 
-# Keeps a connection until it breaks, makes another, and says what it saw.
+# Keeps a connection until it breaks, makes another, and says what it saw, and when.
 KEEP = """cat > keep.py <<'END'
 import errno, socket, time
 s = socket.create_connection(("%s", 7))
@@ -143,9 +144,14 @@ try:
     print(s.recv(4))
 except OSError as e:
     print(errno.errorcode[e.errno])
-begin = time.monotonic()
-socket.create_connection(("%s", 80), timeout=20).close()
-print(time.monotonic() - begin, "end", flush=True)
+broken = time.monotonic()
+while True:  # a broker that takes longer than a connection waits for it is not what is measured
+    try:
+        socket.create_connection(("%s", 80), timeout=20).close()
+        break
+    except OSError as e:
+        assert e.errno == errno.ENETUNREACH
+print(broken, time.monotonic(), "end", flush=True)
 END
 python3 keep.py > seen 2>&1 < /dev/null &
 until grep -q here seen; do sleep 0.01; done"""
@@ -153,11 +159,13 @@ until grep -q here seen; do sleep 0.01; done"""
 
 def test_a_killed_broker_breaks_connections_and_the_next_one_makes_new_ones(outside):
     _, sandbox = outside(KEEP % (PUBLIC, PUBLIC), keep=True)
+    killed = time.monotonic()
     outside.broker.kill()
     outside.broker.start()
+    up = time.monotonic()  # the clock that programs of sandboxes read too
     seen, _ = outside("until grep -q end seen; do sleep 0.01; done; cat seen", sandbox=sandbox,
                       keep=True)
-    here, broken, took, _ = seen["out"].split()
-    assert (here, broken) == ("here", "ECONNRESET"), seen
-    assert float(took) < 5, "longer than a connection waits for a broker"
+    here, how, broken, made, _ = seen["out"].split()
+    assert (here, how) == ("here", "ECONNRESET"), seen
+    assert float(broken) < killed + 2 and float(made) < up + 2, (killed, up, seen)
     assert connects(outside, (PUBLIC, 80), sandbox=sandbox) == ["connected"]
