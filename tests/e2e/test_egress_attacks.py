@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from conftest import EgressBroker, end, free_port, kill_everything
+from conftest import EgressBroker, end, free_port, kill_everything, wait_for
 from internet import OTHER, PUBLIC, SILENT, Outside
 
 ATTACKER = (Path(__file__).parent / "egress_attacker.py").read_text()
 BANDWIDTH = 64 << 20
 HALF_OPEN = 10_000
+LATER = "93.184.218.9"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,10 @@ def figure(broker, name):
     return float(figures(broker).get(name, 0))
 
 
+def descriptors(broker):
+    return len(os.listdir(f"/proc/{broker.process.pid}/fd"))
+
+
 def cpu_and_memory(broker):
     at = Path(f"/proc/{broker.process.pid}")
     ticks = sum(map(int, (at / "stat").read_text().rsplit(")", 1)[1].split()[11:13]))
@@ -85,6 +90,14 @@ def test_who_listens_on_the_ports_of_channels_hears_nobody(bounded, sandboxes):
     assert said(seen) == {"reached": PUBLIC, "came": []}
 
 
+def test_an_address_that_the_host_gets_later_is_closed_too(bounded, sandboxes, internet):
+    internet.ip(internet.prefix, f"address add {LATER}/32 dev lo")
+    seen = bounded(f"curl -sS --max-time 20 http://{LATER}:{bounded.broker.port}/health",
+                   sandbox=sandboxes[0], keep=True)[0]
+    assert seen["status"] == 7, seen
+    assert re.search(rf"egress_refused .*address={LATER} .*why=host", bounded.broker.log())
+
+
 def test_spoilt_queries_stop_no_names(bounded, sandboxes):
     seen = bounded(attack("spoil_names 3000"), sandbox=sandboxes[0], keep=True)[0]
     assert said(seen) == PUBLIC
@@ -106,7 +119,7 @@ def test_a_sandbox_moves_no_more_than_its_bandwidth(bounded, sandboxes):
 def test_a_flood_harms_its_own_sandbox_alone(bounded, sandboxes):
     broker = bounded.broker
     attacker, neighbour = sandboxes
-    cpu, memory = cpu_and_memory(broker)
+    before, (cpu, memory) = descriptors(broker), cpu_and_memory(broker)
     lost = figure(broker, "adit_broker_egress_channels_lost_total")
     begin = time.monotonic()
     flooded, measured = bounded.each([
@@ -124,3 +137,6 @@ def test_a_flood_harms_its_own_sandbox_alone(bounded, sandboxes):
     assert after_memory - memory < 64
     assert figure(broker, "adit_broker_egress_channels_lost_total") == lost
     assert figure(broker, "adit_broker_egress_connections") <= 1024
+    bounded(sandbox=attacker)  # it ends
+    wait_for(lambda: figure(broker, "adit_broker_egress_connections") == 0, 20, "no connections")
+    wait_for(lambda: descriptors(broker) <= before, 20, "no more descriptors than before")

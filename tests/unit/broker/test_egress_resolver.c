@@ -103,6 +103,31 @@ START_TEST(egress_resolver_tells_that_a_name_is_missing)
 }
 END_TEST
 
+static char last_asked[300];
+
+static void deny_and_note(struct dns_message *m, const char *name, unsigned type, bool is_tcp)
+{
+    (void)snprintf(last_asked, sizeof(last_asked), "%s", name);
+    deny(m, name, type, is_tcp);
+}
+
+/* Nothing of the host's own files or search domains is told, nor added to what is asked. */
+START_TEST(egress_resolver_asks_for_names_as_they_are)
+{
+    static const char *const names[] = {"localhost", "intranet", "ip6-allnodes"};
+    ck_assert_int_eq(setenv("LOCALDOMAIN", "corp.example", 1), 0);
+    start(deny_and_note);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        ck_assert_int_eq(lookup(names[i], CONTROL_TYPE_A), ADIT_OK);
+        run_until(told.cnt == i + 1);
+        ck_assert_int_eq(told.rcode, EGRESS_RCODE_NO_NAME);
+        ck_assert_str_eq(last_asked, names[i]);
+        ck_assert_uint_eq(dns.udp_cnt + dns.tcp_cnt, i + 1);
+    }
+    finish();
+}
+END_TEST
+
 static void have_none(struct dns_message *m, const char *name, unsigned type, bool is_tcp)
 {
     (void)is_tcp;
@@ -321,7 +346,7 @@ START_TEST(egress_resolver_survives_every_failed_allocation)
 END_TEST
 
 SUITE_MAIN("egress_resolver", egress_resolver_tells_addresses,
-           egress_resolver_tells_that_a_name_is_missing,
+           egress_resolver_tells_that_a_name_is_missing, egress_resolver_asks_for_names_as_they_are,
            egress_resolver_tells_that_a_name_has_no_such_address,
            egress_resolver_asks_over_tcp_for_what_was_cut, egress_resolver_tells_that_servers_fail,
            egress_resolver_fails_at_once_where_no_server_is,
