@@ -102,7 +102,7 @@ struct egress_dials {
     struct adit_map by_id;
     struct adit_list all;
     size_t cnt, asked_cnt;
-    struct adit_limit rate;
+    struct adit_limit rate, secured_rate;
     struct egress_flow flow;
 };
 
@@ -413,6 +413,10 @@ static void secure(struct egress_dial *d)
     struct adit_err err = ADIT_ERR_INIT;
     net_deadline_cancel(&d->deadline);
     set_state(d, DIAL_SECURING);
+    if (!adit_limit_take(&d->table->secured_rate, adit_clock_mono_ns())) {
+        refuse(d, CONTROL__REASON__REASON_BUSY);
+        return;
+    }
     if (start_intercept(d, &err) == ADIT_OK) {
         adit_buf_fini(&d->gathered);
         return;
@@ -763,6 +767,8 @@ int egress_dials_new(const struct egress_dials_conf *conf, struct egress_dials *
     t->guest.is_accept = true;
     adit_map_init(&t->by_id);
     adit_list_init(&t->all);
+    adit_limit_init(&t->secured_rate, EGRESS_DIALS_SECURED_BURST, EGRESS_DIALS_SECURED_PER_S,
+                    adit_clock_mono_ns());
     adit_limit_init(&t->rate, EGRESS_DIALS_BURST, EGRESS_DIALS_PER_S, adit_clock_mono_ns());
     egress_flow_init(&t->flow, conf->loop, conf->per_s, conf->counters, conf->traffic);
     *out = t;

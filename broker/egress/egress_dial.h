@@ -16,6 +16,10 @@
 #define EGRESS_DIALS_ASKED_MAX 256
 #define EGRESS_DIALS_PER_S 1000
 #define EGRESS_DIALS_BURST 1000
+/* Connections with TLS on both sides that begin: each is a millisecond of work for a thread that
+ * all sandboxes share. */
+#define EGRESS_DIALS_SECURED_PER_S 100
+#define EGRESS_DIALS_SECURED_BURST 300
 /* For a connection to its destination; all together is shorter than the guest waits. */
 #define EGRESS_DIAL_CONNECT_MS 30000
 /* Instead, where it goes by the sandbox's proxy: to the proxy, and from there. */

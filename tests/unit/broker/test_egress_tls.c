@@ -168,6 +168,47 @@ static X509 *seen_certificate(const char *name, const struct cert_pair *pair)
     return cert;
 }
 
+/* What a program says first. Return: its length. */
+static int client_hello(char *name, char *out, int cap)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(ctx);
+    BIO *said = BIO_new(BIO_s_mem());
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), said); /* both are the connection's then */
+    ck_assert_int_eq(SSL_set_tlsext_host_name(ssl, name), 1);
+    ck_assert_int_eq(SSL_get_error(ssl, SSL_connect(ssl)), SSL_ERROR_WANT_READ);
+    int len = BIO_read(said, out, cap);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    return len;
+}
+
+/* Return: whether TLS with the server is begun; else it was reset. */
+static bool is_secured(uint32_t id, const char *hello, int len)
+{
+    char c;
+    int destination, program = open_dial(id, &destination);
+    ck_assert_int_eq(send(program, hello, (size_t)len, MSG_NOSIGNAL), len);
+    wait_readable(destination);
+    bool is_begun = read(destination, &c, 1) == 1;
+    guest_end(&g, id, true);
+    (void)close(program);
+    (void)close(destination);
+    return is_begun;
+}
+
+/* It is work for a thread that all sandboxes share. */
+START_TEST(tls_begins_no_more_often_than_it_may)
+{
+    char hello[4096];
+    int len = client_hello((char[]){"api.test"}, hello, sizeof(hello));
+    uint32_t id = 0;
+    while (is_secured(id, hello, len))
+        ck_assert_uint_lt(++id, 10 * EGRESS_DIALS_SECURED_BURST);
+    ck_assert_uint_ge(id, EGRESS_DIALS_SECURED_BURST);
+}
+END_TEST
+
 START_TEST(tls_to_names_without_a_rule_is_not_touched)
 {
     struct cert_pair pair = tls_pair(&stranger, "www.test");
@@ -299,8 +340,9 @@ END_TEST
 SUITE_MAIN_WITH(
     "egress_tls", .fixtures = {{setup, teardown}},
     TESTS(tls_requests_get_the_headers_of_their_rule, tls_requests_for_other_hosts_get_none,
-          tls_program_that_trusts_nobody_breaks_off, tls_to_names_without_a_rule_is_not_touched,
-          tls_is_not_touched_once_the_rule_is_gone, rules_leave_other_protocols_alone,
+          tls_program_that_trusts_nobody_breaks_off, tls_begins_no_more_often_than_it_may,
+          tls_to_names_without_a_rule_is_not_touched, tls_is_not_touched_once_the_rule_is_gone,
+          rules_leave_other_protocols_alone,
           plain_http_gets_no_headers_at_an_address_of_the_programs_choice,
           authority_is_found_where_the_guest_puts_it, authority_keeps_certificates_and_not_too_many,
           authority_that_is_torn_is_refused),
