@@ -225,7 +225,8 @@ PACKAGES_BUILD := build-essential pkg-config libuv1-dev node-llhttp libprotobuf-
 	libnghttp2-dev libc-ares-dev
 PACKAGES_RUN := crun mmdebstrap ca-certificates
 PACKAGES_TEST := check libsubunit-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev \
-	python3-venv openssl strace curl iproute2 iptables attr nginx-light wrk jq mandoc nghttp2-client chromium libnss3-tools
+	python3-venv openssl strace curl iproute2 iptables nftables git dpkg-dev attr nginx-light wrk jq \
+	mandoc nghttp2-client chromium libnss3-tools
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # apt-get is asked only when something is missing, so that a second run takes no time.
 define install_packages
