@@ -239,8 +239,7 @@ class EgressBroker(Broker):
     """A broker whose host is in the network of internet.py."""
 
     def __init__(self, state, internet, extra=()):
-        super().__init__(state, ["--dns-server", PUBLIC, "--egress-ca-file",
-                                 str(internet.www / "internet.crt"), *extra])
+        super().__init__(state, ["--dns-server", PUBLIC, *internet.broker_options, *extra])
         self.internet, self.prefix = internet, internet.prefix
 
     def network(self):

@@ -28,6 +28,7 @@ IPV6, HOST_IPV6, SILENT_IPV6 = "2606:2800:220:1::14", "2606:2800:220:1::1", "260
 class Internet:
     """
     @prefix: what a command begins with that runs where the broker is
+    @broker_options: what a broker there is to know
     @www:    the folder that the web servers show
     """
 
@@ -36,6 +37,7 @@ class Internet:
         self.www = self.directory / "www"
         internet_content.make(self.www)
         self.make_certificate()
+        self.broker_options = ["--egress-ca-file", str(self.www / "internet.crt")]
         self.servers = self.enter([sys.executable, HERE / "internet_server.py", PUBLIC, IPV6,
                                    SILENT_IPV6, self.directory / "internet.pem", self.www])
         self.inside = self.enter(["cat"])

@@ -88,12 +88,9 @@ from internet import Internet  # noqa: E402 (the servers need no part of it)
 
 
 class PolicyInternet(Internet):
-    """
-    @prefix: what a command begins with that runs where the broker is
-    """
-
     def __init__(self, directory):
         self.directory = directory
+        self.broker_options = ["--egress-allow-private", table.OPEN_BLOCK]
         self.servers = self.enter([sys.executable, HERE / "policy_internet.py"])
         self.inside = self.enter(["cat"])
         self.servers.stdout.readline()

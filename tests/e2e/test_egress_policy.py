@@ -15,8 +15,8 @@ import pytest
 from conftest import REPO, EgressBroker, end, kill_everything
 from internet import Outside
 from policy_internet import PolicyInternet
-from policy_table import (ALLOW, DENY, EXACT, METADATA, NEEDS_ALL, OPEN_BLOCK, OTHER, PRIVATE,
-                          PUBLIC, PUBLIC6, WILD, Checker, Options, all_options, dials)
+from policy_table import (ALLOW, DENY, EXACT, METADATA, NEEDS_ALL, OTHER, PRIVATE, PUBLIC,
+                          PUBLIC6, WILD, Checker, Options, all_options, dials)
 from support import JS, NODE
 
 HERE = Path(__file__).resolve().parent
@@ -32,7 +32,7 @@ def internet(scratch):
 
 @pytest.fixture(scope="module")
 def outside(scratch, internet):
-    b = EgressBroker(scratch / "policy", internet, ["--egress-allow-private", OPEN_BLOCK]).start()
+    b = EgressBroker(scratch / "policy", internet).start()
     with Outside(internet, b) as steps:
         yield steps
     left = kill_everything(b)
@@ -40,9 +40,9 @@ def outside(scratch, internet):
 
 
 def group(options, turn, create=False, only=None):
-    wanted = [d for d in dials(turn) if only is None or d[0] in only]
+    wanted = [d for d in dials(options, turn) if only is None or d[0] in only]
     return {"create": create, "internet": options.internet, "network": options.network,
-            "dials": wanted}
+            "dials": wanted if not options.is_refused else []}
 
 
 def run_table(outside, argv, lanes):
