@@ -36,7 +36,7 @@ static const char *const calls[] = {
     /* waiting */
     "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2", "poll", "pipe2",
     /* descriptors */
-    "close", "fcntl", "ioctl", "pread64", "pwrite64", "read", "readv", "write", "writev",
+    "close", "fcntl", "ioctl", "pread64", "pwrite64", "read", "readv", "splice", "write", "writev",
     /* files: records, logs, templates, client.env */
     "access", "fchmod", "fdatasync", "fstat", "fsync", "ftruncate", "getdents64", "lseek", "mkdir",
     "mkdirat", "newfstatat", "openat", "openat2", "renameat", "statfs", "statx", "unlink",

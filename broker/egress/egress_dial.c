@@ -270,41 +270,50 @@ static void target_reads_on(struct egress_flow_wait *w)
     read_on(ADIT_CONTAINER_OF(w, struct egress_dial, waits[TARGET]), TARGET);
 }
 
-static bool pass(struct egress_dial *d, int side, struct adit_view bytes)
+static void on_passed(void *owner, int side, size_t len)
 {
-    if (!d->filter)
-        return join_write(d->join, side == GUEST ? TARGET : GUEST, bytes) == ADIT_OK;
-    return side == GUEST ? egress_filter_request(d->filter, d->join, GUEST, bytes)
-                         : egress_filter_reply(d->filter, d->join, GUEST, bytes);
+    struct egress_dial *d = owner;
+    struct egress_flow *flow = &d->table->flow;
+    enum egress_direction direction = side == GUEST ? EGRESS_OUT : EGRESS_IN;
+    if (!egress_flow_count(flow, direction, len)) {
+        join_hold(d->join, side, true);
+        egress_flow_wait(flow, &d->waits[side]);
+    }
 }
 
 static bool on_bytes(void *owner, int side, struct adit_view bytes)
 {
     struct egress_dial *d = owner;
-    struct egress_flow *flow = &d->table->flow;
-    enum egress_direction direction = side == GUEST ? EGRESS_OUT : EGRESS_IN;
-    if (!egress_flow_count(flow, direction, bytes.len)) {
-        join_hold(d->join, side, true);
-        egress_flow_wait(flow, &d->waits[side]);
-    }
-    return pass(d, side, bytes);
+    on_passed(d, side, bytes.len);
+    return side == GUEST ? egress_filter_request(d->filter, d->join, GUEST, bytes)
+                         : egress_filter_reply(d->filter, d->join, GUEST, bytes);
 }
 
 static const struct join_ops join_ops = {
+    .on_end = on_side_end, .on_passed = on_passed, .on_over = on_over};
+static const struct join_ops filter_ops = {
     .on_end = on_side_end, .on_bytes = on_bytes, .on_over = on_over};
 
 static int join_streams(struct egress_dial *d)
 {
-    return join_start(adit_steal(&d->streams[GUEST]), adit_steal(&d->streams[TARGET]), &join_ops, d,
-                      &d->join);
+    return join_start(adit_steal(&d->streams[GUEST]), adit_steal(&d->streams[TARGET]),
+                      d->filter ? &filter_ops : &join_ops, d, &d->join);
+}
+
+static bool pass(struct egress_dial *d, int side, struct adit_view bytes)
+{
+    if (bytes.len == 0)
+        return true;
+    if (d->filter)
+        return on_bytes(d, side, bytes);
+    on_passed(d, side, bytes.len);
+    return join_write(d->join, side == GUEST ? TARGET : GUEST, bytes) == ADIT_OK;
 }
 
 /* What either side said before they were joined. */
 static bool pass_first(struct egress_dial *d, struct adit_view already)
 {
-    struct adit_view early = adit_buf_view(&d->early);
-    return (early.len == 0 || on_bytes(d, TARGET, early)) &&
-           (already.len == 0 || on_bytes(d, GUEST, already));
+    return pass(d, TARGET, adit_buf_view(&d->early)) && pass(d, GUEST, already);
 }
 
 /* @already: what the program said behind the guest's "OK". */

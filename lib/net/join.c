@@ -15,7 +15,7 @@
  * Ownership: the owner holds the join until on_over, or breaks it; the join owns its streams.
  * Limits:    JOIN_HALF_OPEN_MS of silence after one side ended, since a peer that is gone for good
  * looks the same as one that only ended its sending. JOIN_HELD_END_MS.
- * Trust:     the bytes are not looked at.
+ * Trust:     the bytes are not looked at; a lot of them does not even come here (stream.h, sinks).
  */
 #include "net/join.h"
 
@@ -105,27 +105,42 @@ static void wait_on(struct join *j)
     net_deadline_arm(&j->deadline, is_held(j) ? JOIN_HELD_END_MS : JOIN_HALF_OPEN_MS);
 }
 
-static int pass_bytes(struct join_side *from, struct adit_view bytes)
+/* @is_good: what @from said is written. */
+static void passed(struct join_side *from, bool is_good)
 {
-    struct join_side *to = other_side(from);
     struct join *j = from->join;
-    int rc = ADIT_ERR_CLOSED;
-    if (!j->ops->on_bytes)
-        rc = net_stream_write(to->stream, &bytes, 1);
-    else if (j->ops->on_bytes(j->owner, (int)(from - j->sides), bytes))
-        rc = ADIT_OK;
-    if (rc == ADIT_OK && net_stream_is_congested(to->stream))
+    if (!is_good) {
+        over(j, true);
+        return;
+    }
+    if (net_stream_is_congested(other_side(from)->stream))
         net_stream_read_stop(from->stream);
-    return rc;
+    if (net_deadline_is_armed(&j->deadline) && !is_held(j))
+        wait_on(j);
+}
+
+/* @len bytes came, of which @rest is not with the other side yet. */
+static void pass_on(struct join_side *from, size_t len, struct adit_view rest)
+{
+    const struct join *j = from->join;
+    if (j->ops->on_passed)
+        j->ops->on_passed(j->owner, (int)(from - j->sides), len);
+    passed(from, net_stream_write(other_side(from)->stream, &rest, 1) == ADIT_OK);
+}
+
+static void on_splice(struct net_stream *s, size_t len, struct adit_view rest)
+{
+    pass_on(net_stream_owner(s), len, rest);
 }
 
 static void on_read(struct net_stream *s, struct adit_view bytes)
 {
     struct join_side *from = net_stream_owner(s);
-    if (pass_bytes(from, bytes) != ADIT_OK)
-        over(from->join, true);
-    else if (net_deadline_is_armed(&from->join->deadline) && !is_held(from->join))
-        wait_on(from->join);
+    const struct join *j = from->join;
+    if (j->ops->on_bytes)
+        passed(from, j->ops->on_bytes(j->owner, (int)(from - j->sides), bytes));
+    else
+        pass_on(from, bytes.len, bytes);
 }
 
 static void on_drain(struct net_stream *s)
@@ -205,6 +220,8 @@ int join_start(struct net_stream *take_a, struct net_stream *take_b, const struc
         j->sides[i] = (struct join_side){.join = j, .stream = streams[i], .state = JOIN_OPEN};
         net_stream_set_owner(streams[i], &stream_ops, &j->sides[i]);
         net_stream_set_high(streams[i], JOIN_QUEUE);
+        if (!ops->on_bytes && !net_stream_is_encrypted(take_a) && !net_stream_is_encrypted(take_b))
+            net_stream_set_sink(streams[i], streams[!i], on_splice);
         net_stream_read_start(streams[i]);
     }
     *out = j;

@@ -18,14 +18,17 @@
 
 struct join;
 
-/* @on_end and @on_bytes may be NULL. */
+/* @on_end, @on_bytes and @on_passed may be NULL. */
 struct join_ops {
     /* @side (0, 1) sends no more. Return: true to shut the other side down now, false to wait for
      * join_pass_end(). Must not break the join. */
     bool (*on_end)(void *owner, int side);
     /* What @side said, when it is not to be passed on as it is: the owner writes what is. Return:
-     * false to break the join. Must not do so itself. NULL: as it is. */
+     * false to break the join. Must not do so itself. NULL: as it is, and within the kernel where
+     * that is faster. */
     bool (*on_bytes)(void *owner, int side, struct adit_view bytes);
+    /* @len bytes of @side were passed on as they are. May hold it; must not break the join. */
+    void (*on_passed)(void *owner, int side, size_t len);
     /* It is over and gone: both sides ended and all is sent, or (@is_broken) one broke or a wait
      * ended. */
     void (*on_over)(void *owner, bool is_broken);

@@ -20,6 +20,8 @@
  */
 #include "net/net_loop.h"
 
+#include "net/splice.h"
+
 /* Far enough for any wait, near enough for the arithmetic. */
 #define DEADLINE_MS_MAX (1ull << 40)
 
@@ -101,6 +103,7 @@ int net_loop_init(struct net_loop *l, uv_loop_t *uv, struct adit_err *err)
     l->current_tick = 0;
     l->armed_cnt = 0;
     l->is_closing = false;
+    l->pipe_fds[0] = l->pipe_fds[1] = -1;
     for (size_t i = 0; i < NET_DEADLINE_SLOTS; i++)
         adit_list_init(&l->slots[i]);
     adit_list_init(&l->tasks);
@@ -128,6 +131,7 @@ void net_loop_close(struct net_loop *l)
     fire(l, &due);
     uv_close((uv_handle_t *)&l->tick, NULL);
     uv_close((uv_handle_t *)&l->turn, NULL);
+    splice_close(l);
 }
 
 void net_deadline_init(struct net_deadline *d, struct net_loop *l,

@@ -20,6 +20,9 @@
  * holds no memory. A stream that is closed gracefully lives at most NET_STREAM_FLUSH_MS without
  * progress, then NET_STREAM_LINGER_MS.
  *
+ * A sink takes the bytes of large reads within the kernel (splice.h), while nothing waits before
+ * its socket.
+ *
  * A filter (stream_filter.h) takes the place of the socket for the owner's bytes, and that of the
  * owner for the socket's. Once the stream is closed, gracefully too, its input goes nowhere.
  *
@@ -29,6 +32,7 @@
 #include "net/stream.h"
 
 #include "net/address_int.h"
+#include "net/splice.h"
 #include "net/stream_filter.h"
 
 #include <errno.h>
@@ -42,6 +46,9 @@
 
 #include "base/buf.h"
 
+/* Large reads of one turn of the loop. */
+#define SPLICE_BUDGET 8
+
 enum stream_state { STREAM_OPEN, STREAM_FLUSHING, STREAM_LINGERING, STREAM_CLOSED };
 
 /*
@@ -49,6 +56,7 @@ enum stream_state { STREAM_OPEN, STREAM_FLUSHING, STREAM_LINGERING, STREAM_CLOSE
  * @sending:        bytes of the uv_write under way; @is_sending says that there is one
  * @waiting:        bytes that come after them
  * @is_reading:     the owner wants on_read
+ * @is_bulk:        the last read was a large one
  * @has_ended:      EOF or a read error was seen: no more reading
  * @write_failed:   no more writing
  * @wants_shutdown: half-close when the queue is empty
@@ -64,8 +72,11 @@ struct net_stream {
     const struct net_stream_ops *ops;
     void *owner;
     struct net_stream_filter *filter; /* owned; or NULL */
+    struct net_stream *sink;          /* borrowed; or NULL */
+    net_stream_splice_fn on_splice;   /* with a sink */
     enum stream_state state;
-    bool is_reading, has_ended, write_failed, is_sending, wants_shutdown, is_shut, is_congested;
+    bool is_reading, is_bulk, has_ended, write_failed, is_sending, wants_shutdown, is_shut,
+        is_congested;
     uv_write_t request;
     struct adit_buf sending, waiting;
     struct net_deadline deadline;   /* of a graceful close */
@@ -107,6 +118,7 @@ static void on_closed(uv_handle_t *handle)
 void net_stream_close(struct net_stream *s)
 {
     s->ops = &no_ops;
+    s->sink = NULL;
     s->state = STREAM_CLOSED;
     net_deadline_cancel(&s->deadline);
     if (!uv_is_closing(&s->handle.any))
@@ -146,13 +158,25 @@ void net_stream_set_high(struct net_stream *s, size_t bytes)
 
 /* ---- reading ---- */
 
+static bool can_splice(const struct net_stream *s)
+{
+    const struct net_stream *to = s->sink;
+
+    return s->is_bulk && s->is_reading && s->state == STREAM_OPEN && to &&
+           to->state == STREAM_OPEN && !to->is_sending && !to->write_failed && !to->wants_shutdown;
+}
+
+/* Without a buffer libuv reads nothing, and says only that there is something to read. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct net_stream *s = handle->data;
     unsigned room = s->filter ? NET_STREAM_FILTER_ROOM : 0;
 
     (void)suggested;
-    *buf = uv_buf_init(s->loop->scratch + room, NET_SCRATCH_CAP - room);
+    if (can_splice(s))
+        *buf = uv_buf_init(NULL, 0);
+    else
+        *buf = uv_buf_init(s->loop->scratch + room, NET_SCRATCH_CAP - room);
 }
 
 static void stream_ended(struct net_stream *s, int status)
@@ -173,6 +197,38 @@ static void stream_ended(struct net_stream *s, int status)
     s->ops->on_end(s, &err);
 }
 
+static void splice_on(struct net_stream *s)
+{
+    struct adit_view rest;
+    ssize_t len = 1;
+
+    for (int i = 0; i < SPLICE_BUDGET && len > 0 && can_splice(s); i++) {
+        len = splice_pass(s->loop, fd_of(s), fd_of(s->sink), &rest);
+        s->is_bulk = len >= (ssize_t)NET_STREAM_BULK;
+        if (len > 0)
+            s->on_splice(s, (size_t)len, rest);
+        if (s->sink && s->sink->is_sending) {
+            s->sink->is_congested = true;
+            net_stream_read_stop(s);
+        }
+    }
+    if (len == -EINVAL) {
+        s->sink = NULL; /* its bytes go the way through memory */
+    } else if (len <= 0 && len != -EAGAIN) {
+        (void)uv_read_stop(&s->handle.stream); /* always 0 */
+        stream_ended(s, len == 0 ? UV_EOF : (int)len);
+    }
+}
+
+static void on_bytes(struct net_stream *s, struct adit_view bytes)
+{
+    s->is_bulk = bytes.len >= NET_STREAM_BULK;
+    if (s->state == STREAM_OPEN && s->filter)
+        s->filter->ops->input(s->filter, bytes);
+    else if (s->state == STREAM_OPEN)
+        s->ops->on_read(s, bytes);
+}
+
 static void on_uv_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     struct net_stream *s = stream->data;
@@ -180,10 +236,11 @@ static void on_uv_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     if (nread == 0 || s->state == STREAM_CLOSED)
         return;
     if (nread > 0) {
-        if (s->state == STREAM_OPEN && s->filter)
-            s->filter->ops->input(s->filter, adit_view_mem(buf->base, (size_t)nread));
-        else if (s->state == STREAM_OPEN)
-            s->ops->on_read(s, adit_view_mem(buf->base, (size_t)nread));
+        on_bytes(s, adit_view_mem(buf->base, (size_t)nread));
+        return;
+    }
+    if (nread == UV_ENOBUFS && !buf->base) { /* see on_alloc() */
+        splice_on(s);
         return;
     }
     (void)uv_read_stop(stream); /* always 0 */
@@ -376,6 +433,7 @@ static void on_flush_due(struct net_deadline *d)
 void net_stream_close_gracefully(struct net_stream *s)
 {
     s->ops = &no_ops;
+    s->sink = NULL;
     if (s->write_failed || s->loop->is_closing) {
         net_stream_close(s);
         return;
@@ -482,6 +540,13 @@ void net_stream_set_owner(struct net_stream *s, const struct net_stream_ops *ops
 {
     s->ops = ops ? ops : &no_ops;
     s->owner = owner;
+}
+
+void net_stream_set_sink(struct net_stream *s, struct net_stream *to,
+                         net_stream_splice_fn on_splice)
+{
+    s->sink = to;
+    s->on_splice = on_splice;
 }
 
 void *net_stream_owner(const struct net_stream *s)

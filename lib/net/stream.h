@@ -63,6 +63,17 @@ bool net_stream_is_congested(const struct net_stream *s);
 /* Congested above @bytes from now on, instead of NET_STREAM_HIGH. */
 void net_stream_set_high(struct net_stream *s, size_t bytes);
 
+/*
+ * What @s says is for @to as it is. While reads are large and nothing waits before @to, bytes go
+ * there within the kernel: @on_splice is told how many, and writes @rest of them, which @to did not
+ * take at once. Until that is sent @s is not read; on_drain of @to starts it again. Neither stream
+ * may be encrypted; they end together.
+ */
+#define NET_STREAM_BULK (16u * 1024)
+typedef void (*net_stream_splice_fn)(struct net_stream *s, size_t len, struct adit_view rest);
+void net_stream_set_sink(struct net_stream *s, struct net_stream *to,
+                         net_stream_splice_fn on_splice);
+
 /* Half-close for writing once the queue is sent. */
 void net_stream_shutdown(struct net_stream *s);
 /* Close after the queue is sent, then half-close and drain input for a short while so that the peer

@@ -10,6 +10,7 @@ static struct {
     struct peer *peers[2];
     bool holds_end;
     int fds[2], end_cnt[2], over_cnt;
+    size_t passed[2], hold_at;
     bool was_broken;
 } T;
 
@@ -28,7 +29,15 @@ static void on_over(void *owner, bool is_broken)
     T.join = NULL;
 }
 
-static const struct join_ops ops = {.on_end = on_end, .on_over = on_over};
+static void on_passed(void *owner, int side, size_t len)
+{
+    ck_assert_ptr_eq(owner, &T);
+    T.passed[side] += len;
+    if (T.hold_at > 0 && T.passed[side] >= T.hold_at)
+        join_hold(T.join, side, true);
+}
+
+static const struct join_ops ops = {.on_end = on_end, .on_passed = on_passed, .on_over = on_over};
 static const struct net_stream_ops no_ops;
 
 static void setup(void)
@@ -154,9 +163,87 @@ START_TEST(join_is_over_when_all_is_sent)
 }
 END_TEST
 
+/* Numbers in order from one side to the other, of which @cnt words are sent. */
+static void push_numbers(struct peer *from, uint32_t *next, uint32_t cnt)
+{
+    uint32_t words[8192];
+    for (uint32_t i = 0; i < cnt; i++)
+        words[i] = *next + i;
+    size_t len = peer_push(from, (const char *)words, cnt * sizeof *words);
+    ck_assert_uint_eq(len % sizeof *words, 0);
+    *next += (uint32_t)(len / sizeof *words);
+}
+
+static uint32_t word_at(const struct peer *p, size_t i)
+{
+    uint32_t word;
+    memcpy(&word, p->bytes + i * sizeof word, sizeof word);
+    return word;
+}
+
+START_TEST(join_passes_bulk_whole_and_in_order)
+{
+    struct peer *from = T.peers[_i], *to = T.peers[!_i];
+    uint32_t next = 0, in_order = 0;
+    for (int turn = 0; next < 700000; turn++) {
+        to->is_deaf = turn / 16 % 2; /* what it does not take at once waits in the queue */
+        push_numbers(from, &next, turn % 3 ? 8192 : 1);
+        settle();
+    }
+    to->is_deaf = false;
+    run_until(to->total == next * sizeof next);
+    ck_assert_uint_eq(T.passed[_i], to->total);
+    ck_assert_int_ge(F.net.pipe_fds[0], 0);
+    while (in_order < next && word_at(to, in_order) == in_order)
+        in_order++;
+    ck_assert_uint_eq(in_order, next);
+    peer_send(to, "answer");
+    ck_assert_int_eq(shutdown(from->fd, SHUT_WR), 0);
+    run_until(to->ended && peer_has(from, "answer"));
+    ck_assert(!to->was_reset);
+}
+END_TEST
+
+START_TEST(join_held_side_waits_in_the_middle_of_bulk)
+{
+    uint32_t next = 0;
+    T.hold_at = 1000000;
+    while (T.passed[0] < T.hold_at) {
+        push_numbers(T.peers[0], &next, 8192);
+        settle();
+    }
+    size_t passed = T.passed[0];
+    ck_assert_uint_lt(passed, T.hold_at + NET_SCRATCH_CAP);
+    push_numbers(T.peers[0], &next, 8192);
+    settle();
+    ck_assert_uint_eq(T.passed[0], passed);
+    T.hold_at = 0;
+    join_hold(T.join, 0, false);
+    run_until(T.peers[1]->total == next * sizeof next);
+}
+END_TEST
+
+START_TEST(join_breaks_in_the_middle_of_bulk)
+{
+    struct linger hard = {1, 0};
+    uint32_t next = 0;
+    T.peers[1]->is_deaf = true;
+    for (int turn = 0; turn < 64; turn++) {
+        push_numbers(T.peers[0], &next, 8192);
+        settle();
+    }
+    (void)setsockopt(T.peers[1]->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    peer_close(T.peers[1]);
+    run_until(T.over_cnt);
+    ck_assert(T.was_broken);
+}
+END_TEST
+
 SUITE_MAIN_WITH("join", .fixtures = {{setup, teardown}},
                 TESTS(join_passes_bytes_and_half_closes, join_reset_of_a_side_breaks_both,
                       join_break_is_a_reset_and_calls_nobody, join_held_end_waits_to_be_let_through,
                       join_held_end_that_nobody_lets_through_is_a_reset,
                       join_holds_back_a_sender_whose_reader_does_not_read,
-                      join_is_over_when_all_is_sent))
+                      join_is_over_when_all_is_sent, join_breaks_in_the_middle_of_bulk,
+                      join_held_side_waits_in_the_middle_of_bulk),
+                LOOPS({join_passes_bulk_whole_and_in_order, 2}))
