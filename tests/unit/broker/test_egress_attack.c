@@ -38,7 +38,10 @@ static int open_dial(struct guest *guest, uint32_t id, int *destination)
 {
     guest_dial(guest, id, "127.0.0.1", port);
     *destination = server_accept(server);
-    return guest_accept(guest, id);
+    int program = guest_accept(guest, id);
+    send_text(*destination, "there"); /* they are joined */
+    expect_text(program, "there");
+    return program;
 }
 
 /* The time of frames that come in thousands at once is as long as if they came one by one. */

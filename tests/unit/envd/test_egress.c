@@ -384,7 +384,7 @@ START_TEST(egress_connection_between_ports_of_one_that_was_reset_is_a_new_one)
             struct live_conn host = broker_accept(id);
             ck_assert_int_eq(program_connected(fd), 0);
             broker_end(&broker, id, true);
-            ck_assert_int_eq(how_it_ends(fd), ECONNRESET);
+            ck_assert_int_eq(program_end(fd), ECONNRESET);
             broker_expect_end(&broker, id, true);
             live_hang_up(&host);
         }
