@@ -730,10 +730,9 @@ int egress_dials_begin(struct egress_dials *t, const Control__Dial *dial, struct
     struct ip_addr addr;
     if (find(t, dial->id))
         return adit_err_set(err, ADIT_ERR_PROTOCOL, "the guest uses an id twice");
-    if (ip_addr_from_bytes(adit_view_mem(dial->address.data, dial->address.len), &addr))
-        begin(t, dial->id, &addr, (uint16_t)dial->port);
-    else
-        refuse_at_once(t, dial->id, CONTROL__REASON__REASON_HOST_UNREACHABLE);
+    if (!ip_addr_from_bytes(adit_view_mem(dial->address.data, dial->address.len), &addr))
+        return adit_err_set(err, ADIT_ERR_PROTOCOL, "a dial without an address");
+    begin(t, dial->id, &addr, (uint16_t)dial->port);
     return ADIT_OK;
 }
 

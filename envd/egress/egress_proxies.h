@@ -11,7 +11,7 @@
 
 /* Clients whose connection is being made; the next is reset. */
 #define EGRESS_PROXIES_CLIENTS_MAX 512
-/* From a client's first byte to the end of its request. */
+/* From accept to the end of a client's first request. */
 #define EGRESS_PROXIES_REQUEST_MS 10000
 
 struct egress_proxies;

@@ -47,8 +47,7 @@ static bool is_mode(Control__Mode mode)
 static bool is_dial(const Control__Dial *d)
 {
     bool has_address = d->address.len == IPV4_LEN || d->address.len == IPV6_LEN;
-    bool has_name = d->address.len == 0 && is_name(d->name);
-    return d->port >= 1 && d->port <= UINT16_MAX && (has_address ? !d->name[0] : has_name);
+    return has_address && d->port >= 1 && d->port <= UINT16_MAX;
 }
 
 static bool is_reason(Control__Reason reason)

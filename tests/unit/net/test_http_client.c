@@ -48,6 +48,29 @@ START_TEST(http_client_opens_a_connection_for_each_call_at_once)
 }
 END_TEST
 
+START_TEST(http_client_uses_a_connection_that_was_made_for_it_and_never_twice)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    struct net_stream *stream;
+    struct seen *s;
+    int fd;
+
+    start();
+    struct peer *made = peer_new(&fd);
+    ck_assert_int_eq(net_stream_open_fd(&F.net, fd, NULL, NULL, &stream, &err), ADIT_OK);
+    ck_assert_int_eq(http_pool_adopt(T.pool, stream, &err), ADIT_OK);
+    ck_assert_uint_eq(http_pool_connection_cnt(T.pool), 1);
+    s = get(0);
+    run_until(peer_has(made, "GET /0 HTTP/1.1\r\nHost: a\r\n\r\n"));
+    peer_close(made);
+    run_until(s->fail_cnt == 1);
+    ck_assert_int_eq(s->fail_code, ADIT_ERR_CLOSED);
+    ck_assert_uint_eq(F.peer_cnt, 1); /* nobody was called in its place */
+    ck_assert_uint_eq(http_pool_connection_cnt(T.pool), 0);
+    finish();
+}
+END_TEST
+
 START_TEST(http_client_refuses_calls_beyond_the_maximum)
 {
     struct http_pool_conf conf = default_conf();
@@ -395,6 +418,7 @@ END_TEST
 
 SUITE_MAIN("http_client", http_client_calls_and_keeps_the_connection,
            http_client_opens_a_connection_for_each_call_at_once,
+           http_client_uses_a_connection_that_was_made_for_it_and_never_twice,
            http_client_refuses_calls_beyond_the_maximum, http_client_reads_a_reply_byte_by_byte,
            http_client_reads_chunks_and_bodies_until_close,
            http_client_knows_that_head_and_304_have_no_body,

@@ -58,13 +58,11 @@ static int host_verdict(const Control__HostFrame *f)
     return rc;
 }
 
-static int dial_verdict(const char *address, size_t len, uint32_t port, const char *name)
+static int dial_verdict(const char *address, size_t len, uint32_t port)
 {
     Control__GuestFrame f = CONTROL__GUEST_FRAME__INIT;
     Control__Dial d;
-    char text[512];
     uint8_t bytes[32] = {0};
-    (void)snprintf(text, sizeof text, "%s", name);
     memcpy(bytes, address, len);
     control__dial__init(&d);
     f.body_case = CONTROL__GUEST_FRAME__BODY_DIAL;
@@ -72,22 +70,19 @@ static int dial_verdict(const char *address, size_t len, uint32_t port, const ch
     d.id = 1;
     d.address = (ProtobufCBinaryData){len, bytes};
     d.port = port;
-    d.name = text;
     return guest_verdict(&f);
 }
 
-START_TEST(control_dial_has_an_address_or_a_name_and_a_port)
+START_TEST(control_dial_has_an_address_and_a_port)
 {
     static const char zeros[32];
-    ck_assert_int_eq(dial_verdict("\1\2\3\4", 4, 443, ""), ADIT_OK);
-    ck_assert_int_eq(dial_verdict(zeros, 16, 65535, ""), ADIT_OK);
-    ck_assert_int_eq(dial_verdict("", 0, 80, "example.com"), ADIT_OK);
-    ck_assert_int_eq(dial_verdict("\1\2\3\4", 4, 0, ""), ADIT_ERR_PROTOCOL);
-    ck_assert_int_eq(dial_verdict("\1\2\3\4", 4, 65536, ""), ADIT_ERR_PROTOCOL);
-    ck_assert_int_eq(dial_verdict("\1\2\3", 3, 80, ""), ADIT_ERR_PROTOCOL);
-    ck_assert_int_eq(dial_verdict(zeros, 17, 80, ""), ADIT_ERR_PROTOCOL);
-    ck_assert_int_eq(dial_verdict("", 0, 80, ""), ADIT_ERR_PROTOCOL);
-    ck_assert_int_eq(dial_verdict("\1\2\3\4", 4, 80, "example.com"), ADIT_ERR_PROTOCOL);
+    ck_assert_int_eq(dial_verdict("\1\2\3\4", 4, 443), ADIT_OK);
+    ck_assert_int_eq(dial_verdict(zeros, 16, 65535), ADIT_OK);
+    ck_assert_int_eq(dial_verdict("\1\2\3\4", 4, 0), ADIT_ERR_PROTOCOL);
+    ck_assert_int_eq(dial_verdict("\1\2\3\4", 4, 65536), ADIT_ERR_PROTOCOL);
+    ck_assert_int_eq(dial_verdict("\1\2\3", 3, 80), ADIT_ERR_PROTOCOL);
+    ck_assert_int_eq(dial_verdict(zeros, 17, 80), ADIT_ERR_PROTOCOL);
+    ck_assert_int_eq(dial_verdict("", 0, 80), ADIT_ERR_PROTOCOL);
 }
 END_TEST
 
@@ -259,7 +254,7 @@ START_TEST(control_refuses_what_is_no_frame)
 END_TEST
 
 SUITE_MAIN_WITH("control", .fixtures = {{setup, teardown}},
-                TESTS(control_dial_has_an_address_or_a_name_and_a_port, control_names_are_names,
+                TESTS(control_dial_has_an_address_and_a_port, control_names_are_names,
                       control_guest_frames_keep_their_rules, control_host_frames_keep_their_rules,
                       control_frames_may_come_in_pieces_and_together,
                       control_refuses_what_is_no_frame))
