@@ -93,6 +93,7 @@ void node_stop(struct node *n)
             guest_cancel(s->guest);
         s->guest = NULL;
         rotation_cancel(s);
+        trust_cancel(s);
         sandbox_stop_watching(s);
     }
     journal_close(n->journal);

@@ -126,6 +126,7 @@ void trust_cancel(struct sandbox *s)
         return;
     if (s->trust.guest)
         guest_cancel(adit_steal(&s->trust.guest));
-    (void)adit_err_set(&err, ADIT_ERR_UNAVAILABLE, "the sandbox is being ended"); /* only told */
+    (void)adit_err_set(&err, ADIT_ERR_UNAVAILABLE,
+                       s->is_ending ? "the sandbox is being ended" : "this node is stopping");
     finish(s, &err);
 }

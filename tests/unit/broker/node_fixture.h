@@ -40,6 +40,7 @@ struct vmm {
     const char *metrics;    /* what the guest says it uses */
     bool is_host_silent;    /* measuring finds nothing out */
     char shown[TOKENS_CAP]; /* the token in the header of the last /init */
+    struct adit_buf told;   /* the last /init that was answered well */
 };
 
 /*
@@ -70,6 +71,17 @@ struct world {
     char last_id[SANDBOX_ID_CAP];
 };
 
+static void on_init_body(struct http_exchange *x, struct adit_view bytes)
+{
+    struct vmm *v = http_server_owner(http_exchange_server(x));
+    ck_assert_int_eq(adit_buf_append_view(&v->told, bytes), 0);
+}
+
+static void on_init_end(struct http_exchange *x)
+{
+    http_exchange_reply(x, 204, (struct adit_view){NULL, 0});
+}
+
 static void on_request(struct http_exchange *x, const struct http_head *head)
 {
     struct vmm *v = http_server_owner(http_exchange_server(x));
@@ -83,6 +95,13 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
         static const struct http_exchange_ops ops = {0};
         http_exchange_set_ops(x, &ops, NULL);
         http_exchange_begin(x, v->init_status, HTTP_FRAMING_CHUNKED, 0);
+        return;
+    }
+    if (is_init) {
+        static const struct http_exchange_ops ops = {.on_body = on_init_body,
+                                                     .on_end = on_init_end};
+        adit_buf_clear(&v->told);
+        http_exchange_set_ops(x, &ops, NULL);
         return;
     }
     if (adit_view_eq_str(head->target, "/metrics"))
@@ -133,6 +152,7 @@ static void open_guest(struct world *w)
     int fd;
     w->vmm.world = w;
     w->vmm.init_status = 204;
+    adit_buf_init(&w->vmm.told, 1024u * 1024);
     w->vmm.metrics = "{\"cpu_count\":8,\"cpu_used_pct\":25.5,\"mem_total\":1000,\"mem_used\":"
                      "900,\"mem_cache\":800,\"disk_used\":7,\"disk_total\":9}";
     (void)snprintf(w->vmm.socket_path, sizeof(w->vmm.socket_path), "%s/guest", w->dir);
@@ -458,6 +478,7 @@ static void close_world(struct world *w)
     for (int i = 0; i < 50 || !w->vmm.is_drained; i++)
         (void)uv_run(&w->uv, UV_RUN_NOWAIT);
     net_loop_close(&w->net);
+    adit_buf_fini(&w->vmm.told);
     ck_assert_int_eq(uv_run(&w->uv, UV_RUN_DEFAULT), 0);
     ck_assert_int_eq(uv_loop_close(&w->uv), 0);
     int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -485,7 +506,8 @@ static void on_ended(void *user, const struct adit_err *err)
     w->last.code = err ? err->code : 0;
 }
 
-static int create(struct world *w, const char *id, uint64_t timeout_ms, struct adit_err *err)
+static int create_with(struct world *w, const char *id, uint64_t timeout_ms, json_t *network,
+                       struct adit_err *err)
 {
     struct node_create spec = {.sandbox_id = id,
                                .team_id = "red",
@@ -500,8 +522,14 @@ static int create(struct world *w, const char *id, uint64_t timeout_ms, struct a
                                .memory_mb = 128,
                                .disk_mb = 64,
                                .timeout_ms = timeout_ms,
+                               .network = network,
                                .secure = true};
     return node_create(w->node, &spec, on_created, w, err);
+}
+
+static int create(struct world *w, const char *id, uint64_t timeout_ms, struct adit_err *err)
+{
+    return create_with(w, id, timeout_ms, NULL, err);
 }
 
 static void create_running(struct world *w, const char *id)
@@ -528,7 +556,7 @@ static inline void break_disk(const struct world *w, bool is_broken)
     close(file);
 }
 
-static bool has_folder(const struct world *w, const char *id)
+static inline bool has_folder(const struct world *w, const char *id)
 {
     char path[200];
     (void)snprintf(path, sizeof(path), "%s/sandboxes/%s", w->dir, id);

@@ -24,6 +24,7 @@ static void fill(struct record *r)
     strcpy(r->mask_host, "host.example:${PORT}");
     json_object_set_new(r->metadata, "k\xc3\xa4y", json_string("v=&%"));
     r->network = json_pack("{s:b}", "allowPublicTraffic", 0);
+    r->authority = strdup("a key\nand a certificate\n");
     strcpy(r->session.id, "user@example");
     strcpy(r->session.type, "code_interpreter");
     r->session.active_ns = 1795248100123456789;
@@ -59,6 +60,7 @@ START_TEST(record_survives_a_round_trip)
     ck_assert_int_eq(b.started_ns, a.started_ns);
     ck_assert_int_eq(b.internet, a.internet);
     ck_assert(json_equal(a.metadata, b.metadata) && json_equal(a.network, b.network));
+    ck_assert_str_eq(b.authority, a.authority);
     ck_assert_str_eq(b.session.id, a.session.id);
     ck_assert_str_eq(b.session.type, a.session.type);
     ck_assert_int_eq(b.session.active_ns, a.session.active_ns);
@@ -142,7 +144,8 @@ static const struct {
     {"cpuCount", "5000"},      {"memoryMB", "-5"},         {"secure", "1"},
     {"internet", "\"maybe\""}, {"metadata", "{\"a\": 1}"}, {"metadata", "[]"},
     {"rotating", "true"},      {"tokenGeneration", "-1"},  {"keyID", "7"},
-    {"network", "[]"},         {"instance", "{}"},         {"instance", "\"x\""},
+    {"authority", "7"},        {"network", "[]"},          {"instance", "{}"},
+    {"instance", "\"x\""},
 };
 
 START_TEST(record_refuses_an_odd_member)
