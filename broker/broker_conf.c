@@ -87,6 +87,8 @@ static const struct adit_conf_row rows[] = {
     {"egress-allow-private", ADIT_CONF_STRING, ROW(egress_allow_private), "", 0, 4000,
      "addresses and blocks that are not of the public internet, separated by commas, which a "
      "sandbox's own allowOut may open"},
+    {"egress-deny", ADIT_CONF_STRING, ROW(egress_deny), "", 0, 4000,
+     "addresses and blocks that no sandbox reaches, whatever its rules, separated by commas"},
     {"egress-connections", ADIT_CONF_UINT, ROW(egress_connections), "1024", 1, 1024,
      "connections of one sandbox to the outside at once"},
     {"egress-bandwidth", ADIT_CONF_SIZE, ROW(egress_bandwidth), "0", 0, UINT64_C(1) << 40,

@@ -334,7 +334,8 @@ static int prepare_egress(struct program *p, struct adit_err *err)
     struct rlimit descriptors = {0};
     (void)getrlimit(RLIMIT_NOFILE, &descriptors); /* cannot fail with these arguments */
     p->egress_connections_max = descriptors.rlim_cur / DESCRIPTORS_OF_EGRESS;
-    int rc = egress_operator_read(b->conf.egress_allow_private, &b->reach, err);
+    int rc =
+        egress_operator_read(b->conf.egress_allow_private, b->conf.egress_deny, &b->reach, err);
     if (rc == 0)
         rc = egress_trust_load(b->conf.egress_ca_file, &p->trust, err);
     return rc ? rc : egress_resolver_new(b->conf.dns_server, &p->resolver, err);

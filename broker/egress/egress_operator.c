@@ -4,9 +4,9 @@
  *
  * Theory of operation
  *
- * What:      the list of private blocks that sandboxes' own rules may open, and the host's
- * addresses, which stay closed. A block is meant for machines behind the host, so it does not open
- * the host itself; who names an address of the host, one by one, means it.
+ * What:      the list of private blocks that sandboxes' own rules may open, and what stays closed:
+ * the host's addresses, and others that are named. A block is meant for machines behind the host,
+ * so it does not open the host itself; who names an address of the host, one by one, means it.
  * Ownership: the lists are the object's. Limits: EGRESS_OPERATOR_BLOCKS_MAX, _OWN_MAX.
  */
 #include "broker/egress/egress_operator.h"
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #define ADDRESS_BITS 128
+#define CLOSED_MAX (EGRESS_OPERATOR_OWN_MAX + EGRESS_OPERATOR_BLOCKS_MAX)
 
 bool egress_operator_names(const struct egress_operator *o, const struct ip_addr *addr)
 {
@@ -25,21 +26,22 @@ bool egress_operator_names(const struct egress_operator *o, const struct ip_addr
     return false;
 }
 
-static int read_open(const char *text, struct ip_block *open, struct egress_operator *out,
-                     struct adit_err *err)
+/* Append the blocks of an option's text to @list, of which *cnt are there. */
+static int read_blocks(const char *option, const char *text, struct ip_block *list, size_t *cnt,
+                       struct adit_err *err)
 {
     struct adit_view rest = adit_view_str(text), word;
+    size_t max = *cnt + EGRESS_OPERATOR_BLOCKS_MAX;
     while (rest.len > 0) {
         (void)adit_view_split(rest, ',', &word, &rest); /* the last one has no "," */
         word = adit_view_trim(word);
-        if (out->open_cnt == EGRESS_OPERATOR_BLOCKS_MAX)
-            return adit_err_set(err, ADIT_ERR_LIMIT, "egress-allow-private: more than %d blocks",
+        if (*cnt == max)
+            return adit_err_set(err, ADIT_ERR_LIMIT, "%s: more than %d blocks", option,
                                 EGRESS_OPERATOR_BLOCKS_MAX);
-        if (!ip_block_parse(word, &open[out->open_cnt]))
-            return adit_err_set(err, ADIT_ERR_BAD_INPUT,
-                                "egress-allow-private: not an address or block: %.*s",
-                                ADIT_VIEW_ARG(word));
-        out->open_cnt++;
+        if (!ip_block_parse(word, &list[*cnt]))
+            return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s: not an address or block: %.*s",
+                                option, ADIT_VIEW_ARG(word));
+        (*cnt)++;
     }
     return ADIT_OK;
 }
@@ -54,7 +56,7 @@ static int read_own(struct ip_block *closed, struct egress_operator *out, struct
     for (const struct ifaddrs *i = all; i && rc == ADIT_OK; i = i->ifa_next) {
         if (!ip_addr_from_sockaddr(i->ifa_addr, &addr) || egress_operator_names(out, &addr))
             continue;
-        if (out->closed_cnt == EGRESS_OPERATOR_OWN_MAX)
+        if (out->closed_cnt == CLOSED_MAX)
             rc = adit_err_set(err, ADIT_ERR_LIMIT, "the host has more than %d addresses",
                               EGRESS_OPERATOR_OWN_MAX);
         else
@@ -64,16 +66,19 @@ static int read_own(struct ip_block *closed, struct egress_operator *out, struct
     return rc;
 }
 
-int egress_operator_read(const char *blocks, struct egress_operator *out, struct adit_err *err)
+int egress_operator_read(const char *allowed, const char *denied, struct egress_operator *out,
+                         struct adit_err *err)
 {
     struct ip_block *open = calloc(EGRESS_OPERATOR_BLOCKS_MAX, sizeof *open);
-    struct ip_block *closed = calloc(EGRESS_OPERATOR_OWN_MAX, sizeof *closed);
+    struct ip_block *closed = calloc(CLOSED_MAX, sizeof *closed);
     *out = (struct egress_operator){.open = open, .closed = closed};
     int rc = ADIT_ERR_NO_MEMORY;
     if (open && closed)
-        rc = read_open(blocks, open, out, err);
+        rc = read_blocks("egress-allow-private", allowed, open, &out->open_cnt, err);
     else
         (void)adit_err_set(err, rc, "no memory for the host's addresses");
+    if (rc == ADIT_OK && closed)
+        rc = read_blocks("egress-deny", denied, closed, &out->closed_cnt, err);
     if (rc == ADIT_OK && closed)
         rc = read_own(closed, out, err);
     if (rc != ADIT_OK)

@@ -25,7 +25,7 @@ enum egress_verdict {
  * What the operator says for all sandboxes.
  *
  * @open:   private blocks that a sandbox's own rules may open (an address or block in allowOut)
- * @closed: addresses that no rule opens: the host's own
+ * @closed: addresses that no rule opens: the host's own, and those that the operator denies
  */
 struct egress_operator {
     const struct ip_block *open, *closed;

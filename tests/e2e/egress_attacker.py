@@ -207,6 +207,16 @@ def flood(address, silent, half_open, seconds):
     return {"half open": len(held), "dialled": sum(made), "asked": names}
 
 
+def hoard(address, count):
+    """Connections whose downloads are not read, until it is killed."""
+    held = [socket.create_connection((address, 80), timeout=20) for _ in range(int(count))]
+    for s in held:
+        s.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert s.recv(1), "it has begun"
+    print("ready", flush=True)
+    signal.pause()
+
+
 def measure(address, count):
     """How long connections take, in milliseconds, from the shortest to the longest."""
     took = []

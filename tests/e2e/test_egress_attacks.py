@@ -16,6 +16,7 @@ from internet import OTHER, PUBLIC, SILENT, Outside
 ATTACKER = (Path(__file__).parent / "egress_attacker.py").read_text()
 BANDWIDTH = 64 << 20
 HALF_OPEN = 10_000
+HOARDED = 50
 LATER = "93.184.218.9"
 
 
@@ -114,6 +115,25 @@ def test_a_sandbox_moves_no_more_than_its_bandwidth(bounded, sandboxes):
                 and 'direction="in"' in name)
     assert 64 << 20 <= moved < 65 << 20
     assert took >= (moved - BANDWIDTH / 4) / BANDWIDTH
+
+
+def test_downloads_that_are_not_read_are_not_gathered(bounded, sandboxes):
+    _, memory = cpu_and_memory(bounded.broker)
+    begin = (f"{attack(f'hoard {OTHER} {HOARDED}')} > hoarded 2>&1 < /dev/null & "
+             "until grep -q 'ready\\|Error' hoarded; do sleep 0.05; done; cat hoarded")
+    begun = bounded(begin, sandbox=sandboxes[0], keep=True)[0]
+    moved = [-1.0]
+
+    def is_still():
+        moved.append(figure(bounded.broker, 'adit_broker_egress_bytes_total{direction="in"}'))
+        time.sleep(0.2)
+        return moved[-1] == moved[-2]
+    wait_for(is_still, 20, "everything is full")
+    _, meanwhile = cpu_and_memory(bounded.broker)
+    ended = bounded("pkill -f 'attacker[.]py hoard'", sandbox=sandboxes[0], keep=True)[0]
+    print(f"{meanwhile - memory:.1f} MiB for {HOARDED} downloads, {moved[-1] / 2**20:.0f} MiB moved")
+    assert begun["out"] == "ready\n" and ended["status"] == 0, (begun, ended)
+    assert meanwhile - memory < HOARDED * 0.25
 
 
 def test_a_flood_harms_its_own_sandbox_alone(bounded, sandboxes):

@@ -347,7 +347,8 @@ static inline void guest_start_as(struct guest *g, const char *open, const char 
     conf.dials_max = conf.dials_max ? conf.dials_max : EGRESS_DIALS_MAX;
     conf.all_dials_max = conf.all_dials_max ? conf.all_dials_max : EGRESS_DIALS_MAX;
     (void)signal(SIGPIPE, SIG_IGN);
-    ck_assert_msg(egress_operator_read(open, &g->reach, &err) == ADIT_OK, "%s", err.msg);
+    ck_assert_msg(egress_operator_read(open, "198.100.0.0/16", &g->reach, &err) == ADIT_OK, "%s",
+                  err.msg);
     ck_assert_int_eq(egress_resolver_new(servers, &conf.take_resolver, &err), ADIT_OK);
     ck_assert_int_eq(egress_start(&conf, &g->egress, &err), ADIT_OK);
     guest_listen(g, "ia", network);

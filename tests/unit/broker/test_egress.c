@@ -444,13 +444,26 @@ START_TEST(egress_off_says_so_at_once)
 }
 END_TEST
 
+START_TEST(egress_never_reaches_what_the_operator_denies)
+{
+    struct guest denied;
+    guest_start(&denied, "", "{\"allowOut\":[\"198.100.0.7\", \"0.0.0.0/0\"]}", false);
+    guest_open(&denied);
+    guest_dial(&denied, 1, "198.100.0.7", 80); /* of the public internet, and asked for by itself */
+    guest_expect_refusal(&denied, 1, CONTROL__REASON__REASON_PROHIBITED);
+    guest_stop(&denied);
+}
+END_TEST
+
 START_TEST(egress_operator_refuses_what_is_no_block)
 {
     static const char *const wrong[] = {"10.0.0.0/33", "example.com", "10.0.0.0/8,,", "1.2.3"};
     struct egress_operator o;
     struct adit_err err = ADIT_ERR_INIT;
-    ck_assert_int_eq(egress_operator_read(wrong[_i], &o, &err), ADIT_ERR_BAD_INPUT);
+    ck_assert_int_eq(egress_operator_read(wrong[_i], "", &o, &err), ADIT_ERR_BAD_INPUT);
     ck_assert_ptr_nonnull(strstr(err.msg, "egress-allow-private"));
+    ck_assert_int_eq(egress_operator_read("", wrong[_i], &o, &err), ADIT_ERR_BAD_INPUT);
+    ck_assert_ptr_nonnull(strstr(err.msg, "egress-deny"));
 }
 END_TEST
 
@@ -467,6 +480,7 @@ SUITE_MAIN_WITH(
           egress_serves_others_while_a_guest_floods_it, egress_close_breaks_everything,
           egress_moves_more_than_fits_at_once, egress_goes_by_the_proxy_of_the_sandbox,
           egress_hears_what_a_proxy_says, egress_reaches_no_proxy_that_the_operator_did_not_open,
-          egress_never_reaches_the_host_by_a_block, egress_off_says_so_at_once),
+          egress_never_reaches_the_host_by_a_block, egress_never_reaches_what_the_operator_denies,
+          egress_off_says_so_at_once),
     LOOPS({egress_leaves_a_guest_that_breaks_a_rule_and_comes_again, 3},
           {egress_operator_refuses_what_is_no_block, 4}))
