@@ -2,9 +2,9 @@
 """A client of test_egress_policy.py: sandboxes side by side, each with one set of rules after the
 other.
 
-Reads {"probe": program, "lanes": [[group, ...], ...]}. A group is {"create", "internet", "network",
-"dials"}; said of each is what the probe said, or that the rules were refused. The argument is the
-SDK's kind: "sync" or "async".
+Reads {"probe": command, "lanes": [[group, ...], ...]}. A group is {"create", "internet", "network",
+"order"}; said of each is what its order (a command) said, or that the rules were refused. The
+argument is the SDK's kind: "sync" or "async".
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class Lane:
             await self.end()
             self.sandbox = await value(self.kind.create(timeout=300, network=group["network"],
                                                         **access))
-            await value(self.sandbox.files.write("probe.py", self.probe))
+            await value(self.sandbox.commands.run(self.probe))
         else:
             await value(self.sandbox.update_network({**group["network"], **access}))
 
@@ -48,8 +48,7 @@ class Lane:
                 except SandboxException as e:
                     said.append({"refused": str(e)})
                     continue
-                await value(self.sandbox.files.write("job", json.dumps({"dials": group["dials"]})))
-                done = await value(self.sandbox.commands.run("python3 probe.py < job", timeout=100))
+                done = await value(self.sandbox.commands.run(group["order"], timeout=100))
                 said.append(json.loads(done.stdout))
         finally:
             await self.end()

@@ -20,6 +20,17 @@ import policy_table as table
 from internet_names import A, AAAA, ANSWER, CNAME, NXDOMAIN, pack_record
 
 HERE = Path(__file__).resolve().parent
+# A command that makes a sandbox ready for order().
+PROBE = f"""cat > probe.py <<'END'
+{(HERE / 'policy_probe.py').read_text()}
+END
+python3 probe.py probe > probe.log 2>&1 &
+until [ -S probe ]; do sleep 0.01; done"""
+
+
+def order(**words):
+    """A command: policy_probe.py does this and says what it saw."""
+    return f"nc -U probe <<'END'\n{json.dumps(words)}\nEND"
 
 
 class Tell(asyncio.Protocol):
@@ -123,7 +134,6 @@ class PolicyInternet(Internet):
         assert done.returncode == 0, done.stderr[-4000:]
         return done.stdout
 
-    def probe(self, argv, broker, lanes):
+    def lanes(self, argv, broker, lanes):
         """What a client with an official SDK sees: policy_client.py and its likes."""
-        program = (HERE / "policy_probe.py").read_text()
-        return json.loads(self.client(argv, broker, json.dumps({"probe": program, "lanes": lanes})))
+        return json.loads(self.client(argv, broker, json.dumps({"probe": PROBE, "lanes": lanes})))

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """In a sandbox: connects to many targets and says what came of it.
 
-Reads {"dials": [[target, port, [kind, name]], ...]}. Each target is looked up first, as programs
-do; then each of its addresses is connected to, and the connection names itself. Said is, of each
-target, which addresses were found, and of each dial and address the server's line or the error.
+Serves at the socket that its argument names; a line there is answered by a line.
 
-"serve PATH" keeps connections instead: a line {"open": {label: dial}, "ask": [label, ...]} on a
-socket at PATH is answered by what became of each.
+{"dials": [[target, port, [kind, name]], ...]}: each target is looked up first, as programs do; then
+each of its addresses is connected to, and the connection names itself. Answered is, of each target,
+which addresses were found, and of each dial and address the server's line or the error.
+
+{"open": {label: dial}, "ask": {label: [kind, name]}} is about connections that are kept: what the
+server says when they are made, or when something is said on them later.
 """
 
 import asyncio
@@ -125,21 +127,25 @@ async def ask(label, said):
     return await limited(asyncio.Semaphore(1), say(s, first_bytes(*said, port)))
 
 
-async def on_line(reader, writer):
-    order = json.loads(await reader.readline())
+async def obey(order):
+    if "dials" in order:
+        return await probe(order["dials"])
     answer = {label: await keep(label, *d) for label, d in order.get("open", {}).items()}
-    answer |= {label: await ask(label, said) for label, said in order.get("ask", {}).items()}
-    writer.write(json.dumps(answer).encode() + b"\n")
-    await writer.drain()
-    writer.close()
+    return answer | {label: await ask(label, said) for label, said in order.get("ask", {}).items()}
+
+
+async def on_line(reader, writer):
+    try:
+        answer = await obey(json.loads(await reader.readline()))
+        writer.write(json.dumps(answer).encode() + b"\n")
+        await writer.drain()
+    finally:
+        writer.close()
 
 
 async def serve(path):
-    async with await asyncio.start_unix_server(on_line, path) as server:
+    async with await asyncio.start_unix_server(on_line, path, limit=1 << 20) as server:
         await server.serve_forever()
 
 
-if sys.argv[1:2] == ["serve"]:
-    asyncio.run(serve(sys.argv[2]))
-else:
-    print(json.dumps(asyncio.run(probe(json.load(sys.stdin)["dials"]))))
+asyncio.run(serve(sys.argv[1]))

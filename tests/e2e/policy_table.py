@@ -179,14 +179,10 @@ def say(kind, which, target):
     return [kind, {"equal": own, "shared": shared, "never": "never.example.net"}.get(which)]
 
 
-def dials(options, turn):
-    """[target, port, [kind, name]]; from turn to turn each target meets all ports and sayings.
-
-    Where no domain is allowed nothing should depend on what is said, so only some of it is.
-    """
-    says = SAYS if options.domains else [SAYS[(turn + i) % len(SAYS)] for i in (0, 3, 6)]
+def dials(turn):
+    """[target, port, [kind, name]]; from turn to turn each target meets all ports and sayings."""
     rows = [(target, *SAYS[(turn + i) % len(SAYS)]) for i, target in enumerate(BRIEF)]
-    rows += [(target, *s) for target in WHOLE for s in says]
+    rows += [(target, *s) for target in WHOLE for s in SAYS]
     return [[target, PORTS[(turn + i) % len(PORTS)], say(kind, which, target)]
             for i, (target, kind, which) in enumerate(rows)]
 

@@ -20,7 +20,7 @@ async function setRules(group, sandbox) {
     return sandbox
   }
   const made = await Sandbox.create({ timeoutMs: 300_000, network, ...access })
-  await made.files.write('probe.py', probe)
+  await made.commands.run(probe)
   return made
 }
 
@@ -40,8 +40,7 @@ async function runLane(groups) {
         said.push({ refused: e.message })
         continue
       }
-      await sandbox.files.write('job', JSON.stringify({ dials: group.dials }))
-      const done = await sandbox.commands.run('python3 probe.py < job', { timeoutMs: 100_000 })
+      const done = await sandbox.commands.run(group.order, { timeoutMs: 100_000 })
       said.push(JSON.parse(done.stdout))
     }
   } finally {
