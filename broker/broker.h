@@ -22,7 +22,7 @@
 #include "broker/scheduler_client.h"
 #include "broker/tokens.h"
 
-struct sessions;
+struct session_all;
 
 /* Requests that were refused for what they asked for, by kind. @unlogged: strangers' requests
  * without a line of their own. */
@@ -53,7 +53,7 @@ struct broker {
     struct scheduler_child *scheduler_child;
     struct scheduler_client *scheduler;
     struct registration *registration;
-    struct sessions *sessions;
+    struct session_all *sessions;
     struct broker_counters counters;
     struct adit_limit refusal_log;
 };

@@ -16,14 +16,15 @@
 
 struct api_request;
 struct broker;
-struct sessions;
+struct session_all;
 
 /* Errors: NO_MEMORY. @b outlives it. */
-ADIT_MUST_CHECK int session_all_new(struct broker *b, struct sessions **out, struct adit_err *err);
+ADIT_MUST_CHECK int session_all_new(struct broker *b, struct session_all **out,
+                                    struct adit_err *err);
 /* The broker stops: executions that are not over within its drain time are given up. */
-void session_all_stop(struct sessions *all);
+void session_all_stop(struct session_all *all);
 /* When no request is left. NULL is fine. */
-void session_all_free(struct sessions *all);
+void session_all_free(struct session_all *all);
 
 /* Handlers, named by api_routes.c only. */
 void session_start(struct api_request *rq);

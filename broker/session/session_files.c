@@ -202,7 +202,8 @@ void session_files(struct api_request *rq)
 {
     char path[SESSION_REQUEST_PATH_MAX + 1];
     struct adit_err err = ADIT_ERR_INIT;
-    struct sandbox *s = session_need_sandbox(rq);
+    char id[RECORD_SESSION_CAP];
+    struct sandbox *s = session_need_sandbox(rq, id);
     if (!s)
         return;
     if (session_request_path(edge_api_query(rq->edge), "/", path, &err)) {
@@ -218,7 +219,7 @@ void session_files(struct api_request *rq)
     adit_buf_init(&l->question, sizeof(LIST_DIR) + 6 * sizeof(path) + 64);
     adit_buf_init(&l->answer, LISTING_MAX);
     net_deadline_init(&l->deadline, &rq->broker->net, on_due);
-    session_use(rq, s, 0);
+    session_use(rq->broker, &rq->who, s);
     if (start(l, s, path, &err))
         fail(l, 500, err.msg);
 }

@@ -23,25 +23,47 @@
 
 /* ---- on the control loop ---- */
 
+/* The sandbox is in use while it runs. */
+static int begin_use(struct session_transfer *t, struct api_request *rq, const char *id,
+                     struct sandbox *s)
+{
+    t->session = session_get(rq->broker, &rq->who, id);
+    if (!t->session)
+        return ADIT_ERR_NO_MEMORY;
+    t->session->transfer_cnt++;
+    session_guest_init(&t->guest, rq->broker, s);
+    session_use(rq->broker, &rq->who, s);
+    return 0;
+}
+
+static void end_use(struct session *session)
+{
+    const struct broker *b = session->all->broker;
+    struct sandbox *s = session_sandbox(b, &session->who, session->id);
+    session->transfer_cnt--;
+    if (s)
+        session_use(b, &session->who, s);
+    session_drop_if_idle(session);
+}
+
 struct session_transfer *session_transfer_new(struct api_request *rq, const char *fallback)
 {
+    char id[RECORD_SESSION_CAP];
     struct adit_err err = ADIT_ERR_INIT;
-    struct sandbox *s = session_need_sandbox(rq);
+    struct sandbox *s = session_need_sandbox(rq, id);
     if (!s)
         return NULL;
     struct session_transfer *t = calloc(1, sizeof(*t));
-    if (!t) {
-        api_reply_error(rq, 500, NULL, "out of memory");
-        return NULL;
-    }
-    if (session_request_path(edge_api_query(rq->edge), fallback, t->path, &err)) {
+    int rc = t ? session_request_path(edge_api_query(rq->edge), fallback, t->path, &err)
+               : adit_err_set(&err, ADIT_ERR_NO_MEMORY, "out of memory");
+    if (rc == 0 && begin_use(t, rq, id, s))
+        rc = adit_err_set(&err, ADIT_ERR_NO_MEMORY, "out of memory");
+    if (rc) {
         free(t);
-        api_reply_error(rq, 400, NULL, "%s", err.msg);
+        api_reply_error(rq, rc == ADIT_ERR_BAD_INPUT ? 400 : 500, NULL, "%s", err.msg);
         return NULL;
     }
     adit_buf_init(&t->answer, SESSION_TRANSFER_ANSWER_MAX);
-    session_guest_init(&t->guest, rq->broker, s);
-    session_use(rq, s, 0);
     return t;
 }
 
@@ -58,6 +80,7 @@ void session_transfer_free(void *transfer)
     struct session_transfer *t = transfer;
     multipart_free(t->form);
     adit_buf_fini(&t->answer);
+    end_use(t->session);
     free(t);
 }
 

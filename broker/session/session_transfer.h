@@ -16,6 +16,7 @@
 #define SESSION_TRANSFER_ANSWER_MAX (64u * 1024)
 
 /*
+ * @session:   whose sandbox is kept while it runs. On the control loop
  * @path:      of the file to fetch, or of the directory to put one into
  * @edge, @x, @call: on the relay loop; @call NULL before the guest is asked and when it has
  * answered
@@ -24,6 +25,7 @@
  * @status:    of envd's answer; @answer: its body, of an upload or a refusal
  */
 struct session_transfer {
+    struct session *session;
     struct session_guest guest;
     char path[SESSION_REQUEST_PATH_MAX + 1];
     struct edge_api_request *edge;
