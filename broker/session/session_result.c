@@ -71,12 +71,24 @@ static void give_bytes(struct session_result *r, struct adit_view bytes)
         r->ops->on_artifact_bytes(r->user, bytes);
 }
 
-static void decode(struct session_result *r, struct adit_view quads)
+static bool decode_run(struct session_result *r, struct adit_view quads)
 {
     char bytes[QUADS_AT_ONCE * 3 + 3];
     size_t len = 0;
-    if (quads.len > 0 && adit_base64_decode(quads, bytes, &len) == 0)
-        give_bytes(r, adit_view_mem(bytes, len));
+    if (adit_base64_decode(quads, bytes, &len))
+        return false;
+    give_bytes(r, adit_view_mem(bytes, len));
+    return true;
+}
+
+/* Groups that are none are left out, one by one: what becomes of the others does not depend on how
+ * they came. */
+static void decode(struct session_result *r, struct adit_view quads)
+{
+    if (quads.len == 0 || decode_run(r, quads))
+        return;
+    for (size_t at = 0; at < quads.len; at += 4)
+        (void)decode_run(r, adit_view_mem(quads.ptr + at, quads.len - at < 4 ? quads.len - at : 4));
 }
 
 /* Whole groups of four as they lie there; what is left waits for its rest. White space, which some

@@ -110,9 +110,9 @@ START_TEST(session_result_decodes_pictures_wherever_they_are_cut)
         "{\"type\":\"result\",\"text\":\"t\",\"png\":\"aGVs\\nbG8gd29ybGQ=\",\"is_main_result\":"
         "true}\n"
         "{\"type\":\"result\",\"svg\":\"<svg a=\\\"b\\\"/>\",\"jpeg\":\"aGk\",\"pdf\":\"\"}\n"
-        "{\"type\":\"result\",\"png\":\"!!!!\"}\n{\"type\":\"result\",\"png\":\"aGk\n"
+        "{\"type\":\"result\",\"png\":\"!!!!aGk=\"}\n{\"type\":\"result\",\"png\":\"aGk\n"
         "{\"type\":\"display\",\"png\":\"aGk=\"}\n";
-    static const char expected[] = "<png>hello world;<svg><svg a=\"b\"/>;<jpeg>hi;<png>;<png>hi;";
+    static const char expected[] = "<png>hello world;<svg><svg a=\"b\"/>;<jpeg>hi;<png>hi;<png>hi;";
     for (size_t step = 1; step < sizeof(stream); step++) {
         struct session_result r;
         session_result_init(&r, &ops, NULL, &held);
