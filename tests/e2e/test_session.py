@@ -5,16 +5,18 @@ import concurrent.futures
 import datetime
 import hashlib
 import http.client
+import io
 import json
 import os
 import signal
+import zipfile
 
 import pytest
 
 from conftest import Broker, end, kill_everything, wait_for
 from support import add_key, api, http_request
 
-IDLE = 6
+IDLE = 4
 MEBIBYTE = bytes(range(256)) * 4096
 
 
@@ -245,6 +247,139 @@ def test_what_is_not_there_is_not_found(sessions, running):
         assert "no running sandbox" in detail(answer, 404)
 
 
+# ---- executing ----
+
+PNG = ("import base64\n"
+       "class Picture:\n"
+       "    def _repr_png_(self):\n"
+       "        return base64.b64decode('iVBORw0KGgo=') * 100000\n"
+       "Picture()")
+
+
+def execute(b, session, code):
+    answer = call(b, "POST", session, "execute", {"code": code})
+    assert answer.status == 200, answer.text
+    return answer.json()
+
+
+def test_state_is_kept_between_executions(sessions, running):
+    first = execute(sessions, running, "x = 41\nprint('hello', 'ä😀')")
+    assert first == {"success": True, "output": "hello ä😀\n", "error": None, "artifacts": [],
+                     "execution_time_ms": first["execution_time_ms"]}
+    assert 0 < first["execution_time_ms"] < 60_000
+    assert execute(sessions, running, "print(x + 1)")["output"] == "42\n"
+
+
+def test_failing_code_is_told_with_its_traceback(sessions, running):
+    failed = execute(sessions, running, "print('before')\nraise ValueError('no such thing')")
+    assert failed["success"] is False and failed["output"] == "before\n"
+    assert "Traceback" in failed["error"] and "ValueError: no such thing" in failed["error"]
+    warned = execute(sessions, running, "import sys\nprint('careful', file=sys.stderr)")
+    assert warned["success"] is True and warned["error"] == "careful\n"
+
+
+def test_an_execution_starts_the_sandbox_that_is_missing(sessions):
+    assert execute(sessions, "begun", "print('here')")["output"] == "here\n"
+    assert status(sessions, "begun")["status"] == "running"
+    stop(sessions, "begun")
+    assert status(sessions, "begun") is None
+
+
+def test_executions_of_a_session_are_served_in_order(sessions, running):
+    execute(sessions, running, "seen = []")
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        asked = []
+        for i in range(12):
+            slow = "import time; time.sleep(0.3)" if i == 0 else ""
+            asked.append(pool.submit(execute, sessions, running,
+                                     f"{slow}\nseen.append({i}); print(seen)"))
+            if i == 0:  # the others come while it runs
+                wait_for(lambda: status(sessions, running), 5, "the session")
+        results = [a.result() for a in asked]
+    assert all(r["success"] for r in results)
+    lengths = sorted(len(json.loads(r["output"])) for r in results)
+    assert lengths == list(range(1, 13)), "two executions ran at once"
+
+
+def test_a_picture_becomes_a_url_that_its_owner_can_fetch(sessions, running):
+    shown = execute(sessions, running, PNG)
+    assert shown["success"] and len(shown["artifacts"]) == 1, shown
+    url = shown["artifacts"][0]
+    prefix = f"http://127.0.0.1:{sessions.port}"
+    assert url.startswith(prefix + f"/api/v1/session/{running}/sandbox/download?path=")
+    picture = http_request(sessions, "GET", url[len(prefix):], {"X-API-Key": sessions.key})
+    assert picture.body == b"\x89PNG\r\n\x1a\n" * 100_000
+    assert picture.headers["Content-Disposition"].endswith('.png"')
+    stranger = http_request(sessions, "GET", url[len(prefix):], {"X-API-Key": sessions.other})
+    assert stranger.status == 404
+
+
+def test_output_beyond_what_is_kept_is_counted(sessions, running):
+    much = execute(sessions, running, "print('x' * 20_000_000)")
+    assert much["success"] and much["output"].startswith("x" * 1000)
+    assert much["output"].endswith("bytes more were not kept]\n") and len(much["output"]) < 9 << 20
+
+
+def wheel(name, version):
+    """A package, as pip installs it."""
+    info, data = f"{name}-{version}.dist-info", io.BytesIO()
+    files = {f"{name}.py": f"answer = {version!r}\n",
+             f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+             f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
+    files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(data, "w") as z:
+        for path, text in files.items():
+            z.writestr(path, text)
+    return data.getvalue()
+
+
+INDEX = """
+import os, subprocess, sys, time, urllib.request
+index = subprocess.Popen([sys.executable, "-m", "http.server", "8099", "--bind", "127.0.0.1",
+                          "--directory", "/home/user/index"],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+os.environ["PIP_INDEX_URL"] = "http://127.0.0.1:8099/simple"
+while True:
+    try:
+        urllib.request.urlopen("http://127.0.0.1:8099/simple/").read()
+        break
+    except OSError:
+        time.sleep(0.05)
+"""
+
+
+def test_what_is_installed_can_be_imported(sessions, running):
+    assert upload(sessions, running, wheel("sessionpkg", "1.2"), "?path=/home/user/index/simple/sessionpkg",
+                  filename="sessionpkg-1.2-py3-none-any.whl").status == 200
+    assert execute(sessions, running, INDEX)["success"]
+    missing = execute(sessions, running, "import sessionpkg")
+    assert "ModuleNotFoundError" in missing["error"]
+    installed = call(sessions, "POST", running, "install", {"packages": ["sessionpkg>=1.0"]}).json()
+    assert installed["success"], installed
+    assert "Successfully installed sessionpkg-1.2" in installed["output"]
+    assert execute(sessions, running, "import sessionpkg; print(sessionpkg.answer)")["output"] == "1.2\n"
+    failed = call(sessions, "POST", running, "install", {"packages": ["sessionnone"]}).json()
+    assert failed["success"] is False and "sessionnone" in failed["error"] + failed["output"]
+    execute(sessions, running, "index.kill()")
+
+
+def test_fifty_sessions_execute_side_by_side(sessions):
+    """While one is busy, none of the others waits for it."""
+    names = [f"many-{i}" for i in range(50)]
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        busy = pool.submit(execute, sessions, "busy", "import time; time.sleep(20)")
+        try:
+            results = list(pool.map(lambda n: execute(sessions, n, f"me = {n!r}; print(me)"), names))
+            assert [r["output"] for r in results] == [n + "\n" for n in names]
+            again = list(pool.map(lambda n: execute(sessions, n, "print(me)"), names))
+            assert [r["output"] for r in again] == [n + "\n" for n in names]
+            assert not busy.done()
+        finally:
+            list(pool.map(lambda n: stop(sessions, n), [*names, "busy"]))
+        with pytest.raises(AssertionError, match="was stopped"):
+            busy.result()
+
+
 # ---- who may ----
 
 
@@ -343,6 +478,20 @@ def test_sessions_survive_their_broker_and_end_when_idle(own_broker):
     wait_for(lambda: status(b, "kept") is None, IDLE + 20, "the idle session's end")
     idle = (datetime.datetime.now(datetime.timezone.utc) - used).total_seconds()
     assert IDLE - 1 < idle
+
+
+def test_an_execution_that_takes_too_long_is_given_up(own_broker):
+    b = own_broker("--session-template", "base", "--session-execute-timeout", "2s",
+                   "--session-idle-timeout", "5s")
+    b.key = b.env()["E2B_API_KEY"]
+    execute(b, "slow", "x = 1")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        # the second never gets its turn: its wait counts as well
+        asked = [pool.submit(call, b, "POST", "slow", "execute", {"code": "while True: pass"})
+                 for _ in range(2)]
+        for a in asked:
+            assert "in time" in detail(a.result(), 408)
+    assert execute(b, "slow", "print(x)")["output"] == "1\n"
 
 
 def test_a_session_ends_with_its_longest_life(own_broker):
