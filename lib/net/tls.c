@@ -362,8 +362,12 @@ int tls_accept_begun(struct tls_context *context, struct net_stream *s, struct a
 /* RFC 6066, 3 and RFC 6125. */
 static bool set_host(SSL *ssl, const char *host)
 {
+    union {
+        const char *in;
+        char *out; /* OpenSSL's macro asks for one, and copies it */
+    } name = {host};
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+    return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, name.out) == 1;
 }
 
 int tls_connect(struct tls_context *context, struct net_stream *s, const char *host,
