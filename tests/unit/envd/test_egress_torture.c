@@ -164,12 +164,12 @@ static bool name_over_tcp(void)
            hear(fds[PROGRAM], answer, sizeof answer);
 }
 
-/* To the proxies. @format: has one place, for this scenario's port. */
-static bool ask_proxy(const char *format)
+/* To the proxies: for this scenario's port, which is named between the two. */
+static bool ask_proxy(const char *before, const char *after)
 {
     char text[128];
     int failed;
-    size_t len = (size_t)snprintf(text, sizeof text, format, (unsigned)++port);
+    size_t len = (size_t)snprintf(text, sizeof text, "%s%u%s", before, (unsigned)++port, after);
     fds[PROGRAM] = space_connect("127.0.0.1", program_proxy_port(), SOCK_STREAM, &failed);
     return failed == 0 && say(fds[PROGRAM], text, len);
 }
@@ -177,7 +177,7 @@ static bool ask_proxy(const char *format)
 static bool tunnel(void)
 {
     char answer[39], byte;
-    return ask_proxy("CONNECT example.com:%u HTTP/1.1\r\n\r\n") && tell_address() && grant() &&
+    return ask_proxy("CONNECT example.com:", " HTTP/1.1\r\n\r\n") && tell_address() && grant() &&
            hear(fds[PROGRAM], answer, sizeof answer) && say(fds[PROGRAM], "x", 1) &&
            hear(fds[ACCEPT], &byte, 1);
 }
@@ -186,9 +186,10 @@ static bool forwarded(void)
 {
     static const char reply[] = "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 1\r\n\r\nx";
     char byte, status[15];
-    return ask_proxy("GET http://example.com:%u/ HTTP/1.1\r\nHost: x\r\n\r\n") && tell_address() &&
-           grant() && hear(fds[ACCEPT], &byte, 1) && say(fds[ACCEPT], reply, sizeof reply - 1) &&
-           hear(fds[PROGRAM], status, sizeof status) && memcmp(status, reply, sizeof status) == 0;
+    return ask_proxy("GET http://example.com:", "/ HTTP/1.1\r\nHost: x\r\n\r\n") &&
+           tell_address() && grant() && hear(fds[ACCEPT], &byte, 1) &&
+           say(fds[ACCEPT], reply, sizeof reply - 1) && hear(fds[PROGRAM], status, sizeof status) &&
+           memcmp(status, reply, sizeof status) == 0;
 }
 
 static const struct {
