@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from conftest import EgressBroker, end, free_port, kill_everything, wait_for
+from conftest import BIN, EgressBroker, end, free_port, kill_everything, wait_for
 from internet import OTHER, PUBLIC, SILENT, Outside
 
 ATTACKER = (Path(__file__).parent / "egress_attacker.py").read_text()
 BANDWIDTH = 64 << 20
 HALF_OPEN = 10_000
 HOARDED = 50
+# A sanitizer keeps freed memory for a while.
+KEPT = 8 if "asan" in str(BIN) else 1
 LATER = "93.184.218.9"
 
 
@@ -133,7 +135,7 @@ def test_downloads_that_are_not_read_are_not_gathered(bounded, sandboxes):
     ended = bounded("pkill -f 'attacker[.]py hoard'", sandbox=sandboxes[0], keep=True)[0]
     print(f"{meanwhile - memory:.1f} MiB for {HOARDED} downloads, {moved[-1] / 2**20:.0f} MiB moved")
     assert begun["out"] == "ready\n" and ended["status"] == 0, (begun, ended)
-    assert meanwhile - memory < HOARDED * 0.25
+    assert meanwhile - memory < HOARDED * 0.25 * KEPT
 
 
 def test_a_flood_harms_its_own_sandbox_alone(bounded, sandboxes):
@@ -154,7 +156,7 @@ def test_a_flood_harms_its_own_sandbox_alone(bounded, sandboxes):
     assert made["half open"] == HALF_OPEN and made["dialled"] > 500 and made["asked"] > 5000
     assert times[100] < 50 and times[-1] < 900, "no first packet was lost, which comes again in 1 s"
     assert (after_cpu - cpu) / took < 0.7
-    assert after_memory - memory < 64
+    assert after_memory - memory < 16 * KEPT
     assert figure(broker, "adit_broker_egress_channels_lost_total") == lost
     assert figure(broker, "adit_broker_egress_connections") <= 1024
     bounded(sandbox=attacker)  # it ends
