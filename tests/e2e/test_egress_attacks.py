@@ -153,7 +153,7 @@ def test_a_flood_harms_its_own_sandbox_alone(bounded, sandboxes):
     after_cpu, after_memory = cpu_and_memory(broker)
     print(f"{made}, neighbour {times[100]:.1f} ms, {times[-1]:.1f} ms; broker "
           f"{(after_cpu - cpu) / took:.2f} cores, {after_memory - memory:.1f} MiB more")
-    assert made["half open"] == HALF_OPEN and made["dialled"] > 500 and made["asked"] > 5000
+    assert made["half open"] == HALF_OPEN and made["dialled"] > 100 and made["asked"] > 1000
     assert times[100] < 50 and times[-1] < 900, "no first packet was lost, which comes again in 1 s"
     assert (after_cpu - cpu) / took < 0.7
     assert after_memory - memory < 16 * KEPT
