@@ -10,6 +10,7 @@ argument is the SDK's kind: "sync" or "async".
 import asyncio
 import inspect
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -66,4 +67,6 @@ def each_lane(job):
 
 
 said = json.load(sys.stdin)
-print(json.dumps(asyncio.run(all_lanes(said)) if sys.argv[1] == "async" else each_lane(said)))
+answer = asyncio.run(all_lanes(said)) if sys.argv[1] == "async" else each_lane(said)
+print(json.dumps(answer), flush=True)
+os._exit(0)  # threads of the asynchronous SDK now and then abort an interpreter that ends

@@ -131,7 +131,7 @@ class PolicyInternet(Internet):
         env = {"PATH": os.environ["PATH"], "HOME": str(self.directory), **broker.env()}
         done = subprocess.run([*self.prefix, "setpriv", "--pdeathsig", "KILL", *map(str, argv)],
                               env=env, text=True, capture_output=True, timeout=timeout, input=said)
-        assert done.returncode == 0, done.stderr[-4000:]
+        assert done.returncode == 0, f"{done.returncode}: {done.stderr[-4000:]}"
         return done.stdout
 
     def lanes(self, argv, broker, lanes):
