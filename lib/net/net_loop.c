@@ -111,10 +111,6 @@ int net_loop_init(struct net_loop *l, uv_loop_t *uv, struct adit_err *err)
     if (rc < 0)
         return adit_err_sys(err, -rc, "timer");
     l->tick.data = l;
-    /* libuv opens a spare descriptor with the first stream of a loop. Where a process has no files
-     * any more it would try that in vain with every stream, so there is one before. */
-    (void)uv_pipe_init(uv, &l->first, 0); /* cannot fail */
-    uv_close((uv_handle_t *)&l->first, NULL);
     (void)uv_idle_init(uv, &l->turn); /* cannot fail */
     l->turn.data = l;
     return ADIT_OK;

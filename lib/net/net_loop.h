@@ -35,7 +35,6 @@ struct net_loop {
     uv_idle_t turn;
     struct adit_list tasks;
     bool is_closing;
-    uv_pipe_t first; /* closed at once: see net_loop_init() */
     int pipe_fds[2]; /* of splice.c; -1: none */
     char scratch[NET_SCRATCH_CAP];
 };
