@@ -177,7 +177,10 @@ int egress_reach_start(const struct egress_reach_conf *conf, egress_reached_fn d
     int rc = ADIT_OK;
     if (ip_addr_parse(adit_view_str(conf->host), &r->addrs[0])) {
         r->cnt = 1;
-        net_task_post(&r->begin);
+        if (!conf->may && dial_address(r, &r->addrs[0]) == ADIT_OK)
+            r->next = 1;
+        else
+            net_task_post(&r->begin); /* what may fail at once is told later */
     } else {
         rc = ask(r, CONTROL_TYPE_A);
     }

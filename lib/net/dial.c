@@ -27,6 +27,7 @@
 #include "net/address_int.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -264,22 +265,30 @@ static int connected(struct dial *d)
 
 /* ---- connecting ---- */
 
-static void on_writable(uv_poll_t *poll, int status, int events)
+/* A connect that was under way is over. A failure is left in @d->failure. */
+static int connect_over(struct dial *d, int status)
 {
-    struct dial *d = poll->data;
     int sys_errno = 0;
     socklen_t len = sizeof(sys_errno);
 
-    (void)events;
     if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &sys_errno, &len) < 0)
         sys_errno = errno;
     if (status < 0 && !sys_errno)
         sys_errno =
             -status; /* libuv's own word for a failed connect is EBADF: the socket knows better */
+    if (!sys_errno)
+        return connected(d);
+    set_sys_error(d, sys_errno);
+    return d->failure.code;
+}
+
+static void on_writable(uv_poll_t *poll, int status, int events)
+{
+    struct dial *d = poll->data;
+
+    (void)events;
     close_poll(d);
-    if (sys_errno)
-        set_sys_error(d, sys_errno);
-    if (sys_errno || connected(d) != ADIT_OK)
+    if (connect_over(d, status) != ADIT_OK)
         dial_fail(d, &d->failure);
     else if (d->state == DIAL_OVER)
         dial_succeed(d, adit_view_mem(NULL, 0));
@@ -298,6 +307,14 @@ static int watch_connect(struct dial *d)
     return ADIT_OK;
 }
 
+/* A near one has before connect() returned. */
+static bool has_answered(int fd)
+{
+    struct pollfd p = {fd, POLLOUT, 0};
+
+    return poll(&p, 1, 0) == 1;
+}
+
 static int try_connect(struct dial *d)
 {
     d->fd = socket(d->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -306,7 +323,7 @@ static int try_connect(struct dial *d)
     if (connect(d->fd, &d->address.any, d->address_len) == 0)
         return connected(d);
     if (errno == EINPROGRESS)
-        return watch_connect(d);
+        return has_answered(d->fd) ? connect_over(d, 0) : watch_connect(d);
     if (errno != EAGAIN) {
         set_sys_error(d, errno);
         return d->failure.code;

@@ -157,14 +157,39 @@ START_TEST(egress_update_ends_what_it_forbids)
 }
 END_TEST
 
-START_TEST(egress_refuses_more_dials_than_may_be_in_hand)
+/* A server that answers nobody: @first waits to be accepted, and no other may. */
+static int silent_server(uint16_t *silent_port, int *first)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    uint16_t silent_port; /* where the one connection that may wait to be accepted is there */
-    int silent = server_open(&silent_port), first = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    a.sin_port = htons(silent_port);
+    int silent = server_open(silent_port);
+    *first = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    a.sin_port = htons(*silent_port);
     ck_assert_int_eq(listen(silent, 0), 0);
-    ck_assert_int_eq(connect(first, (struct sockaddr *)&a, sizeof(a)), 0);
+    ck_assert_int_eq(connect(*first, (struct sockaddr *)&a, sizeof(a)), 0);
+    return silent;
+}
+
+START_TEST(egress_waits_for_a_destination_that_takes_its_time)
+{
+    uint16_t silent_port;
+    int first, silent = silent_server(&silent_port, &first);
+    guest_dial(&g, 1, "127.0.0.1", silent_port);
+    ck_assert_uint_eq(count_of(&g, EGRESS_COUNT_DIALS), 1); /* under way */
+    (void)close(server_accept(silent));
+    int destination = server_accept(silent), program = guest_accept(&g, 1);
+    send_text(program, "at last");
+    expect_text(destination, "at last");
+    (void)close(program);
+    (void)close(destination);
+    (void)close(first);
+    (void)close(silent);
+}
+END_TEST
+
+START_TEST(egress_refuses_more_dials_than_may_be_in_hand)
+{
+    uint16_t silent_port;
+    int first, silent = silent_server(&silent_port, &first);
     for (uint32_t id = 0; id <= EGRESS_DIALS_ASKED_MAX; id++)
         guest_dial(&g, id, "127.0.0.1", silent_port);
     guest_expect_refusal(&g, EGRESS_DIALS_ASKED_MAX, CONTROL__REASON__REASON_BUSY);
@@ -475,6 +500,7 @@ SUITE_MAIN_WITH(
           egress_answers_as_a_network_would, egress_update_ends_what_it_forbids,
           egress_refuses_more_dials_than_may_be_in_hand,
           egress_says_whose_a_channel_is_before_it_is_there,
+          egress_waits_for_a_destination_that_takes_its_time,
           egress_refuses_a_guest_that_does_not_take_its_channel,
           egress_asks_again_when_the_guest_says_no_hello,
           egress_serves_others_while_a_guest_floods_it, egress_close_breaks_everything,
