@@ -10,9 +10,9 @@
  *      |  \--other HTTP--> the forwarder's    \--failed--> told why, closed
  *      \--malformed, EGRESS_PROXIES_REQUEST_MS--> told why, closed
  *
- * What:      nothing is read while a connection is made, so what a client says early waits in its
- * socket; what came together with the request is passed on when the other end is there. Ownership:
- * a client is the proxies' until its stream is the table's or the forwarder's.
+ * What:      what a client says early is kept, up to EARLY_MAX, and passed on when the other end is
+ * there. One that ends before is gone: no client of a proxy ends its sending before its answer.
+ * Ownership: a client is the proxies' until its stream is the table's or the forwarder's.
  * Limits:    of the header. Trust: clients are hostile; they reach what a program of the sandbox
  * may reach, by the same dials.
  */
@@ -25,6 +25,9 @@
 #include "envd/egress/egress_forward.h"
 #include "envd/egress/egress_proxy_request.h"
 
+/* Of what a client says before its connection is made; one more read has room. */
+#define EARLY_MAX (EGRESS_PROXY_GATHERED_MAX - NET_SCRATCH_CAP)
+
 struct egress_proxies {
     struct net_loop *loop;      /* borrowed */
     struct egress_dns *dns;     /* borrowed */
@@ -34,6 +37,7 @@ struct egress_proxies {
     size_t cnt;
 };
 
+/* @is_connecting: its request is read; what it says now is for the other end */
 struct client {
     struct adit_list node;
     struct egress_proxies *proxies; /* borrowed */
@@ -41,6 +45,7 @@ struct client {
     struct egress_proxy_request request;
     struct egress_connect connect;
     struct net_deadline deadline;
+    bool is_connecting;
 };
 
 /* ---- ends ---- */
@@ -108,7 +113,7 @@ static const struct egress_connect_ops connect_ops = {on_granted, on_failed, NUL
 static void connect_to_target(struct client *c)
 {
     net_deadline_cancel(&c->deadline);
-    net_stream_read_stop(c->stream);
+    c->is_connecting = true;
     egress_connect_start(&c->connect, c->proxies->dns, c->proxies->dials, &c->request.target,
                          &connect_ops, c);
 }
@@ -152,15 +157,17 @@ static void take_step(struct client *c)
 static void on_read(struct net_stream *s, struct adit_view bytes)
 {
     struct client *c = net_stream_owner(s);
-    if (egress_proxy_request_feed(&c->request, bytes) == ADIT_OK)
-        take_step(c);
-    else
+    if (egress_proxy_request_feed(&c->request, bytes) != ADIT_OK)
         net_stream_reset(forget(c));
+    else if (!c->is_connecting)
+        take_step(c);
+    else if (c->request.gathered.len >= EARLY_MAX)
+        net_stream_read_stop(s);
 }
 
 static void on_end(struct net_stream *s, const struct adit_err *err)
 {
-    (void)err; /* it has asked for nothing */
+    (void)err; /* it has asked for nothing, or does not wait for its connection */
     net_stream_close(forget(net_stream_owner(s)));
 }
 

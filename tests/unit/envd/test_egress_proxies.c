@@ -470,6 +470,48 @@ START_TEST(proxies_end_clients_that_ask_for_nothing)
 }
 END_TEST
 
+START_TEST(proxies_do_not_dial_for_clients_that_left)
+{
+    int fd = client_says("CONNECT 192.0.2.1:443 HTTP/1.1\r\n\r\nearly");
+    uint32_t id = broker_expect_dial(&broker, NULL);
+    (void)close(fd);
+    broker_expect_end(&broker, id, true);
+    fd = client_says("GET http://192.0.2.1/ HTTP/1.1\r\nHost: x\r\n\r\n");
+    id = broker_expect_dial(&broker, NULL);
+    (void)close(fd);
+    broker_expect_end(&broker, id, true);
+}
+END_TEST
+
+START_TEST(proxies_keep_what_is_early_in_bounds)
+{
+    static char block[64 * 1024];
+    size_t sent = 0, heard = 0;
+    int fd = client_says("CONNECT 192.0.2.1:443 HTTP/1.1\r\n\r\n");
+    uint32_t id = broker_expect_dial(&broker, NULL);
+    ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    for (struct pollfd p = {.fd = fd, .events = POLLOUT}; poll(&p, 1, 200) == 1;) {
+        memset(block, (int)(sent >> 16), sizeof block);
+        ssize_t n = send(fd, block, sizeof block - sent % sizeof block, MSG_NOSIGNAL);
+        ck_assert_int_gt(n, 0);
+        sent += (size_t)n;
+        ck_assert_uint_lt(sent, 64u * 1024 * 1024);
+    }
+    ck_assert_int_eq(fcntl(fd, F_SETFL, 0), 0);
+    struct live_conn host = broker_accept(id);
+    program_hear(fd, CONNECTED);
+    while (heard < sent) {
+        ck_assert(host.start < host.end || live_fill(&host));
+        for (; host.start < host.end; heard++)
+            ck_assert_int_eq((uint8_t)host.buf[host.start++], (uint8_t)(heard >> 16));
+    }
+    ck_assert_uint_eq(heard, sent);
+    (void)close(fd);
+    broker_expect_end(&broker, id, false);
+    live_hang_up(&host);
+}
+END_TEST
+
 START_TEST(proxies_are_bounded)
 {
     static int fds[EGRESS_PROXIES_CLIENTS_MAX];
@@ -535,7 +577,8 @@ SUITE_MAIN_WITH(
           proxies_forward_bodies_of_any_framing, proxies_never_end_a_broken_reply_cleanly,
           proxies_tell_of_a_server_that_breaks_off, proxies_forward_an_upgrade,
           proxies_forward_only_to_hosts_over_http, proxies_serve_ipv6_loopback_too,
-          proxies_end_clients_that_ask_for_nothing, proxies_are_bounded,
+          proxies_end_clients_that_ask_for_nothing, proxies_do_not_dial_for_clients_that_left,
+          proxies_keep_what_is_early_in_bounds, proxies_are_bounded,
           proxies_stop_with_all_they_hold),
     LOOPS({proxies_tell_by_status_what_was_refused, REFUSAL_CNT},
           {proxies_tell_socks_clients_what_was_refused, REFUSAL_CNT}))
