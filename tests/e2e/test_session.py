@@ -8,13 +8,15 @@ import http.client
 import io
 import json
 import os
+import re
 import signal
+import subprocess
 import zipfile
 
 import pytest
 
-from conftest import Broker, end, kill_everything, wait_for
-from support import add_key, api, http_request
+from conftest import REPO, Broker, end, kill_everything, wait_for
+from support import NODE, add_key, api, http_request
 
 IDLE = 4
 MEBIBYTE = bytes(range(256)) * 4096
@@ -458,6 +460,36 @@ def test_pages_of_other_origins_may_call(sessions, running):
                         headers=page)):
         assert answer.status == 200 and answer.headers["Access-Control-Allow-Origin"] == "*"
         assert "Content-Disposition" in answer.headers["Access-Control-Expose-Headers"]
+
+
+# ---- the documentation ----
+
+
+def example(language):
+    text = (REPO / "docs/session-api.md").read_text()
+    return re.search(rf"^```{language}\n(.*?)^```", text, re.M | re.S)[1]
+
+
+def run_example(b, directory, *command):
+    env = {"PATH": os.environ["PATH"], "HOME": str(directory), "ADIT_URL": b.url, "ADIT_KEY": b.key}
+    done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_examples_with_curl_work(sessions, tmp_path):
+    said = run_example(sessions, tmp_path, "sh", "-e", "-c", example("sh"))
+    assert '"output":"7\\n"' in said and said.endswith("null"), said
+    assert '{"path":"/home/user/sum.txt","size":1,"is_directory":false}' in said
+    assert (tmp_path / "sum.txt").read_text() == "7"
+
+
+def test_the_examples_in_typescript_work(sessions, tmp_path):
+    (tmp_path / "example.mts").write_text(example("ts"))
+    said = run_example(sessions, tmp_path, NODE, "--experimental-strip-types", "--no-warnings",
+                       "example.mts").splitlines()
+    assert said[0] == "7 null" and said[2] == "null", said
+    assert re.fullmatch(r'attachment; filename="\w+-1\.svg" 61', said[1]), said
 
 
 # ---- time ----
