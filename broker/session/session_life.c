@@ -41,9 +41,12 @@ static json_t *make_info(const char *sandbox_id, const char *session_id, const c
 static void reply_running(struct api_request *rq, const struct sandbox *s)
 {
     const struct record *r = node_record(s);
+    int64_t active_ns = r->session.active_ns; /* as asked for, until it is used */
+    if (active_ns < r->started_ns)
+        active_ns = r->started_ns;
     api_reply_json(rq, 200,
                    make_info(r->sandbox_id, r->session.id, r->session.type, "running",
-                             r->started_ns, r->session.active_ns));
+                             r->started_ns, active_ns));
 }
 
 /* ---- creating ---- */

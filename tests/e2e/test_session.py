@@ -2,6 +2,7 @@
 """The session API: sandboxes of user sessions, over plain HTTP and JSON (docs/session-api.md)."""
 
 import concurrent.futures
+import contextlib
 import datetime
 import hashlib
 import http.client
@@ -12,6 +13,7 @@ import re
 import signal
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -45,8 +47,8 @@ def call(b, method, session, verb, body=None, headers=None, key=None):
     h = {} if key == "" else {"X-API-Key": key or b.key}
     if isinstance(body, dict):
         body, h["Content-Type"] = json.dumps(body), "application/json"
-    return http_request(b, method, f"/api/v1/session/{session}/sandbox/{verb}", {**h, **(headers or {})},
-                        body)
+    return http_request(b, method, f"/api/v1/session/{session}/sandbox/{verb}",
+                        {**h, **(headers or {})}, body)
 
 
 def start(b, session, **body):
@@ -110,6 +112,7 @@ def test_a_session_starts_once_and_anew_after_its_stop(sessions):
         moment = datetime.datetime.fromisoformat(first[name])
         assert moment.utcoffset() is not None
         assert abs(datetime.datetime.now(datetime.timezone.utc) - moment).total_seconds() < 60
+    assert first["last_activity"] >= first["created_at"]
     again = start(sessions, "life")
     assert again["sandbox_id"] == first["sandbox_id"]
     assert again["last_activity"] > first["last_activity"]
@@ -231,7 +234,8 @@ def test_what_is_no_form_with_a_file_is_refused(sessions, running, body, headers
     detail(call(sessions, "POST", running, "upload", body, headers), 400)
 
 
-@pytest.mark.parametrize("path", ["relative", "/a/../b", "/a/./b", "/%00", "/%0a", "/%ff", "/" + "a" * 4095])
+@pytest.mark.parametrize("path", ["relative", "/a/../b", "/a/./b", "/%00", "/%0a", "/%ff",
+                                  "/" + "a" * 4095])
 def test_paths_that_mean_several_things_are_refused(sessions, running, path):
     for verb in ("files", "download"):
         detail(call(sessions, "GET", running, f"{verb}?path={path}"), 400)
@@ -247,6 +251,47 @@ def test_what_is_not_there_is_not_found(sessions, running):
     for answer in (call(sessions, "GET", "nobody", "files"), download(sessions, "nobody", "/etc"),
                    upload(sessions, "nobody", b"x")):
         assert "no running sandbox" in detail(answer, 404)
+
+
+def uploads_of(b, sandbox):
+    """The files without a name that a sandbox's envd writes."""
+    record = b.state / "state/sandboxes" / sandbox / "record.json"
+    names = []
+    for fd in Path(f"/proc/{json.loads(record.read_text())['instance']['pid']}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            names.append(os.readlink(fd))
+    return [name for name in names if re.match(r"(/.*)?/#\d", name)]
+
+
+def test_an_upload_that_breaks_off_leaves_what_was_there(sessions, running):
+    assert upload(sessions, running, b"whole", filename="torn").status == 200
+    body, headers = form(MEBIBYTE * 16, "torn")
+    headers |= {"X-API-Key": sessions.key, "Content-Length": str(len(body))}
+    c = http.client.HTTPConnection("127.0.0.1", sessions.port, timeout=30)
+    c.putrequest("POST", f"/api/v1/session/{running}/sandbox/upload")
+    for name, value in headers.items():
+        c.putheader(name, value)
+    c.endheaders(body[: len(body) // 2])
+    sandbox = status(sessions, running)["sandbox_id"]
+    wait_for(lambda: uploads_of(sessions, sandbox), 10, "the upload")
+    c.close()
+    wait_for(lambda: not uploads_of(sessions, sandbox), 10, "its end")
+    assert download(sessions, running, "/home/user/upload/torn").body == b"whole"
+
+
+def test_a_download_breaks_when_its_sandbox_is_stopped(sessions):
+    assert execute(sessions, "broken", "open('big', 'wb').truncate(8 << 30)")["success"]
+    c = http.client.HTTPConnection("127.0.0.1", sessions.port, timeout=30)
+    c.request("GET", "/api/v1/session/broken/sandbox/download?path=/home/user/big",
+              headers={"X-API-Key": sessions.key})
+    answer = c.getresponse()
+    assert answer.status == 200 and answer.read(1 << 20) == bytes(1 << 20)
+    stop(sessions, "broken")
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        while answer.read(1 << 20):
+            pass
+    c.close()
+    assert status(sessions, "broken") is None
 
 
 # ---- executing ----
@@ -351,7 +396,8 @@ while True:
 
 
 def test_what_is_installed_can_be_imported(sessions, running):
-    assert upload(sessions, running, wheel("sessionpkg", "1.2"), "?path=/home/user/index/simple/sessionpkg",
+    served = "?path=/home/user/index/simple/sessionpkg"
+    assert upload(sessions, running, wheel("sessionpkg", "1.2"), served,
                   filename="sessionpkg-1.2-py3-none-any.whl").status == 200
     assert execute(sessions, running, INDEX)["success"]
     missing = execute(sessions, running, "import sessionpkg")
@@ -359,7 +405,8 @@ def test_what_is_installed_can_be_imported(sessions, running):
     installed = call(sessions, "POST", running, "install", {"packages": ["sessionpkg>=1.0"]}).json()
     assert installed["success"], installed
     assert "Successfully installed sessionpkg-1.2" in installed["output"]
-    assert execute(sessions, running, "import sessionpkg; print(sessionpkg.answer)")["output"] == "1.2\n"
+    imported = execute(sessions, running, "import sessionpkg; print(sessionpkg.answer)")
+    assert imported["output"] == "1.2\n"
     failed = call(sessions, "POST", running, "install", {"packages": ["sessionnone"]}).json()
     assert failed["success"] is False and "sessionnone" in failed["error"] + failed["output"]
     execute(sessions, running, "index.kill()")
@@ -371,7 +418,8 @@ def test_fifty_sessions_execute_side_by_side(sessions):
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
         busy = pool.submit(execute, sessions, "busy", "import time; time.sleep(20)")
         try:
-            results = list(pool.map(lambda n: execute(sessions, n, f"me = {n!r}; print(me)"), names))
+            code = "me = {!r}; print(me)"
+            results = list(pool.map(lambda n: execute(sessions, n, code.format(n)), names))
             assert [r["output"] for r in results] == [n + "\n" for n in names]
             again = list(pool.map(lambda n: execute(sessions, n, "print(me)"), names))
             assert [r["output"] for r in again] == [n + "\n" for n in names]
@@ -472,7 +520,8 @@ def example(language):
 
 def run_example(b, directory, *command):
     env = {"PATH": os.environ["PATH"], "HOME": str(directory), "ADIT_URL": b.url, "ADIT_KEY": b.key}
-    done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True,
+                          timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
