@@ -4,7 +4,11 @@
 #include "scratch.h"
 
 #include "base/clock.h"
+#include "envd/ca_store.h"
 #include "envd/state.h"
+
+#define BUNDLE "/etc/ssl/certs/ca-certificates.crt"
+#define CA "\"caBundle\":\"-----BEGIN CERTIFICATE-----\\nbmV3\\n-----END CERTIFICATE-----\\n\""
 
 static struct envd e;
 static struct adit_err err;
@@ -12,7 +16,7 @@ static struct adit_err err;
 static void setup_envd(void)
 {
     memset(&e, 0, sizeof e);
-    e.run_dir = scratch_dir;
+    e.run_dir = e.root = scratch_dir;
     ck_assert_int_eq(unsetenv("E2B_SANDBOX_ID") | setenv("E2B_TEMPLATE_ID", "base", 1), 0);
     ck_assert_int_eq(state_setup(&e, &err), 0);
 }
@@ -153,6 +157,22 @@ START_TEST(state_refuses_bad_documents_whole)
 }
 END_TEST
 
+START_TEST(state_tells_programs_of_an_authority)
+{
+    ck_assert_int_eq(apply("{" CA "}"), 0);
+    ck_assert_str_eq(var("NODE_EXTRA_CA_CERTS"), CA_STORE_FILE);
+    ck_assert_str_eq(var("SSL_CERT_FILE"), "(none)"); /* it would be all that they trust */
+    ck_assert_int_eq(adit_file_mkdirs(scratch("etc/ssl/certs"), 0755, &err), 0);
+    scratch_write(BUNDLE + 1, "", 0);
+    ck_assert_int_eq(apply("{" CA ",\"envVars\":{\"SSL_CERT_FILE\":\"/mine\",\"A\":\"1\"}}"), 0);
+    ck_assert_str_eq(var("SSL_CERT_FILE"), "/mine");
+    ck_assert_str_eq(var("REQUESTS_CA_BUNDLE"), BUNDLE);
+    ck_assert_str_eq(var("A"), "1");
+    ck_assert_int_eq(apply("{\"envVars\":{}}"), 0);
+    ck_assert_str_eq(var("REQUESTS_CA_BUNDLE"), BUNDLE);
+}
+END_TEST
+
 START_TEST(state_bounds_the_variables)
 {
     struct adit_buf b;
@@ -215,11 +235,10 @@ START_TEST(state_token_is_changed_by_whoever_shows_it)
 }
 END_TEST
 
-SUITE_MAIN_WITH("state",
-                .fixtures = {{scratch_setup, scratch_teardown}, {setup_envd, teardown_envd}},
-                TESTS(state_begins_open_as_root_and_marked,
-                      state_replaces_variables_but_not_its_own, state_takes_identity_and_defaults,
-                      state_token_once_set_must_be_shown,
-                      state_token_is_changed_by_whoever_shows_it,
-                      state_old_documents_change_nothing, state_refuses_bad_documents_whole,
-                      state_bounds_the_variables, state_metrics_are_figures_of_this_machine))
+SUITE_MAIN_WITH(
+    "state", .fixtures = {{scratch_setup, scratch_teardown}, {setup_envd, teardown_envd}},
+    TESTS(state_begins_open_as_root_and_marked, state_replaces_variables_but_not_its_own,
+          state_takes_identity_and_defaults, state_token_once_set_must_be_shown,
+          state_token_is_changed_by_whoever_shows_it, state_old_documents_change_nothing,
+          state_refuses_bad_documents_whole, state_tells_programs_of_an_authority,
+          state_bounds_the_variables, state_metrics_are_figures_of_this_machine))
