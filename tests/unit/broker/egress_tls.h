@@ -107,7 +107,8 @@ static inline SSL *tls_program(int fd, const char *name, const char *authority)
         SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
     }
     ck_assert_int_eq(fcntl(fd, F_SETFL, flags | O_NONBLOCK), 0);
-    ck_assert_int_eq(SSL_get_error(ssl, SSL_connect(ssl)), SSL_ERROR_WANT_READ);
+    ck_assert_int_eq(SSL_connect(ssl), -1); /* nobody answers that fast */
+    ERR_clear_error();
     ck_assert_int_eq(fcntl(fd, F_SETFL, flags), 0);
     return ssl;
 }
