@@ -208,7 +208,8 @@ int egress_inject_feed(struct egress_inject *x, struct adit_view *in, struct adi
             rc = step(x, &piece, out, &event, err);
         }
         size_t taken = len - piece.len;
-        *in = adit_view_mem(in->ptr + taken, in->len - taken);
+        if (taken > 0) /* an empty view may have no place */
+            *in = adit_view_mem(in->ptr + taken, in->len - taken);
     }
     return rc;
 }
