@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/rand.h"
 
@@ -69,6 +70,8 @@ static void on_message(void *owner, const struct kernel_message *m)
     if (m->kind == KERNEL_NEWS_DONE && c->running) {
         finish_running(c);
         run_next(c);
+        if (!c->running)
+            kernel_pool_fill(c->pool, c->language);
     } else if (c->running || m->kind == KERNEL_NEWS_READY) {
         take_news(c, m);
         pause_if_congested(c);
@@ -126,7 +129,7 @@ static void on_due(struct net_deadline *d)
 
 /* ---- life ---- */
 
-int kernel_context_new(struct envd *e, const struct kernel_language *l, const char *cwd,
+int kernel_context_new(struct kernel_pool *pool, const struct kernel_language *l, const char *cwd,
                        struct kernel_context **out, struct adit_err *err)
 {
     struct kernel_context *c = calloc(1, sizeof *c);
@@ -134,12 +137,13 @@ int kernel_context_new(struct envd *e, const struct kernel_language *l, const ch
         free(c);
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
     }
-    c->envd = e;
+    c->envd = pool->envd;
+    c->pool = pool;
     c->language = l;
     adit_rand_uuid(c->id);
     adit_list_init(&c->node);
     adit_list_init(&c->queue);
-    net_deadline_init(&c->deadline, &e->net, on_due);
+    net_deadline_init(&c->deadline, &c->envd->net, on_due);
     *out = c;
     return ADIT_OK;
 }
@@ -178,15 +182,35 @@ void kernel_context_free(struct kernel_context *c)
     free(c);
 }
 
+/* A kernel that waited is told where it belongs. */
+static int send_directory(struct kernel_context *c, struct adit_err *err)
+{
+    struct adit_buf frame;
+    adit_buf_init(&frame, ENVD_PATH_CAP + KERNEL_MESSAGE_HEAD_CAP);
+    int code = kernel_message_put(&frame, KERNEL_ORDER_DIRECTORY, adit_view_str(c->cwd));
+    if (code == ADIT_OK)
+        code = kernel_process_send(c->process, adit_buf_view(&frame), err);
+    adit_buf_fini(&frame);
+    return code;
+}
+
 int kernel_context_start(struct kernel_context *c, struct adit_err *err)
 {
+    bool is_ready = false;
+    int code = ADIT_OK;
     if (c->process)
         return ADIT_OK;
-    int code = kernel_process_start(c->envd, c->language, c->cwd, &c->process, err);
+    c->process = kernel_pool_take(c->pool, c->language, &is_ready);
+    if (c->process && send_directory(c, err) != ADIT_OK)
+        kernel_process_close(adit_steal(&c->process)); /* it has just ended */
+    is_ready = is_ready && c->process;
+    if (!c->process)
+        code = kernel_process_start(c->envd, c->language, c->cwd, &c->process, err);
     if (code != ADIT_OK)
         return code;
     kernel_process_set_owner(c->process, &process_ops, c);
-    net_deadline_arm(&c->deadline, KERNEL_CONTEXT_START_MS);
+    if (!is_ready)
+        net_deadline_arm(&c->deadline, KERNEL_CONTEXT_START_MS);
     c->has_globals = false;
     c->count = 0;
     return ADIT_OK;

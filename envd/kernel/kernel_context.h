@@ -4,7 +4,7 @@
 #define ENVD_KERNEL_CONTEXT_H
 
 #include "envd/kernel/kernel_execution.h"
-#include "envd/kernel/kernel_process.h"
+#include "envd/kernel/kernel_pool.h"
 
 #define KERNEL_CONTEXT_ID_CAP 37
 #define KERNEL_CONTEXT_LOST_CAP 128
@@ -29,7 +29,8 @@
  */
 struct kernel_context {
     struct adit_list node;
-    struct envd *envd; /* borrowed */
+    struct envd *envd;        /* borrowed */
+    struct kernel_pool *pool; /* borrowed */
     char id[KERNEL_CONTEXT_ID_CAP];
     const struct kernel_language *language;
     char *cwd;
@@ -44,7 +45,7 @@ struct kernel_context {
 };
 
 /* Nothing runs yet. Errors: NO_MEMORY. */
-ADIT_MUST_CHECK int kernel_context_new(struct envd *e, const struct kernel_language *l,
+ADIT_MUST_CHECK int kernel_context_new(struct kernel_pool *pool, const struct kernel_language *l,
                                        const char *cwd, struct kernel_context **out,
                                        struct adit_err *err);
 /* Cells that run or wait are told that it was removed. */

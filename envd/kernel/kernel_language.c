@@ -26,6 +26,9 @@
     extern const char name##_end[] __attribute__((visibility("hidden")))
 
 EMBED(kernel_python, "python.py");
+EMBED(kernel_charts, "charts.py");
+EMBED(kernel_javascript, "javascript.js");
+EMBED(kernel_bash, "bash.sh");
 
 /* The channel leaves 3, where a cell would find it at once and its children inherit it. */
 static const char python_boot[] =
@@ -34,9 +37,57 @@ static const char python_boot[] =
     "{'__name__':'adit_kernel','channel_fd':d,'channel_source':s})";
 static const char *const python_options[] = {"-c", NULL};
 
+static const char bash_boot[] =
+    "read -r -u 3 __adit_k __adit_n; LC_ALL=C IFS= read -r -d '' -N \"$__adit_n\" -u 3 __adit_s; "
+    "eval \"$__adit_s\"";
+static const char *const bash_options[] = {"-c", NULL};
+
+/* Reads the program byte by byte up to its length, and leaves the rest to it; its names are its
+ * own. */
+#define JAVASCRIPT_BOOT(is_typescript)                                                             \
+    "{const fs=require('fs'),b=Buffer.alloc(1);let h='';while(fs.readSync(3,b)&&b[0]!=10)"         \
+    "h+=b;const s=Buffer.alloc(+h.slice(2));for(let "                                              \
+    "n=0;n<s.length;)n+=fs.readSync(3,s,n,s.length-n);"                                            \
+    "new Function('require','typescript',s.toString())(require," is_typescript ")}"
+static const char *const javascript_options[] = {"--no-warnings", "--experimental-vm-modules", "-e",
+                                                 NULL};
+
 const struct kernel_language kernel_languages[] = {
-    {"python", "python3", "python3", python_options, python_boot, kernel_python, kernel_python_end,
-     true},
+    {
+        .name = "python",
+        .runtime = "python3",
+        .package = "python3",
+        .options = python_options,
+        .boot = python_boot,
+        .sources = {{kernel_python, kernel_python_end}, {kernel_charts, kernel_charts_end}},
+        .is_default = true,
+        .is_pooled = true,
+    },
+    {
+        .name = "javascript",
+        .runtime = "node",
+        .package = "nodejs",
+        .options = javascript_options,
+        .boot = JAVASCRIPT_BOOT("false"),
+        .sources = {{kernel_javascript, kernel_javascript_end}},
+        .is_default = true,
+    },
+    {
+        .name = "typescript",
+        .runtime = "node",
+        .package = "nodejs",
+        .options = javascript_options,
+        .boot = JAVASCRIPT_BOOT("true"),
+        .sources = {{kernel_javascript, kernel_javascript_end}},
+    },
+    {
+        .name = "bash",
+        .runtime = "bash",
+        .package = "bash",
+        .options = bash_options,
+        .boot = bash_boot,
+        .sources = {{kernel_bash, kernel_bash_end}},
+    },
 };
 const size_t kernel_language_cnt = sizeof kernel_languages / sizeof kernel_languages[0];
 
@@ -69,16 +120,26 @@ bool kernel_language_is_installed(const struct kernel_language *l, const char *p
     return false;
 }
 
-int kernel_language_put_source(const struct kernel_language *l, struct adit_buf *out,
-                               struct adit_err *err)
+static int put_text(const struct kernel_source_text *text, struct adit_buf *out,
+                    struct adit_err *err)
 {
     struct adit_buf source;
     adit_buf_init(&source, KERNEL_LANGUAGE_SOURCE_MAX);
-    struct adit_view packed = adit_view_mem(l->source, (size_t)(l->source_end - l->source));
+    struct adit_view packed = adit_view_mem(text->start, (size_t)(text->end - text->start));
     int code = gzip_decode_all(packed, KERNEL_LANGUAGE_SOURCE_MAX, &source, err);
     if (code == ADIT_OK &&
         kernel_message_put(out, KERNEL_ORDER_SOURCE, adit_buf_view(&source)) != ADIT_OK)
         code = adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
     adit_buf_fini(&source);
+    return code;
+}
+
+int kernel_language_put_source(const struct kernel_language *l, struct adit_buf *out,
+                               struct adit_err *err)
+{
+    int code = ADIT_OK;
+    for (size_t i = 0; code == ADIT_OK && i < KERNEL_LANGUAGE_SOURCES_MAX; i++)
+        if (l->sources[i].start)
+            code = put_text(&l->sources[i], out, err);
     return code;
 }

@@ -7,6 +7,7 @@
 
 #define KERNEL_LANGUAGE_NAME_CAP 16
 #define KERNEL_LANGUAGE_SOURCE_MAX (256u * 1024)
+#define KERNEL_LANGUAGE_SOURCES_MAX 2
 
 /*
  * @name:      as clients know it
@@ -14,15 +15,18 @@
  * @package:   the Debian package that has it
  * @options:   between the runtime's name and @boot; ends with NULL
  * @boot:      the text that reads the program from descriptor 3 and becomes it
- * @source:    the program, gzip, up to @source_end
+ * @sources:   the program, gzip: the text that @boot reads, and one that it may read itself
  * @is_default: has a context from the start
+ * @is_pooled: slow to start, so that one is kept ready; one language only
  */
 struct kernel_language {
     const char *name, *runtime, *package;
     const char *const *options;
     const char *boot;
-    const char *source, *source_end;
-    bool is_default;
+    struct kernel_source_text {
+        const char *start, *end;
+    } sources[KERNEL_LANGUAGE_SOURCES_MAX];
+    bool is_default, is_pooled;
 };
 
 /* By name, in any case and with blanks around it; "js" and "ts" are known. NULL: no such language.
@@ -33,7 +37,7 @@ extern const size_t kernel_language_cnt;
 
 /* Is its runtime in a directory of @path? */
 bool kernel_language_is_installed(const struct kernel_language *l, const char *path);
-/* Append the program as a frame. Errors: NO_MEMORY. */
+/* Append the program as frames. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int kernel_language_put_source(const struct kernel_language *l,
                                                struct adit_buf *out, struct adit_err *err);
 

@@ -437,7 +437,8 @@ static int send_source(struct kernel_process *p, const struct kernel_language *l
                        struct adit_err *err)
 {
     struct adit_buf frame;
-    adit_buf_init(&frame, KERNEL_LANGUAGE_SOURCE_MAX + KERNEL_MESSAGE_HEAD_CAP);
+    adit_buf_init(&frame, KERNEL_LANGUAGE_SOURCES_MAX *
+                              (KERNEL_LANGUAGE_SOURCE_MAX + KERNEL_MESSAGE_HEAD_CAP));
     int code = kernel_language_put_source(l, &frame, err);
     if (code == ADIT_OK)
         code = kernel_process_send(p, adit_buf_view(&frame), err);

@@ -37,6 +37,7 @@
 /* @contexts: in the order they were made. */
 struct kernel_service {
     struct envd *envd; /* borrowed */
+    struct kernel_pool pool;
     struct adit_list contexts;
     size_t context_cnt;
 };
@@ -125,7 +126,7 @@ static int add_context(struct kernel_service *s, const struct kernel_language *l
     if (s->context_cnt >= KERNEL_SERVICE_CONTEXTS_MAX)
         return adit_err_set(err, ADIT_ERR_LIMIT, "more than %d contexts",
                             KERNEL_SERVICE_CONTEXTS_MAX);
-    int code = kernel_context_new(s->envd, l, cwd, out, err);
+    int code = kernel_context_new(&s->pool, l, cwd, out, err);
     if (code != ADIT_OK)
         return code;
     adit_list_push(&s->contexts, &(*out)->node);
@@ -504,6 +505,7 @@ int kernel_service_new(struct envd *e, struct kernel_service **out, struct adit_
     if (!s)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
     s->envd = e;
+    kernel_pool_init(&s->pool, e);
     adit_list_init(&s->contexts);
     int code = make_defaults(s, err);
     if (code == ADIT_OK)
@@ -518,5 +520,6 @@ void kernel_service_free(struct kernel_service *s)
     struct adit_list *it;
     while ((it = adit_list_first(&s->contexts)))
         remove_context(s, context_of(it));
+    kernel_pool_fini(&s->pool);
     free(s);
 }

@@ -3,7 +3,8 @@
 
 envd starts it with the guest's own python3 and gives it this text over the channel. Frames are
 "<letter> <length>\n<bytes>" (envd/kernel/kernel_message.h). The user's names live in a fresh
-__main__; nothing of the kernel is in it. Only the main thread runs cells.
+__main__; nothing of the kernel is in it. Only the main thread runs cells: by IPython where the
+image has it, else by the standard library alone.
 
 Output of Python itself (sys.stdout, sys.stderr, results) goes through one queue to the channel, so
 that its order is exact. What programs and C code write to descriptors 1 and 2 is read by envd from
@@ -17,6 +18,7 @@ import builtins
 import codecs
 import collections
 import fcntl
+import importlib.util
 import io
 import itertools
 import json
@@ -324,15 +326,34 @@ def bundle_of(value):
     return bundle
 
 
-def add_extras(bundle, value):
-    """What clients get beyond the formats of the value's own."""
+charts = {}
+
+
+def chart_of(figure):
+    """What a figure shows, as data; {} if it cannot be told. None: nothing."""
+    try:
+        if not charts:
+            exec(compile(charts_source, "<kernel>", "exec"), charts)
+        return charts["chart_of"](figure)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return {}  # a figure of a kind that nobody thought of
+
+
+def extras_of(value):
+    """MIME types that clients get beyond the value's own."""
     try:
         if is_a(value, "pandas", "DataFrame"):
-            bundle["e2b/data"] = data_of(value)
-        elif isinstance(value, (list, dict)):
-            bundle.setdefault("application/json", plain(value))
+            return {"e2b/data": data_of(value)}
+        if is_a(value, "matplotlib.figure", "Figure"):
+            chart = chart_of(value)
+            return {} if chart is None else {"e2b/chart": plain(chart)}
+        if type(value) in (list, dict):
+            return {"application/json": plain(value)}
     except (ValueError, TypeError, RecursionError):
         pass  # it has no such form
+    return {}
 
 
 def members_of(bundle, is_main):
@@ -369,7 +390,7 @@ def display(*values, **options):
     for value in values:
         bundle = dict(value) if options.get("raw") else bundle_of(value)
         if not options.get("raw"):
-            add_extras(bundle, value)
+            bundle.update(extras_of(value))
         send_result(bundle, False)
 
 
@@ -421,7 +442,7 @@ def no_input(prompt=""):
 
 
 def run_shell(command):
-    """Run a command; its output is the cell's."""
+    """Run a command; its output is the cell's. Return: its exit code."""
     import subprocess
     channel.pump()
     with subprocess.Popen(command, shell=True, executable="/bin/bash" if os.path.exists("/bin/bash")
@@ -430,6 +451,11 @@ def run_shell(command):
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while piece := os.read(child.stdout.fileno(), TEXT_MAX):
             sys.stdout.write(decoder.decode(piece))
+    return child.returncode
+
+
+def shell_line(command):
+    run_shell(command)
 
 
 def shell_lines(command):
@@ -519,17 +545,15 @@ class Plain:
         self.flags = 0
         self.count = 0
         self.loop = None
-        names.update(display=display, __adit_shell__=run_shell, __adit_lines__=shell_lines,
-                     __adit_magic__=magic)
+        names.update(display=display, __adit_lines__=shell_lines, __adit_magic__=magic,
+                     __adit_shell__=shell_line)
         sys.displayhook = self.show
 
     def show(self, value):
         if value is None:
             return
         self.names["_"] = value
-        bundle = bundle_of(value)
-        add_extras(bundle, value)
-        send_result(bundle, True)
+        send_result({**bundle_of(value), **extras_of(value)}, True)
 
     def run(self, code):
         code = outdented(code)
@@ -590,6 +614,97 @@ def ends_quietly(code):
     return last == ";"
 
 
+def interactive(main):
+    """Cells by IPython, with results and errors sent by us."""
+    from IPython.core.displayhook import DisplayHook
+    from IPython.core.displaypub import DisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets import Type
+    from traitlets.config import Config
+
+    class Hook(DisplayHook):
+        def write_output_prompt(self):
+            pass
+
+        def write_format_data(self, format_dict, md_dict=None):
+            send_result(format_dict, True)
+
+        def finish_displayhook(self):
+            self._is_active = False
+
+    class Publisher(DisplayPublisher):
+        def publish(self, data, *_, **__):
+            send_result(data, False)
+
+        def clear_output(self, wait=False):
+            pass  # what was sent cannot be taken back
+
+    class Shell(InteractiveShell):
+        displayhook_class = Type(Hook)
+        display_pub_class = Type(Publisher)
+
+        def _showtraceback(self, etype, evalue, stb):
+            lines = stb if isinstance(stb, list) else [str(stb)]
+            put_error(etype.__name__, evalue, "\n".join(lines))
+
+        def system(self, cmd):
+            self.user_ns["_exit_code"] = run_shell(self.var_expand(cmd, depth=1))
+
+        def enable_gui(self, gui=None):
+            pass  # there is no screen
+
+        def run(self, code):
+            self.run_cell(outdented(code), store_history=True)
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.PlainTextFormatter.max_seq_length = 0
+    config.InteractiveShell.update(colors="NoColor", autoawait=True, history_length=0)
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    shell = Shell.instance(config=config, user_module=main)
+    formatter = shell.display_formatter
+    for module, name in (("pandas.core.frame", "DataFrame"), ("matplotlib.figure", "Figure")):
+        formatter.mimebundle_formatter.for_type_by_name(module, name, lambda v, **_: extras_of(v))
+    for kind in (list, dict):
+        formatter.formatters["application/json"].for_type(
+            kind, lambda v: extras_of(v).get("application/json"))
+    return shell
+
+
+class Pillow:
+    """A finder that has images of PIL shown as results, by show() and when they are saved."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "PIL.Image":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+
+        def load_and_patch(module):
+            load(module)
+            self.patch(module.Image)
+
+        spec.loader.exec_module = load_and_patch
+        return spec
+
+    @staticmethod
+    def patch(image):
+        save = image.save
+
+        def save_and_show(self, fp, *args, **options):
+            save(self, fp, *args, **options)
+            if isinstance(fp, str):
+                show(self)
+
+        def show(self, *_, **__):
+            data = io.BytesIO()
+            save(self, data, "PNG")
+            send_result({"text/plain": repr(self), "image/png": data.getvalue()}, False)
+
+        image.save, image.show = save_and_show, show
+
+
 class Variables:
     """The environment: what holds for good, and what a cell alone has."""
 
@@ -617,7 +732,9 @@ class Variables:
 
 class Kernel:
     def __init__(self, source):
+        global charts_source
         self.source = source
+        charts_source = self.read()[1]
         self.is_running = False
         self.variables = Variables()
         self.streams = (Text(channel, "O", 1, "<stdout>"), Text(channel, "E", 2, "<stderr>"))
@@ -627,7 +744,11 @@ class Kernel:
         sys.modules["__main__"] = main
         sys.argv = [""]
         builtins.input = no_input
-        self.shell = Plain(main.__dict__)
+        if importlib.util.find_spec("IPython"):
+            self.shell = interactive(main)
+        else:
+            self.shell = Plain(main.__dict__)
+        sys.meta_path.insert(0, Pillow())
         os.register_at_fork(before=self.before_fork, after_in_child=channel.after_fork)
         sys.addaudithook(self.on_audit)
 
