@@ -11,7 +11,8 @@
  *   - KERNEL_NEWS_PIPES: the pipes are emptied before the next frame;
  *   - KERNEL_NEWS_DONE: the pipes are emptied before it is handed on, so nothing of a cell is lost
  *     and nothing comes after its end;
- *   - no frame is there: the pipes are emptied.
+ *   - no frame is there: what lay in the pipes before the channel was looked at is read. What came
+ *     later may be of a program that was started after a frame.
  *
  * States: running -> (channel closed | SIGCHLD) -> killed and reaped -> all read -> on_end ->
  * closed Ownership: the object frees itself when it is closed, reaped or not, and its handles are
@@ -168,7 +169,7 @@ static bool is_stopped(const struct kernel_process *p)
 }
 
 /* What lies in the pipes now is due. */
-static void begin_drain(struct kernel_process *p)
+static void measure_pipes(struct kernel_process *p)
 {
     for (int i = PIPE_OUT; i <= PIPE_ERR; i++) {
         int len = 0;
@@ -176,6 +177,11 @@ static void begin_drain(struct kernel_process *p)
             (void)ioctl(p->sources[i].fd, FIONREAD, &len); /* else 0 */
         p->quotas[i] = (size_t)len;
     }
+}
+
+static void begin_drain(struct kernel_process *p)
+{
+    measure_pipes(p);
     p->must_drain = true;
 }
 
@@ -264,11 +270,10 @@ static bool step(struct kernel_process *p, unsigned *budget)
         take_message(p, &m, len);
         return true;
     }
+    measure_pipes(p);
     if (read_channel(p, need))
         return true;
-    begin_drain(p);
-    p->must_drain = false; /* nobody waits for it */
-    (void)drain_pipes(p, budget);
+    (void)drain_pipes(p, budget); /* what is left waits for the next turn */
     return false;
 }
 

@@ -172,7 +172,8 @@ def swap_labels(chart):
 
 
 def pie_elements(axes, _):
-    return [{"label": str(w.get_label()), "angle": rounded(abs(w.theta2 - w.theta1)),
+    """Angles are computed in single precision."""
+    return [{"label": str(w.get_label()), "angle": float(f"{abs(w.theta2 - w.theta1):.6g}"),
              "radius": float(w.r)} for w in axes.patches if isinstance(w, Wedge)]
 
 

@@ -8,7 +8,7 @@ image has it, else by the standard library alone.
 
 Output of Python itself (sys.stdout, sys.stderr, results) goes through one queue to the channel, so
 that its order is exact. What programs and C code write to descriptors 1 and 2 is read by envd from
-the pipes; "F" tells it that something lies there which was written before.
+the pipes: a frame is sent when they are empty, or after an "F", which has envd empty them first.
 
 A SIGINT becomes KeyboardInterrupt in the cell, never inside a frame, and nothing between cells.
 """
@@ -36,6 +36,7 @@ import types
 TEXT_MAX = 32 * 1024
 RESULT_MAX = 8 * 1024 * 1024
 DELAY_S = 0.02
+PATIENCE_S = 0.1
 DEPTH_MAX = 40
 FRAMES_MAX = 300
 FIONREAD = 0x541B
@@ -60,6 +61,7 @@ class Channel:
         self.timer = None
         self.is_armed = False
         self.interrupted = False
+        self.patience = PATIENCE_S
 
     def put(self, kind, text):
         self.items.append((kind, text))
@@ -108,7 +110,7 @@ class Channel:
             raise KeyboardInterrupt
 
     def frames(self):
-        out = [b"F 0\n"] if self.pipes_have_bytes() else []
+        out = [] if self.pipes_are_empty() else [b"F 0\n"]
         last, texts = None, []
         self.size = 0
         for _ in range(len(self.items)):
@@ -131,14 +133,24 @@ class Channel:
             out.append(b"%s %d\n" % (kind.encode(), len(body)))
             out.append(body)
 
-    def pipes_have_bytes(self):
-        for fd in (1, 2):
-            try:
-                if struct.unpack("i", fcntl.ioctl(fd, FIONREAD, b"\0\0\0\0"))[0]:
-                    return True
-            except OSError:
-                pass  # the cell closed it
-        return False
+    @staticmethod
+    def lies_in(fd):
+        try:
+            return struct.unpack("i", fcntl.ioctl(fd, FIONREAD, b"\0\0\0\0"))[0]
+        except OSError:
+            return 0  # the cell closed it
+
+    def pipes_are_empty(self):
+        """Give envd the time to read what programs wrote before; not for ever: one may not end."""
+        until = None
+        while self.lies_in(1) or self.lies_in(2):
+            now = monotonic()
+            until = until or now + self.patience
+            if now >= until:
+                self.patience = 0  # somebody writes without end: this cell waits no more
+                return False
+            sleep(0.0001)
+        return True
 
     def write(self, data):
         view = memoryview(data)
@@ -694,7 +706,8 @@ class Pillow:
 
         def save_and_show(self, fp, *args, **options):
             save(self, fp, *args, **options)
-            if isinstance(fp, str):
+            caller = sys._getframe(1).f_globals.get("__name__", "")
+            if isinstance(fp, str) and not caller.startswith("matplotlib"):  # its figures are shown
                 show(self)
 
         def show(self, *_, **__):
@@ -772,6 +785,7 @@ class Kernel:
         for name, value in BUILTINS.items():
             if callable(value) and not callable(builtins.__dict__.get(name)):
                 builtins.__dict__[name] = value
+        channel.patience = PATIENCE_S
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self.streams
         signal.signal(signal.SIGINT, self.on_interrupt)
         for fd, kept in zip((1, 2), self.kept):
