@@ -257,19 +257,22 @@ def test_bash_cells(box):
     def sh(code, **options):
         return box.run_code(code, language="bash", **options)
 
+    def out(code, **options):
+        return "".join(sh(code, **options).logs.stdout)
+
     sh("x=5; f() { echo \"f $1\"; }; declare -A m=([a]=1); cd /tmp")
-    assert "".join(sh("echo $x ${m[a]} $PWD; f é").logs.stdout) == "5 1 /tmp\nf é\n"
+    assert out("echo $x ${m[a]} $PWD; f é") == "5 1 /tmp\nf é\n"
     assert (sh("false").error.name, sh("(exit 3)").error.value) == ("ExitStatus", "3")
     assert sh("echo err >&2").logs.stderr == ["err\n"]
     assert "syntax error" in "".join(sh("if").logs.stderr)
-    assert sh("printf %s \"$CALL\"", envs={"CALL": "a b\nc"}).logs.stdout == ["a b\nc"]
-    assert sh("echo [$CALL]").logs.stdout == ["[]\n"]
+    assert out("printf %s \"$CALL\"", envs={"CALL": "a b\nc"}) == "a b\nc"
+    assert out("echo [$CALL]") == "[]\n"
     for endless in ("while :; do :; done", "sleep 100; echo no", "for i in 1 2; do sleep 50; done"):
         with pytest.raises(Exception, match="timed out|timeout"):
             sh(endless, timeout=1)
-        assert sh("echo still $x").logs.stdout == ["still 5\n"]
+        assert out("echo still $x") == "still 5\n"
     assert sh("exit 4").error.name == "ContextRestarting"
-    assert sh("echo [$x]").logs.stdout == ["[]\n"]
+    assert out("echo [$x]") == "[]\n"
 
 
 def test_the_default_contexts(box):
