@@ -4,12 +4,11 @@
     build/venv/bin/python bench/bench_egress.py [connects|storm|bulk|names|neighbour|idle]...
 
 In network namespaces of its own (tests/e2e/internet.py): the broker's, and over a wire the servers'.
-Direct ones are made from the broker's. Both run the same program, egress_probe.c, in turns, so that a
-busy moment hits both.
+Direct ones are made from the broker's. Both run the same program, egress_probe.c, in turns, and the
+best of some rounds is what counts: other work on the machine makes it only worse.
 """
 
 import contextlib
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from internet import PUBLIC, Internet  # found by support's path
 
 PROBE = "/tmp/egress_probe"
 SINK, SOURCE, RELAY = 7009, 7019, 7020
-ROUNDS, CONNECTS = 5, 200
+ROUNDS, CONNECTS, BULK_ROUNDS = 5, 200, 3
 STORM_RATE, STORM_SECONDS = 1000, 60 if IS_FULL else 5
 BULK = (10 if IS_FULL else 1) << 30
 IDLE = 1000
@@ -77,9 +76,9 @@ class World:
                 for pid in (self.broker.process.pid, envd_pid(sandbox))]
 
 
-def middle(rounds):
-    """Of each figure the median of the rounds."""
-    return [statistics.median(x) for x in zip(*rounds)]
+def best(rounds, of=min):
+    """Of each figure the best of the rounds."""
+    return [of(x) for x in zip(*rounds)]
 
 
 def timed(world, sandbox, *args):
@@ -87,7 +86,7 @@ def timed(world, sandbox, *args):
     both = []
     for _ in range(ROUNDS):
         both.append(world.inside(sandbox, *args) + world.direct(*args))
-    return middle(both)
+    return best(both)
 
 
 def connects(world):
@@ -97,8 +96,8 @@ def connects(world):
            f"{p50 - direct_p50:+.0f} us ({p50:.0f} and {direct_p50:.0f}), p99 "
            f"{p99 - direct_p99:+.0f} us ({p99:.0f} and {direct_p99:.0f})")
     stream = world.hold(sandbox, IDLE)
-    beside_p50, beside_p99 = middle([world.inside(sandbox, "connect", PUBLIC, CONNECTS)
-                                     for _ in range(ROUNDS)])
+    beside_p50, beside_p99 = best([world.inside(sandbox, "connect", PUBLIC, CONNECTS)
+                                   for _ in range(ROUNDS)])
     figure(beside_p99 <= 2 * p99, f"  beside {IDLE} idle ones: p99", "<= 2 x without",
            f"{beside_p99 / p99:.2f} x ({beside_p99:.0f} us), p50 {beside_p50:.0f} us")
     stream.socket.close()
@@ -110,7 +109,7 @@ def storm(world):
     count = STORM_RATE * STORM_SECONDS
     before = world.cpu_s(sandbox)
     answered, lost, late, p50, p99 = world.inside(sandbox, "storm", PUBLIC, STORM_RATE,
-                                                    STORM_SECONDS)
+                                                  STORM_SECONDS)
     cpu = [(a - b) / count * 1e6 for a, b in zip(world.cpu_s(sandbox), before)]
     figure(answered == count and late == 0,
            f"{STORM_RATE} short connections a second, {STORM_SECONDS} s", f"{count}, none late",
@@ -124,14 +123,14 @@ def bulk(world):
     sandbox = world.sandbox()
     for what, port, relay in (("send", SINK, RELAY), ("fetch", SOURCE, RELAY + 1)):
         seen, used = [], [0, 0]
-        for _ in range(ROUNDS):
+        for _ in range(BULK_ROUNDS):
             before = world.cpu_s(sandbox)
             ours, = world.inside(sandbox, what, PUBLIC, port, BULK)
             used = [u + a - b for u, a, b in zip(used, world.cpu_s(sandbox), before)]
             theirs, = world.direct(what, "127.0.0.1", relay, BULK)
             seen.append((ours, theirs, world.direct(what, PUBLIC, port, BULK)[0]))
-        ours, theirs, direct = middle(seen)
-        cpu = [u / ROUNDS / (BULK / 2**30) for u in used]
+        ours, theirs, direct = best(seen, of=max)
+        cpu = [u / BULK_ROUNDS / (BULK / 2**30) for u in used]
         figure(ours >= .8 * theirs, f"{what} {BULK >> 30} GiB over a plain relay", ">= 0.8 x",
                f"{ours / theirs:.2f} x ({ours / 2**20:.0f} and {theirs / 2**20:.0f} MiB/s; direct "
                f"{direct / 2**20:.0f}), {cpu[0]:.2f} + {cpu[1]:.2f} s CPU a GiB")
@@ -141,7 +140,7 @@ def bulk(world):
 def names(world):
     sandbox = world.sandbox()
     for what, name in (("known", "www.example.net"), ("new", "n%.example.net")):
-        p50, p99, direct_p50, direct_p99 = middle(
+        p50, p99, direct_p50, direct_p99 = best(
             [world.inside(sandbox, "lookup", "127.0.0.53", name, CONNECTS)
              + world.direct("lookup", PUBLIC, name, CONNECTS) for _ in range(ROUNDS)])
         figure(None, f"a {what} name over the name server itself", "-",
@@ -160,7 +159,7 @@ def neighbour(world):
         run(world.broker, busy, "/bin/sh", "-c", "pkill egress_probe")
         while stream.read():
             pass
-    (p50, p99), (alone_p50, alone_p99) = middle(beside), middle(alone)
+    (p50, p99), (alone_p50, alone_p99) = best(beside), best(alone)
     figure(None, "connect() beside another sandbox's bulk transfer", "-",
            f"p50 {p50:.0f} us (alone {alone_p50:.0f}), p99 {p99:.0f} us ({alone_p99:.0f})")
     kill(world.broker, busy)
@@ -189,8 +188,7 @@ def main():
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="adit-bench-egress-"))
         internet = Internet(scratch)
         stack.callback(internet.stop)
-        broker = stack.enter_context(
-            running_broker(internet=internet))
+        broker = stack.enter_context(running_broker(internet=internet))
         stack.enter_context(internet.network())
         world = World(scratch, internet, broker)
         stack.callback(world.stop)

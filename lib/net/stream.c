@@ -47,7 +47,7 @@
 #include "base/buf.h"
 
 /* Large reads of one turn of the loop. */
-#define SPLICE_BUDGET 8
+#define SPLICE_BUDGET 4
 
 enum stream_state { STREAM_OPEN, STREAM_FLUSHING, STREAM_LINGERING, STREAM_CLOSED };
 
