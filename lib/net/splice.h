@@ -10,9 +10,9 @@
 
 /*
  * Move what @from_fd has to @to_fd, both non-blocking. *rest: of that, what @to_fd did not take now
- * or ever; in the loop's scratch. Return: bytes that @from_fd gave, 0 at its end; or an error of
- * the system, negative: -EAGAIN (it has nothing), -EINVAL (no kind of socket for this, nothing has
- * happened), …
+ * or ever; in the loop's scratch. Return: bytes that @from_fd gave, 0 at its end or before urgent
+ * data; or an error of the system, negative: -EAGAIN (it has nothing, or urgent data), -EINVAL (no
+ * kind of socket for this, nothing has happened), …
  */
 ADIT_MUST_CHECK ssize_t splice_pass(struct net_loop *l, int from_fd, int to_fd,
                                     struct adit_view *rest);

@@ -197,6 +197,8 @@ static void stream_ended(struct net_stream *s, int status)
     s->ops->on_end(s, &err);
 }
 
+/* Nothing may be an end, or urgent data, which splice(2) does not pass: the next read, which is no
+ * large one then, tells. */
 static void splice_on(struct net_stream *s)
 {
     struct adit_view rest;
@@ -214,9 +216,9 @@ static void splice_on(struct net_stream *s)
     }
     if (len == -EINVAL) {
         s->sink = NULL; /* its bytes go the way through memory */
-    } else if (len <= 0 && len != -EAGAIN) {
+    } else if (len < 0 && len != -EAGAIN) {
         (void)uv_read_stop(&s->handle.stream); /* always 0 */
-        stream_ended(s, len == 0 ? UV_EOF : (int)len);
+        stream_ended(s, (int)len);
     }
 }
 

@@ -223,6 +223,25 @@ START_TEST(join_held_side_waits_in_the_middle_of_bulk)
 }
 END_TEST
 
+START_TEST(join_passes_over_urgent_data_in_the_middle_of_bulk)
+{
+    uint32_t next = 0;
+    for (int turn = 0; turn < 30; turn++) {
+        push_numbers(T.peers[1], &next, 8192);
+        if (turn % 2) /* read together with what is before it, and alone */
+            settle();
+        ck_assert_int_eq(send(T.peers[1]->fd, "!", 1, MSG_OOB), 1);
+        settle();
+    }
+    push_numbers(T.peers[1], &next, 8192);
+    ck_assert_int_eq(shutdown(T.peers[1]->fd, SHUT_WR), 0);
+    run_until(T.peers[0]->ended);
+    ck_assert_uint_eq(T.passed[1], T.peers[0]->total);
+    ck_assert_uint_ge(T.peers[0]->total, next * sizeof next);
+    ck_assert_uint_le(T.peers[0]->total, next * sizeof next + 30);
+}
+END_TEST
+
 START_TEST(join_breaks_in_the_middle_of_bulk)
 {
     struct linger hard = {1, 0};
@@ -245,5 +264,6 @@ SUITE_MAIN_WITH("join", .fixtures = {{setup, teardown}},
                       join_held_end_that_nobody_lets_through_is_a_reset,
                       join_holds_back_a_sender_whose_reader_does_not_read,
                       join_is_over_when_all_is_sent, join_breaks_in_the_middle_of_bulk,
+                      join_passes_over_urgent_data_in_the_middle_of_bulk,
                       join_held_side_waits_in_the_middle_of_bulk),
                 LOOPS({join_passes_bulk_whole_and_in_order, 2}))
