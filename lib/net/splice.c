@@ -6,7 +6,8 @@
  *
  * What:      splice(2) from the socket into a pipe and from there to the other one; the kernel
  * hands its pages on. The pipe is empty before and after each call, so that one serves all streams
- * of a loop: what the other socket did not take is read back, to be queued as ever. Ownership: the
+ * of a loop: what the other socket did not take is read back, to be queued as ever. A pipe that
+ * cannot be emptied is closed, since what is left would go to another's stream. Ownership: the
  * pipe is the loop's, made at the first call. Trust:     the bytes are not looked at. Pages may be
  * those of a program that still writes to them (vmsplice): it changes its own words only. Failure:
  * a pipe that cannot be made is EINVAL: bytes go the way through memory.
@@ -55,7 +56,10 @@ ssize_t splice_pass(struct net_loop *l, int from_fd, int to_fd, struct adit_view
         left -= sent > 0 ? sent : 0;
     }
     *rest = left > 0 ? read_back(l, (size_t)left) : adit_view_mem(NULL, 0);
-    return len;
+    if (left <= 0 || rest->len == (size_t)left)
+        return len;
+    splice_close(l); /* with what is in it */
+    return -EIO;
 }
 
 void splice_close(struct net_loop *l)

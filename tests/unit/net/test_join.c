@@ -258,8 +258,102 @@ START_TEST(join_breaks_in_the_middle_of_bulk)
 }
 END_TEST
 
+/* ---- many at once: what they share carries nothing from one to another ---- */
+
+#define PAIRS 6
+#define ROUNDS 600
+
+/* @fds: the test's ends of both streams; what comes out at either is @letter */
+static struct pair {
+    struct join *join;
+    int fds[2];
+    char letter;
+} pairs[PAIRS];
+
+static uint32_t chance(uint32_t n)
+{
+    static uint32_t state = 2463534242u;
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state % n;
+}
+
+static void pair_over(void *owner, bool is_broken)
+{
+    struct pair *p = owner;
+    (void)is_broken;
+    p->join = NULL;
+}
+
+static void pair_open(struct pair *p)
+{
+    static const struct join_ops pair_ops = {.on_over = pair_over};
+    static char next;
+    const int small = 1 << 15;
+    struct net_stream *streams[2];
+    for (int i = 0; i < 2; i++) {
+        int ends[2];
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends),
+                         0);
+        ck_assert_int_eq(setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+        p->fds[i] = ends[0];
+        ck_assert_int_eq(net_stream_open_fd(&F.net, ends[1], &no_ops, NULL, &streams[i], NULL), 0);
+    }
+    p->letter = (char)('A' + next++ % 26);
+    ck_assert_int_eq(join_start(streams[0], streams[1], &pair_ops, p, &p->join), ADIT_OK);
+}
+
+static void pair_close(struct pair *p)
+{
+    for (int i = 0; i < 2; i++)
+        if (p->fds[i] >= 0)
+            (void)close(p->fds[i]);
+    if (p->join)
+        join_break(p->join);
+    p->join = NULL;
+}
+
+static void pair_use(struct pair *p, int side)
+{
+    static char bytes[1 << 17];
+    ssize_t n;
+    switch (chance(12)) {
+    case 0: /* with what it was sent unread */
+        pair_close(p);
+        pair_open(p);
+        break;
+    case 1:
+    case 2:
+    case 3:
+        n = recv(p->fds[side], bytes, 1 + chance(sizeof bytes - 1), MSG_DONTWAIT);
+        for (ssize_t i = 0; i < n; i++)
+            if (bytes[i] != p->letter)
+                ck_abort_msg("%c at an end of %c", bytes[i], p->letter);
+        break;
+    default:
+        memset(bytes, p->letter, sizeof bytes);
+        (void)send(p->fds[side], bytes, sizeof bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+}
+
+START_TEST(join_keeps_what_is_one_pairs_from_all_others)
+{
+    for (int i = 0; i < PAIRS; i++)
+        pair_open(&pairs[i]);
+    for (int n = 0; n < ROUNDS; n++) {
+        for (int i = 0; i < PAIRS; i++)
+            pair_use(&pairs[i], (int)chance(2));
+        (void)uv_run(&F.uv, UV_RUN_NOWAIT);
+    }
+    for (int i = 0; i < PAIRS; i++)
+        pair_close(&pairs[i]);
+}
+END_TEST
+
 SUITE_MAIN_WITH("join", .fixtures = {{setup, teardown}},
-                TESTS(join_passes_bytes_and_half_closes, join_reset_of_a_side_breaks_both,
+                TESTS(join_keeps_what_is_one_pairs_from_all_others,
+                      join_passes_bytes_and_half_closes, join_reset_of_a_side_breaks_both,
                       join_break_is_a_reset_and_calls_nobody, join_held_end_waits_to_be_let_through,
                       join_held_end_that_nobody_lets_through_is_a_reset,
                       join_holds_back_a_sender_whose_reader_does_not_read,
