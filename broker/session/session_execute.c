@@ -51,7 +51,7 @@ static int format_result(const struct session_job *j, const struct session_run_e
     uint64_t took_ms = (adit_clock_mono_ns() - j->began_ns + NS_PER_MS - 1) / NS_PER_MS;
     struct adit_buf urls;
     int rc = 0;
-    adit_buf_init(&urls, (size_t)SESSION_RESULT_ARTIFACTS_MAX * URL_CAP);
+    adit_buf_init(&urls, (size_t)SESSION_RUN_PATHS_MAX * URL_CAP);
     for (size_t i = 0; i < end->path_cnt && rc == 0; i++)
         rc = append_url(j->rq, j->session->id, end->paths[i], &urls);
     if (rc == 0)

@@ -13,6 +13,9 @@
 #include "broker/session/session_request.h"
 #include "net/http_write.h"
 
+/* For the next call of the same owner. */
+#define KEEP_MS 60000
+
 void session_guest_init(struct session_guest *g, const struct broker *b, const struct sandbox *s)
 {
     const struct record *r = node_record(s);
@@ -25,7 +28,8 @@ void session_guest_init(struct session_guest *g, const struct broker *b, const s
 int session_guest_pool(const struct session_guest *g, struct net_loop *loop, uint16_t port,
                        struct http_pool **out, struct adit_err *err)
 {
-    struct http_pool_conf conf = {.target = g->target, .dial_ms = g->dial_ms};
+    struct http_pool_conf conf = {
+        .target = g->target, .dial_ms = g->dial_ms, .idle_ms = KEEP_MS, .idle_max = 1};
     conf.target.port = port;
     conf.target.tcp_port = 0;
     return http_pool_new(loop, &conf, out, err);

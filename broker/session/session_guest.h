@@ -15,7 +15,7 @@ struct session_guest {
 };
 
 void session_guest_init(struct session_guest *g, const struct broker *b, const struct sandbox *s);
-/* Connections to that port, made for each call. Errors: NO_MEMORY. */
+/* Connections to that port. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int session_guest_pool(const struct session_guest *g, struct net_loop *loop,
                                        uint16_t port, struct http_pool **out, struct adit_err *err);
 

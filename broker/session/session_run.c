@@ -4,8 +4,9 @@
  *
  * Theory of operation
  *
- *   RUNNING ── end of the answer ──> KEEPING ── every picture is answered for ──> done
- *      └────────── failure, or an answer that ends too soon ──────────> done
+ *   WATCHING ── ready ──> RUNNING ── end of the answer ──> KEEPING ── every picture is answered
+ *      for ──> TAKING ── names of files ──> done
+ *   in any of them: failure, or an answer that ends too soon ──> done
  *
  * What: the cell goes to the code interpreter, whose answer is read as it comes. A picture in it is
  * written into the sandbox while it arrives, by a call of its own to envd: it is fetched there with
@@ -40,9 +41,11 @@ struct picture {
  * @is_over: the answer has ended; pictures may still be under way
  * @writing: the picture whose bytes come, or NULL
  * @open_cnt: pictures that are not answered for
+ * @paths:   of all that is told
  */
 struct session_run {
     struct session_guest guest;
+    struct session_watch *watch;
     struct http_pool *interpreter, *envd;
     struct http_call *call;
     struct adit_buf cell;
@@ -52,6 +55,8 @@ struct session_run {
     struct picture pictures[SESSION_RESULT_ARTIFACTS_MAX];
     size_t picture_cnt, open_cnt;
     struct picture *writing;
+    char paths[SESSION_RUN_PATHS_MAX][SESSION_RUN_PATH_CAP];
+    size_t path_cnt;
     char name[NAME_LEN + 1];
     session_run_fn on_done;
     void *user;
@@ -66,6 +71,8 @@ static void free_run(struct session_run *run)
     for (size_t i = 0; i < run->picture_cnt; i++)
         if (run->pictures[i].call)
             http_call_cancel(run->pictures[i].call);
+    if (run->watch)
+        session_watch_close(run->watch);
     if (run->interpreter)
         http_pool_close(run->interpreter);
     if (run->envd)
@@ -90,22 +97,26 @@ static void fail(struct session_run *run, const struct adit_err *why)
     on_done(user, &end);
 }
 
-static void succeed(struct session_run *run)
+static void succeed(void *user, const char (*names)[SESSION_WATCH_NAME_CAP], size_t name_cnt)
 {
-    static const unsigned kept = 200;
-    char paths[SESSION_RESULT_ARTIFACTS_MAX][SESSION_RUN_PATH_CAP];
-    struct session_run_end end = {.result = &run->result, .paths = paths};
-    for (size_t i = 0; i < run->picture_cnt; i++)
-        if (run->pictures[i].status == kept)
-            memcpy(paths[end.path_cnt++], run->pictures[i].path, SESSION_RUN_PATH_CAP);
+    struct session_run *run = user;
+    for (size_t i = 0; i < name_cnt; i++)
+        (void)snprintf(run->paths[run->path_cnt++], SESSION_RUN_PATH_CAP, "%s/%s",
+                       SESSION_WATCH_DIRECTORY, names[i]); /* fits */
+    struct session_run_end end = {
+        .result = &run->result, .paths = run->paths, .path_cnt = run->path_cnt};
     run->on_done(run->user, &end);
     free_run(run);
 }
 
 static void maybe_done(struct session_run *run)
 {
-    if (run->is_over && run->open_cnt == 0)
-        succeed(run);
+    if (!run->is_over || run->open_cnt > 0)
+        return;
+    for (size_t i = 0; i < run->picture_cnt; i++)
+        if (run->pictures[i].status == 200)
+            memcpy(run->paths[run->path_cnt++], run->pictures[i].path, SESSION_RUN_PATH_CAP);
+    session_watch_take(run->watch, succeed);
 }
 
 /* ---- pictures ---- */
@@ -325,6 +336,14 @@ static int start_call(struct session_run *run, struct adit_err *err)
     return rc;
 }
 
+static void on_watching(void *user)
+{
+    struct session_run *run = user;
+    struct adit_err err = ADIT_ERR_INIT;
+    if (start_call(run, &err))
+        fail(run, &err);
+}
+
 int session_run_start(struct net_loop *loop, const struct session_guest *guest,
                       struct adit_view cell, size_t *held, session_run_fn on_done, void *user,
                       struct session_run **out, struct adit_err *err)
@@ -344,7 +363,7 @@ int session_run_start(struct net_loop *loop, const struct session_guest *guest,
     if (rc == 0)
         rc = session_guest_pool(guest, loop, CHANNEL_PORT_KERNEL, &run->interpreter, err);
     if (rc == 0)
-        rc = start_call(run, err);
+        rc = session_watch_start(loop, guest, on_watching, run, &run->watch, err);
     if (rc)
         free_run(run);
     else

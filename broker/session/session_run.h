@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One execution in a sandbox: the call of its code interpreter, and the pictures that come of it,
- * kept as files of the sandbox. On the control loop.
+ * One execution in a sandbox: the call of its code interpreter, the pictures that come of it, kept
+ * as files of the sandbox, and the files that it leaves. On the control loop.
  */
 #ifndef BROKER_SESSION_SESSION_RUN_H
 #define BROKER_SESSION_SESSION_RUN_H
 
 #include "broker/session/session_guest.h"
 #include "broker/session/session_result.h"
+#include "broker/session/session_watch.h"
 
 /* Where pictures are kept; "<run>-<number>.<extension>" below it. */
 #define SESSION_RUN_DIRECTORY "/home/user/.artifacts"
-#define SESSION_RUN_PATH_CAP 96
+#define SESSION_RUN_PATH_CAP (sizeof(SESSION_WATCH_DIRECTORY "/") + SESSION_WATCH_NAME_CAP)
+#define SESSION_RUN_PATHS_MAX (SESSION_RESULT_ARTIFACTS_MAX + SESSION_WATCH_FILES_MAX)
 
 struct session_run;
 
 /*
  * @result: of an execution that ended in order
- * @paths:  of the pictures that were kept, absolute
+ * @paths:  of the pictures that were kept, and of the files, absolute
  * @err:    else why there is no result: UNAVAILABLE (nobody answers there), CLOSED, PROTOCOL,
  * LIMIT, NO_MEMORY All borrowed, until the callback returns.
  */

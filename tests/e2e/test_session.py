@@ -361,6 +361,21 @@ def test_a_picture_becomes_a_url_that_its_owner_can_fetch(sessions, running):
     assert stranger.status == 404
 
 
+def test_files_that_the_code_leaves_become_urls(sessions, running):
+    code = ("import os\n"
+            "open('report.csv', 'w').write('a,b\\n')\n"
+            "open('gone', 'w').close()\nos.remove('gone')\n"
+            "os.makedirs('deep', exist_ok=True)\nopen('deep/file', 'w').close()\n"
+            "open('.hidden', 'w').close()\nopen('r\u00e9sum\u00e9 1.txt', 'w').write('x')")
+    left = execute(sessions, running, code)["artifacts"]
+    assert [url.split("?path=")[1] for url in left] == [
+        "/home/user/report.csv", "/home/user/r%C3%A9sum%C3%A9%201.txt"]
+    assert download(sessions, running, left[0].split("?path=")[1]).body == b"a,b\n"
+    assert execute(sessions, running, "open('report.csv').read()")["artifacts"] == []
+    again = execute(sessions, running, "open('report.csv', 'a').write('c,d\\n')")["artifacts"]
+    assert again == left[:1]
+
+
 def test_output_beyond_what_is_kept_is_counted(sessions, running):
     much = execute(sessions, running, "print('x' * 20_000_000)")
     assert much["success"] and much["output"].startswith("x" * 1000)

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The session API's bytes from outside: the first byte chooses a client's request or the stream of
- * an execution. Oracles: a refusal has a message; what is taken is a cell that is JSON, an id or a
- * path that is taken again as it is; a stream tells the same wherever it is cut, keeps no more than
- * it was given, and its document is JSON.
+ * The session API's bytes from outside: the first byte chooses a client's request, the stream of an
+ * execution, or events of a directory. Oracles: a refusal has a message; what is taken is a cell
+ * that is JSON, an id or a path that is taken again as it is; a stream tells the same wherever it
+ * is cut, keeps no more than it was given, and its document is JSON.
  */
+#include "base/json.h"
 #include "broker/jtext.h"
 #include "broker/session/session_request.h"
 #include "broker/session/session_result.h"
+#include "broker/session/session_watch.h"
 #include "oracle.h"
 
 /* ---- requests ---- */
@@ -142,12 +144,29 @@ static void check_stream(struct adit_view in)
     adit_buf_fini(&whole.text);
 }
 
+/* ---- events of the working directory ---- */
+
+static void check_events(struct adit_view in)
+{
+    struct session_watch_files files;
+    json_t *answer = adit_json_load(in, JSON_REJECT_DUPLICATES, NULL);
+    if (json_is_object(answer)) {
+        session_watch_read(&files, answer);
+        ORACLE(files.cnt <= SESSION_WATCH_FILES_MAX);
+        for (size_t i = 0; i < files.cnt; i++)
+            ORACLE(files.names[i][0] != '.' && !strchr(files.names[i], '/'));
+    }
+    json_decref(answer);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     if (len == 0)
         return 0;
     if (data[0] == 's')
         check_stream(adit_view_mem(data + 1, len - 1));
+    else if (data[0] == 'w')
+        check_events(adit_view_mem(data + 1, len - 1));
     else
         check_request(adit_view_mem(data + 1, len - 1));
     return 0;

@@ -30,6 +30,8 @@ static struct world {
     struct adit_buf answer;
     unsigned status, file_status;
     bool is_open, is_slow, is_ending;
+    const char *events; /* of the working directory */
+    int watcher_cnt;
     struct http_exchange *paused;
     uv_check_t turn;
     /* what came of it */
@@ -121,6 +123,29 @@ static void on_cell_abort(struct http_exchange *x, const struct adit_err *err)
     end_world();
 }
 
+/* @events: NULL: this guest does not watch. */
+static void answer_watch(struct http_exchange *x, struct adit_view target)
+{
+    struct adit_buf text;
+    adit_buf_init(&text, 4096);
+    if (!w.events) {
+        ck_assert(adit_view_eq_str(target, "/filesystem.Filesystem/CreateWatcher"));
+        http_exchange_reply(x, 404, adit_view_str("{\"code\":\"not_found\",\"message\":\"no\"}"));
+    } else if (adit_view_eq_str(target, "/filesystem.Filesystem/CreateWatcher")) {
+        w.watcher_cnt++;
+        http_exchange_reply(x, 200, adit_view_str("{\"watcherId\":\"w1\"}"));
+    } else if (adit_view_eq_str(target, "/filesystem.Filesystem/GetWatcherEvents")) {
+        ck_assert_int_eq(adit_buf_appendf(&text, "{\"events\":[%s]}", w.events), 0);
+        http_exchange_reply(x, 200, adit_buf_view(&text));
+    } else {
+        ck_assert(adit_view_eq_str(target, "/filesystem.Filesystem/RemoveWatcher"));
+        w.watcher_cnt--;
+        http_exchange_reply(x, 200, adit_view_str("{}"));
+        end_world();
+    }
+    adit_buf_fini(&text);
+}
+
 static void on_request(struct http_exchange *x, const struct http_head *head)
 {
     static const struct http_exchange_ops cell = {.on_body = on_cell_body,
@@ -133,6 +158,10 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
     if (adit_view_eq_str(head->target, "/execute")) {
         ck_assert(adit_view_eq_str(http_head_get(head, "content-type"), "application/json"));
         http_exchange_set_ops(x, &cell, NULL);
+        return;
+    }
+    if (adit_view_has_prefix(head->target, "/filesystem.Filesystem/")) {
+        answer_watch(x, head->target);
         return;
     }
     ck_assert(adit_view_has_prefix(head->target, "/files?path=" SESSION_RUN_DIRECTORY "/"));
@@ -193,7 +222,8 @@ static void on_done(void *user, const struct session_run_end *end)
             memcpy(w.paths[i], end->paths[i], SESSION_RUN_PATH_CAP);
         w.path_cnt = end->path_cnt;
     }
-    end_world();
+    if (!w.events)
+        end_world(); /* else when the guest was told that its watch is over */
 }
 
 static void start(void)
@@ -237,6 +267,18 @@ START_TEST(session_run_keeps_pictures_as_files)
     ck_assert(adit_view_has_prefix(adit_view_str(w.paths[0]), SESSION_RUN_DIRECTORY "/"));
     ck_assert_ptr_nonnull(strstr(w.paths[0], "-1.png"));
     ck_assert_ptr_nonnull(strstr(w.paths[1], "-2.svg"));
+}
+END_TEST
+
+START_TEST(session_run_tells_the_files_that_are_left)
+{
+    w.events = "{\"name\":\"a.csv\",\"type\":\"EVENT_TYPE_CREATE\","
+               "\"entry\":{\"type\":\"FILE_TYPE_FILE\"}}";
+    execute("{\"type\":\"result\",\"png\":\"aGVsbG8=\"}\n" ENDED);
+    ck_assert_uint_eq(w.path_cnt, 2);
+    ck_assert_ptr_nonnull(strstr(w.paths[0], "-1.png"));
+    ck_assert_str_eq(w.paths[1], "/home/user/a.csv");
+    ck_assert_int_eq(w.watcher_cnt, 0);
 }
 END_TEST
 
@@ -323,6 +365,7 @@ END_TEST
 SUITE_MAIN_WITH("session_run", .fixtures = {{setup, teardown}},
                 TESTS(session_run_tells_what_the_interpreter_said,
                       session_run_keeps_pictures_as_files,
+                      session_run_tells_the_files_that_are_left,
                       session_run_leaves_out_pictures_that_cannot_be_kept,
                       session_run_loses_nothing_of_a_picture_that_is_taken_slowly,
                       session_run_tells_an_answer_that_ends_too_soon, session_run_tells_a_refusal,
