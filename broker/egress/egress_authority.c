@@ -49,10 +49,8 @@ static int write_pair(const struct cert_pair *p, char out[EGRESS_AUTHORITY_CAP],
     int rc = cert_pair_write_key(p, &text, err);
     if (rc == ADIT_OK)
         rc = cert_pair_write_cert(p, &text, err);
-    if (rc == ADIT_OK) {
-        memcpy(out, adit_buf_view(&text).ptr, text.len);
-        out[text.len] = '\0';
-    }
+    if (rc == ADIT_OK) /* it fits */
+        (void)snprintf(out, EGRESS_AUTHORITY_CAP, "%.*s", ADIT_VIEW_ARG(adit_buf_view(&text)));
     cert_pair_wipe(&text);
     return rc;
 }
