@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The code-interpreter API of a live envd. That it ends cleanly, and leaves nothing, is asserted
+ * after each test: with cells that run, wait, or have lost their client. */
+#include "live_process.h"
+
+/* The system's own python3, whatever the developer has put before it. */
+static void plain_setup(void)
+{
+    ck_assert_int_eq(setenv("PATH", "/usr/bin:/bin", 1), 0);
+    setup();
+}
+
+static struct live_reply reply;
+
+static const char *call(const char *method, const char *target, const char *headers,
+                        const char *body)
+{
+    struct live_conn c = live_channel(CHANNEL_PORT_KERNEL);
+    live_call(&c, method, target, headers, body, &reply);
+    live_hang_up(&c);
+    return reply.body;
+}
+
+static void wait_until_it_serves(void)
+{
+    ck_assert_str_eq(call("GET", "/health", "", ""), "\"OK\"");
+}
+
+static const char *run(const char *code, const char *more)
+{
+    char body[1024];
+    (void)snprintf(body, sizeof body, "{\"code\":\"%s\"%s}", code, more);
+    return call("POST", "/execute", "", body);
+}
+
+/* Begin a cell and wait until it says @word. */
+static struct live_conn begin(const char *code, const char *more, const char *word)
+{
+    struct live_conn c = live_channel(CHANNEL_PORT_KERNEL);
+    char body[1024], text[4096];
+    (void)snprintf(body, sizeof body, "{\"code\":\"%s\"%s}", code, more);
+    live_request(&c, "POST", "/execute", "", body, strlen(body));
+    ck_assert(live_read_until(&c, word, text, sizeof text));
+    return c;
+}
+
+/* A new context, as the member of a request. */
+static void make_context(char *id, char *member, size_t cap)
+{
+    ck_assert(has(call("POST", "/contexts", "", "{\"cwd\":\"/tmp\"}"), "\"cwd\":\"/tmp\""));
+    ck_assert_int_eq(sscanf(strstr(reply.body, "\"id\":\"") + 6, "%36s", id), 1);
+    (void)snprintf(member, cap, ",\"context_id\":\"%s\"", id);
+}
+
+START_TEST(kernel_service_answers_each_route)
+{
+    static const struct {
+        const char *method, *target, *body;
+        unsigned status;
+        const char *answer;
+    } rows[] = {
+        {"GET", "/health", "", 200, "\"OK\""},
+        {"GET", "/health?source=test", "", 200, "\"OK\""},
+        {"POST", "/health", "", 405, "Method Not Allowed"},
+        {"GET", "/contexts", "", 200, "\"language\":\"javascript\",\"cwd\":"},
+        {"PUT", "/contexts", "", 405, "Method Not Allowed"},
+        {"POST", "/contexts", "{\"cwd\":\"/none\"}", 500, "Failed to set working directory"},
+        {"POST", "/contexts", "{\"cwd\":1}", 422, "\"loc\":[\"body\",\"cwd\"]"},
+        {"POST", "/contexts", "{\"language\":\"cobol\"}", 500, "Failed to create context: "},
+        {"DELETE", "/contexts/nobody", "", 404, "Context nobody not found"},
+        {"POST", "/contexts/nobody/restart", "", 404, "Context nobody not found"},
+        {"GET", "/contexts/nobody", "", 405, "Method Not Allowed"},
+        {"POST", "/execute", "{}", 422, "Field required"},
+        {"POST", "/execute", "[", 422, "JSON decode error"},
+        {"POST", "/execute", "{\"code\":\"1\",\"context_id\":\"nobody\"}", 404, "not found"},
+        {"POST", "/execute", "{\"code\":\"1\",\"context_id\":\"a\",\"language\":\"b\"}", 400,
+         "Only one of"},
+        {"GET", "/", "", 404, "Not Found"},
+        {"GET", "/contexts/../execute", "", 405, "Method Not Allowed"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *answer = call(rows[i].method, rows[i].target, "", rows[i].body);
+        ck_assert_msg(reply.status == rows[i].status && has(answer, rows[i].answer), "%s %s: %u %s",
+                      rows[i].method, rows[i].target, reply.status, answer);
+    }
+}
+END_TEST
+
+START_TEST(kernel_service_keeps_state_between_cells)
+{
+    ck_assert(has(run("x = 20", ""), "{\"type\":\"end_of_execution\"}\n"));
+    ck_assert_str_eq(
+        run("x + 1", ""),
+        "{\"type\":\"number_of_executions\",\"execution_count\":2}\n"
+        "{\"type\":\"result\",\"is_main_result\": true, \"text\": \"21\", \"extra\": {}}\n"
+        "{\"type\":\"end_of_execution\"}\n");
+    ck_assert(has(run("1 / 0", ""), "\"name\": \"ZeroDivisionError\""));
+    ck_assert(has(run("import os; os.environ['A']", ",\"env_vars\":{\"A\":\"b\"}"), "\"b\""));
+    ck_assert(has(run("'A' in os.environ", ""), "False"));
+}
+END_TEST
+
+START_TEST(kernel_service_has_contexts_that_are_apart)
+{
+    char id[40], member[80], target[80];
+    make_context(id, member, sizeof member);
+    ck_assert(has(run("import os; y = 1; os.getcwd()", member), "\"/tmp\""));
+    ck_assert(has(run("y", ""), "NameError"));
+    (void)snprintf(target, sizeof target, "/contexts/%s/restart", id);
+    ck_assert_str_eq(call("POST", target, "", ""), "null");
+    ck_assert(has(run("y", member), "NameError"));
+    (void)snprintf(target, sizeof target, "/contexts/%s", id);
+    ck_assert_str_eq(call("DELETE", target, "", ""), "null");
+    (void)run("1", member);
+    ck_assert_uint_eq(reply.status, 404);
+}
+END_TEST
+
+START_TEST(kernel_service_tells_of_a_kernel_that_died)
+{
+    ck_assert(has(run("import os; os._exit(3)", ""), "\"name\":\"ContextRestarting\""));
+    ck_assert(has(reply.body, "exit status 3"));
+    ck_assert(has(run("2 + 2", ""), "what earlier cells defined is gone"));
+    ck_assert(has(reply.body, "\"text\": \"4\""));
+    ck_assert(
+        has(run("import os\\nfor f in range(3, 300):\\n  try: os.write(f, b'no frame\\\\n')\\n"
+                "  except OSError: pass\\nimport time; time.sleep(60)",
+                ""),
+            "ContextRestarting"));
+}
+END_TEST
+
+START_TEST(kernel_service_interrupts_a_cell_whose_client_went)
+{
+    struct live_conn c = begin("x = 5\\nprint('runs')\\nwhile True: x += 1", "", "runs");
+    live_hang_up(&c);
+    ck_assert(has(run("x > 5", ""), "\"text\": \"True\""));
+}
+END_TEST
+
+START_TEST(kernel_service_ends_the_cells_of_a_context_that_is_removed)
+{
+    char id[40], member[80], target[80], text[4096];
+    make_context(id, member, sizeof member);
+    struct live_conn c = begin("print('runs')\\nwhile True: pass", member, "runs");
+    struct live_conn waiting = begin("1", member, "200 OK");
+    (void)snprintf(target, sizeof target, "/contexts/%s", id);
+    ck_assert_str_eq(call("DELETE", target, "", ""), "null");
+    ck_assert(live_read_until(&c, "end_of_execution", text, sizeof text));
+    ck_assert(has(text, "UnexpectedEndOfExecution"));
+    ck_assert(live_read_until(&waiting, "end_of_execution", text, sizeof text));
+    ck_assert(has(text, "UnexpectedEndOfExecution"));
+    live_hang_up(&waiting);
+    live_hang_up(&c);
+}
+END_TEST
+
+START_TEST(kernel_service_stops_with_cells_that_run_and_wait)
+{
+    struct live_conn c = begin("print('runs')\\nwhile True: pass", "", "runs");
+    struct live_conn waiting = begin("1", "", "200 OK");
+    struct live_conn stuck = begin("while :; do echo runs; done", ",\"language\":\"bash\"", "runs");
+    teardown();
+    ck_assert(live_is_at_end(&waiting) || waiting.end > waiting.start);
+    live_hang_up(&stuck);
+    live_hang_up(&waiting);
+    live_hang_up(&c);
+    setup();
+    wait_until_it_serves(); /* else it cannot be stopped */
+}
+END_TEST
+
+START_TEST(kernel_service_wants_the_token_for_code)
+{
+    wait_until_it_serves(); /* else it cannot be stopped */
+    teardown();
+    live_start_in(0, "secret");
+    (void)run("1", "");
+    ck_assert_uint_eq(reply.status, 401);
+    ck_assert(has(call("POST", "/execute", "X-Access-Token: secret\r\n", "{\"code\":\"1 + 1\"}"),
+                  "\"text\": \"2\""));
+    (void)call("GET", "/contexts", "", "");
+    ck_assert_uint_eq(reply.status, 200);
+}
+END_TEST
+
+START_TEST(kernel_service_refuses_too_many_contexts)
+{
+    for (int i = 0; i < 64; i++)
+        (void)call("POST", "/contexts", "", "{\"language\":\"bash\"}");
+    ck_assert_uint_eq(reply.status, 500);
+    ck_assert(has(reply.body, "more than 64 contexts"));
+}
+END_TEST
+
+SUITE_MAIN_WITH("kernel_service", .fixtures = {{plain_setup, teardown}},
+                TESTS(kernel_service_answers_each_route, kernel_service_keeps_state_between_cells,
+                      kernel_service_has_contexts_that_are_apart,
+                      kernel_service_tells_of_a_kernel_that_died,
+                      kernel_service_interrupts_a_cell_whose_client_went,
+                      kernel_service_ends_the_cells_of_a_context_that_is_removed,
+                      kernel_service_stops_with_cells_that_run_and_wait,
+                      kernel_service_wants_the_token_for_code,
+                      kernel_service_refuses_too_many_contexts))
