@@ -30,11 +30,19 @@ EMBED(kernel_charts, "charts.py");
 EMBED(kernel_javascript, "javascript.js");
 EMBED(kernel_bash, "bash.sh");
 
-/* The channel leaves 3, where a cell would find it at once and its children inherit it. */
+/* The channel leaves 3, where a cell would find it at once and its children inherit it. A child
+ * compiles: what that needs of memory (2.5 MB) would stay with the kernel. */
 static const char python_boot[] =
-    "import fcntl,os;d=fcntl.fcntl(3,1030,200);os.close(3);s=open(d,'rb',closefd=False);"
-    "exec(compile(s.read(int(s.readline()[2:])),'<kernel>','exec'),"
-    "{'__name__':'adit_kernel','channel_fd':d,'channel_source':s})";
+    "import fcntl,os,marshal\n"
+    "d=fcntl.fcntl(3,1030,200);os.close(3);s=open(d,'rb',closefd=False)\n"
+    "t=s.read(int(s.readline()[2:]));r,w=os.pipe()\n"
+    "if not os.fork():\n"
+    " with open(w,'wb') as f:f.write(marshal.dumps(compile(t,'<kernel>','exec')))\n"
+    " os._exit(0)\n"
+    "os.close(w)\n"
+    "with open(r,'rb') as f:c=marshal.load(f)\n"
+    "os.wait();del t\n"
+    "exec(c,{'__name__':'adit_kernel','channel_fd':d,'channel_source':s})";
 static const char *const python_options[] = {"-c", NULL};
 
 static const char bash_boot[] =

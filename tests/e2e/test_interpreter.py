@@ -226,7 +226,8 @@ DEADLY = {
     "killed": ("import os; os.kill(os.getpid(), 9)", "signal: killed"),
     "garbage": ("import os\nfor fd in range(3, 300):\n    try: os.write(fd, b'garbage\\n')\n"
                 "    except OSError: pass\nimport time; time.sleep(20)", "channel"),
-    "closed": ("import os; os.closerange(3, 1000)", "signal: killed"),
+    "closed": ("import os; os.closerange(3, 1000)", "The kernel ended"),
+    "memory": ("held = []\nwhile True: held.append(bytearray(64 << 20))", "for want of memory"),
 }
 
 

@@ -11,26 +11,23 @@ that its order is exact. What programs and C code write to descriptors 1 and 2 i
 the pipes: a frame is sent when they are empty, or after an "F", which has envd empty them first.
 
 A SIGINT becomes KeyboardInterrupt in the cell, never inside a frame, and nothing between cells.
+
+Modules of the standard library that cost memory (re, json, traceback and their kin) are imported
+when a cell first needs them: an idle context is little more than Python itself.
 """
+import _ast
+import _signal
 import _thread
-import ast
 import builtins
 import codecs
-import collections
 import fcntl
-import importlib.util
 import io
-import itertools
-import json
-import linecache
 import os
-import re
-import signal
 import struct
 import sys
 import time
-import traceback
-import types
+from _collections import deque
+from _json import encode_basestring_ascii
 
 # Of one frame's text; of a result; after so long a text waits no more.
 TEXT_MAX = 32 * 1024
@@ -53,7 +50,7 @@ class Channel:
 
     def __init__(self, fd):
         self.fd = fd
-        self.items = collections.deque()
+        self.items = deque()
         self.lock = _thread.allocate_lock()
         self.writer = None
         self.size = 0
@@ -61,18 +58,24 @@ class Channel:
         self.timer = None
         self.is_armed = False
         self.interrupted = False
+        self.is_forked = False
         self.patience = PATIENCE_S
 
     def put(self, kind, text):
         self.items.append((kind, text))
-        if kind not in "OE":
-            self.pump()
-            return
+        self.pump()
+
+    def put_text(self, kind, text):
+        """The first line leaves at once, what follows it closely waits for more."""
+        self.items.append((kind, text))
         self.size += len(text)
-        due = text.endswith("\n") and monotonic() - self.sent_at > DELAY_S
-        if due or self.size >= TEXT_MAX:
+        if self.size >= TEXT_MAX:
             self.pump()
-        elif not self.is_armed:
+        elif self.is_armed:
+            pass  # it leaves soon
+        elif text.endswith("\n") and monotonic() - self.sent_at > DELAY_S:
+            self.pump()
+        else:
             self.arm()
 
     def arm(self):
@@ -167,6 +170,7 @@ class Channel:
         self.lock = _thread.allocate_lock()
         self.writer = self.timer = None
         self.is_armed = self.interrupted = False
+        self.is_forked = True
         if self.fd >= 0:
             os.close(self.fd)
         self.fd = -1
@@ -206,14 +210,14 @@ class Text(io.TextIOBase):
     def write(self, text):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if os.getpid() != KERNEL_PID:
+        if self.channel.is_forked:
             write_all(self.fd, text.encode("utf-8", "backslashreplace"))
         elif text:
-            self.channel.put(self.kind, text)
+            self.channel.put_text(self.kind, text)
         return len(text)
 
     def flush(self):
-        if os.getpid() == KERNEL_PID:
+        if not self.channel.is_forked:
             self.channel.pump()
 
     def writable(self):
@@ -387,14 +391,29 @@ def members_of(bundle, is_main):
     return out
 
 
+def as_json(value):
+    """JSON of what members_of() makes; most of it is text."""
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if type(value) is bool:
+        return "true" if value else "false"
+    if value == {}:
+        return "{}"
+    import json
+    return json.dumps(value, allow_nan=False)
+
+
+def object_of(members):
+    return "{%s}" % ",".join(f"{as_json(k)}:{v}" for k, v in members.items())
+
+
 def send_result(bundle, is_main):
-    members = members_of(bundle, is_main)
-    text = json.dumps(members, allow_nan=False)
-    if len(text) > RESULT_MAX:
-        big = [k for k, v in members.items() if len(json.dumps(v)) > RESULT_MAX // 16]
+    members = {k: as_json(v) for k, v in members_of(bundle, is_main).items()}
+    if sum(map(len, members.values())) > RESULT_MAX:
+        big = [k for k, v in members.items() if len(v) > RESULT_MAX // 16]
         print(f"result too large: {', '.join(big)} left out", file=sys.stderr)
-        text = json.dumps({k: v for k, v in members.items() if k not in big})
-    channel.put("P", text)
+        members = {k: v for k, v in members.items() if k not in big}
+    channel.put("P", object_of(members))
 
 
 def display(*values, **options):
@@ -431,6 +450,8 @@ def depth_of(frames):
 
 def send_error(error):
     try:
+        import traceback
+        kernel.shell.show_sources()
         limit = -FRAMES_MAX if depth_of(error.__traceback__) > FRAMES_MAX else None
         shown = traceback.TracebackException(type(error), error, error.__traceback__, limit=limit,
                                              compact=True)
@@ -442,8 +463,8 @@ def send_error(error):
 
 
 def put_error(name, value, text):
-    clean = [s[:RESULT_MAX // 16] for s in (str(name), str(value), str(text))]
-    channel.put("X", json.dumps(dict(zip(("name", "value", "traceback"), clean))))
+    members = {"name": name, "value": value, "traceback": text}
+    channel.put("X", object_of({k: as_json(str(v)[:RESULT_MAX // 16]) for k, v in members.items()}))
 
 
 def no_input(prompt=""):
@@ -498,16 +519,13 @@ def magic(name, rest):
                     "(package ipython3, or pip install ipython)")
 
 
-SHELL_LINE = re.compile(r"^(\s*)(?:([A-Za-z_]\w*)\s*=\s*)?!(.*)$")
-MAGIC_LINE = re.compile(r"^(\s*)%([A-Za-z]\w*)\s*(.*)$")
-
-
 def python_line(line):
     """The Python for a line like "!ls" or "%pip install x"; None if it is neither."""
-    if m := SHELL_LINE.match(line):
+    import re
+    if m := re.match(r"^(\s*)(?:([A-Za-z_]\w*)\s*=\s*)?!(.*)$", line):
         call = "__adit_lines__" if m[2] else "__adit_shell__"
         return f"{m[1]}{m[2] + ' = ' if m[2] else ''}{call}({m[3]!r})"
-    if m := MAGIC_LINE.match(line):
+    if m := re.match(r"^(\s*)%([A-Za-z]\w*)\s*(.*)$", line):
         return f"{m[1]}__adit_magic__({m[2]!r}, {m[3].strip()!r})"
     return None
 
@@ -516,7 +534,7 @@ def parse(code, name):
     """The cell's tree. The parser says which line is not Python; such a line may be ours."""
     while True:
         try:
-            return compile(code, name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+            return compile(code, name, "exec", _ast.PyCF_ONLY_AST | _ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
                            dont_inherit=True), code
         except SyntaxError as e:
             lines = code.split("\n")
@@ -542,8 +560,7 @@ def outdented(code):
 def split_cell_magic(code):
     """"%%bash" and the rest of the cell, as a command for it; else None."""
     first, _, rest = code.partition("\n")
-    m = re.match(r"%%(bash|sh)\s*$", first)
-    return rest if m else None
+    return rest if first.rstrip() in ("%%bash", "%%sh") else None
 
 
 # ---- cells ------------------------------------------------------------------------------------
@@ -556,6 +573,7 @@ class Plain:
         self.names = names
         self.flags = 0
         self.count = 0
+        self.sources = {}
         self.loop = None
         names.update(display=display, __adit_lines__=shell_lines, __adit_magic__=magic,
                      __adit_shell__=shell_line)
@@ -576,16 +594,26 @@ class Plain:
         self.count += 1
         name = f"<cell {self.count}>"
         tree, code = parse(code, name)
-        linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+        self.sources[name] = code
+        self.show_sources()
         last = None
-        if tree.body and isinstance(tree.body[-1], ast.Expr) and not ends_quietly(code):
-            last = ast.Expression(tree.body.pop().value)
+        if tree.body and isinstance(tree.body[-1], _ast.Expr) and not ends_quietly(code, tree.body[-1]):
+            last = _ast.Expression(tree.body.pop().value)
         self.run_part(tree, name, "exec")
         if last:
             sys.displayhook(self.run_part(last, name, "eval"))
 
+    def show_sources(self):
+        """Have tracebacks and inspect find the cells, once they are there."""
+        if "linecache" not in sys.modules:
+            return
+        cache = sys.modules["linecache"].cache
+        while self.sources:
+            name, code = self.sources.popitem()
+            cache[name] = (len(code), None, code.splitlines(True), name)
+
     def run_part(self, tree, name, mode):
-        made = compile(tree, name, mode, self.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+        made = compile(tree, name, mode, self.flags | _ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
                        dont_inherit=True)
         self.flags |= made.co_flags & FUTURE_FLAGS
         value = eval(made, self.names)
@@ -612,18 +640,14 @@ CO_COROUTINE = 0x80
 FUTURE_FLAGS = 0x1FE0000  # what "from __future__ import" sets holds for the cells that follow
 
 
-def ends_quietly(code):
-    """Does the cell end with a semicolon? Comments may follow it."""
-    import tokenize
-    last = None
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(code).readline):
-            if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE,
-                                  tokenize.ENDMARKER, tokenize.INDENT, tokenize.DEDENT):
-                last = token.string
-    except (tokenize.TokenError, SyntaxError):
-        return False
-    return last == ";"
+def ends_quietly(code, last):
+    """Does a semicolon follow the cell's last statement?"""
+    line = code.split("\n")[last.end_lineno - 1].encode()
+    return line[last.end_col_offset:].lstrip().startswith(b";")
+
+
+def is_installed(name):
+    return any(finder.find_spec(name, None) for finder in sys.meta_path)
 
 
 def interactive(main):
@@ -665,6 +689,9 @@ def interactive(main):
         def enable_gui(self, gui=None):
             pass  # there is no screen
 
+        def show_sources(self):
+            pass  # IPython does it
+
         def run(self, code):
             self.run_cell(outdented(code), store_history=True)
 
@@ -690,6 +717,7 @@ class Pillow:
         if name != "PIL.Image":
             return None
         sys.meta_path.remove(self)
+        import importlib.util
         spec = importlib.util.find_spec(name)
         load = spec.loader.exec_module
 
@@ -752,12 +780,12 @@ class Kernel:
         self.variables = Variables()
         self.streams = (Text(channel, "O", 1, "<stdout>"), Text(channel, "E", 2, "<stderr>"))
         self.kept = tuple(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 200) for fd in (1, 2))
-        main = types.ModuleType("__main__")
+        main = type(sys)("__main__")
         main.__builtins__ = builtins
         sys.modules["__main__"] = main
         sys.argv = [""]
         builtins.input = no_input
-        if importlib.util.find_spec("IPython"):
+        if is_installed("IPython"):
             self.shell = interactive(main)
         else:
             self.shell = Plain(main.__dict__)
@@ -787,7 +815,7 @@ class Kernel:
                 builtins.__dict__[name] = value
         channel.patience = PATIENCE_S
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self.streams
-        signal.signal(signal.SIGINT, self.on_interrupt)
+        _signal.signal(_signal.SIGINT, self.on_interrupt)
         for fd, kept in zip((1, 2), self.kept):
             try:
                 if os.path.sameopenfile(fd, kept):
@@ -809,6 +837,7 @@ class Kernel:
             if os.getpid() == KERNEL_PID:
                 send_error(error)
             elif not isinstance(error, SystemExit):
+                import traceback
                 traceback.print_exc()
         if os.getpid() != KERNEL_PID:
             os._exit(0)  # a child that the cell forked came to the cell's end
@@ -841,5 +870,6 @@ class Kernel:
 
 
 channel = Channel(channel_fd)
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-Kernel(channel_source).serve()
+_signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+kernel = Kernel(channel_source)
+kernel.serve()

@@ -89,12 +89,11 @@ END_TEST
 START_TEST(kernel_service_keeps_state_between_cells)
 {
     ck_assert(has(run("x = 20", ""), "{\"type\":\"end_of_execution\"}\n"));
-    ck_assert_str_eq(
-        run("x + 1", ""),
-        "{\"type\":\"number_of_executions\",\"execution_count\":2}\n"
-        "{\"type\":\"result\",\"is_main_result\": true, \"text\": \"21\", \"extra\": {}}\n"
-        "{\"type\":\"end_of_execution\"}\n");
-    ck_assert(has(run("1 / 0", ""), "\"name\": \"ZeroDivisionError\""));
+    ck_assert_str_eq(run("x + 1", ""),
+                     "{\"type\":\"number_of_executions\",\"execution_count\":2}\n"
+                     "{\"type\":\"result\",\"is_main_result\":true,\"text\":\"21\",\"extra\":{}}\n"
+                     "{\"type\":\"end_of_execution\"}\n");
+    ck_assert(has(run("1 / 0", ""), "\"name\":\"ZeroDivisionError\""));
     ck_assert(has(run("import os; os.environ['A']", ",\"env_vars\":{\"A\":\"b\"}"), "\"b\""));
     ck_assert(has(run("'A' in os.environ", ""), "False"));
 }
@@ -121,7 +120,7 @@ START_TEST(kernel_service_tells_of_a_kernel_that_died)
     ck_assert(has(run("import os; os._exit(3)", ""), "\"name\":\"ContextRestarting\""));
     ck_assert(has(reply.body, "exit status 3"));
     ck_assert(has(run("2 + 2", ""), "what earlier cells defined is gone"));
-    ck_assert(has(reply.body, "\"text\": \"4\""));
+    ck_assert(has(reply.body, "\"text\":\"4\""));
     ck_assert(
         has(run("import os\\nfor f in range(3, 300):\\n  try: os.write(f, b'no frame\\\\n')\\n"
                 "  except OSError: pass\\nimport time; time.sleep(60)",
@@ -134,7 +133,7 @@ START_TEST(kernel_service_interrupts_a_cell_whose_client_went)
 {
     struct live_conn c = begin("x = 5\\nprint('runs')\\nwhile True: x += 1", "", "runs");
     live_hang_up(&c);
-    ck_assert(has(run("x > 5", ""), "\"text\": \"True\""));
+    ck_assert(has(run("x > 5", ""), "\"text\":\"True\""));
 }
 END_TEST
 
@@ -178,7 +177,7 @@ START_TEST(kernel_service_wants_the_token_for_code)
     (void)run("1", "");
     ck_assert_uint_eq(reply.status, 401);
     ck_assert(has(call("POST", "/execute", "X-Access-Token: secret\r\n", "{\"code\":\"1 + 1\"}"),
-                  "\"text\": \"2\""));
+                  "\"text\":\"2\""));
     (void)call("GET", "/contexts", "", "");
     ck_assert_uint_eq(reply.status, 200);
 }
