@@ -96,8 +96,10 @@ static bool is_served(const struct server *s, uint32_t port)
            port == CHANNEL_PORT_TUNNEL || (is_egress && s->envd->egress);
 }
 
+/* @owed: to be said before anything else; only on CHANNEL_PORT_ACCEPT, where what is answered to
+ * the first line of the service goes with it. */
 static void serve(struct server *s, uint32_t port, struct net_stream *take_stream,
-                  struct adit_view already)
+                  struct adit_view already, struct adit_view owed)
 {
     switch (port) {
     case CHANNEL_PORT_ENVD:
@@ -110,7 +112,7 @@ static void serve(struct server *s, uint32_t port, struct net_stream *take_strea
         egress_adopt_control(s->envd->egress, take_stream, already);
         break;
     case CHANNEL_PORT_ACCEPT:
-        egress_adopt_accept(s->envd->egress, take_stream, already);
+        egress_adopt_accept(s->envd->egress, take_stream, already, owed);
         break;
     default:
         tunnel_adopt(&s->tunnels, take_stream, already);
@@ -129,9 +131,11 @@ static void handshake_done(struct handshake *h, struct adit_view already)
         return;
     }
     struct net_stream *stream = handshake_free(h);
-    struct adit_view answer = {ok, channel_format_ok(ok, port)};
-    if (net_stream_write(stream, &answer, 1) == ADIT_OK)
-        serve(s, port, stream, already);
+    struct adit_view answer = {ok, channel_format_ok(ok, port)}, nothing = {NULL, 0};
+    if (port == CHANNEL_PORT_ACCEPT)
+        serve(s, port, stream, already, answer);
+    else if (net_stream_write(stream, &answer, 1) == ADIT_OK)
+        serve(s, port, stream, already, nothing);
     else
         net_stream_close(stream);
 }
@@ -198,7 +202,7 @@ static void on_vsock(struct server *s, uint32_t port, int take_fd)
     if (net_stream_open_fd(&s->envd->net, take_fd, &handshake_ops, NULL, &stream, &err) != ADIT_OK)
         return;
     if (net_stream_peer_cid(stream) == SERVER_HOST_CID && is_served(s, port))
-        serve(s, port, stream, adit_view_mem(NULL, 0));
+        serve(s, port, stream, adit_view_mem(NULL, 0), adit_view_mem(NULL, 0));
     else
         net_stream_close(stream);
 }

@@ -242,7 +242,8 @@ void egress_adopt_control(struct egress *e, struct net_stream *take_stream,
     egress_control_adopt(e->control, take_stream, already);
 }
 
-void egress_adopt_accept(struct egress *e, struct net_stream *take_stream, struct adit_view already)
+void egress_adopt_accept(struct egress *e, struct net_stream *take_stream, struct adit_view already,
+                         struct adit_view owed)
 {
-    egress_accepts_adopt(&e->accepts, take_stream, already);
+    egress_accepts_adopt(&e->accepts, take_stream, already, owed);
 }

@@ -20,10 +20,11 @@ const char *egress_proxy_url(const struct egress *e);
 /* Of accept channels whose connection has not begun, and of connections: for the server's limit. */
 size_t egress_channel_cnt(const struct egress *e);
 
-/* Streams of guest ports 1025 and 1026; @already was read from them. */
+/* Streams of guest ports 1025 and 1026; @already was read from them. @owed: egress_accepts_adopt()
+ */
 void egress_adopt_control(struct egress *e, struct net_stream *take_stream,
                           struct adit_view already);
-void egress_adopt_accept(struct egress *e, struct net_stream *take_stream,
-                         struct adit_view already);
+void egress_adopt_accept(struct egress *e, struct net_stream *take_stream, struct adit_view already,
+                         struct adit_view owed);
 
 #endif

@@ -45,7 +45,7 @@ static void on_deadline(struct net_deadline *d)
     fail(ADIT_CONTAINER_OF(d, struct accept, deadline));
 }
 
-static void on_bytes(struct accept *a, struct adit_view bytes)
+static void on_bytes(struct accept *a, struct adit_view bytes, struct adit_view owed)
 {
     struct egress_dials *dials = a->set->dials;
     uint64_t id;
@@ -56,14 +56,14 @@ static void on_bytes(struct accept *a, struct adit_view bytes)
         fail(a);
     } else if (is_done) {
         struct net_stream *stream = forget(a);
-        if (!egress_dials_channel(dials, (uint32_t)id, stream))
+        if (!egress_dials_channel(dials, (uint32_t)id, stream, owed))
             net_stream_close(stream);
     }
 }
 
 static void on_read(struct net_stream *s, struct adit_view bytes)
 {
-    on_bytes(net_stream_owner(s), bytes);
+    on_bytes(net_stream_owner(s), bytes, adit_view_mem(NULL, 0));
 }
 
 static void on_end(struct net_stream *s, const struct adit_err *err)
@@ -95,10 +95,12 @@ void egress_accepts_close(struct egress_accepts *set)
 }
 
 void egress_accepts_adopt(struct egress_accepts *set, struct net_stream *take_stream,
-                          struct adit_view already)
+                          struct adit_view already, struct adit_view owed)
 {
+    bool is_whole = already.len > 0 && memchr(already.ptr, '\n', already.len);
     struct accept *a = calloc(1, sizeof *a);
-    if (!a) {
+    if (!a || (!is_whole && net_stream_write(take_stream, &owed, 1) != ADIT_OK)) {
+        free(a);
         net_stream_close(take_stream);
         return;
     }
@@ -112,5 +114,5 @@ void egress_accepts_adopt(struct egress_accepts *set, struct net_stream *take_st
     net_stream_set_owner(take_stream, &stream_ops, a);
     net_stream_read_start(take_stream);
     if (already.len > 0)
-        on_bytes(a, already);
+        on_bytes(a, already, is_whole ? owed : adit_view_mem(NULL, 0));
 }

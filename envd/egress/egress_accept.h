@@ -19,8 +19,9 @@ struct egress_accepts {
 void egress_accepts_init(struct egress_accepts *a, struct net_loop *l, struct egress_dials *dials);
 void egress_accepts_close(struct egress_accepts *a);
 /* Take a stream on which the line "<id>" comes next; @already was read from it. It is answered with
- * "OK", or closed when nobody waits for that id. */
+ * "OK", or closed when nobody waits for that id. @owed: to be said before; where the line is there
+ * both are one write. */
 void egress_accepts_adopt(struct egress_accepts *a, struct net_stream *take_stream,
-                          struct adit_view already);
+                          struct adit_view already, struct adit_view owed);
 
 #endif

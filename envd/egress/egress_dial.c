@@ -314,9 +314,10 @@ static void join_program(struct egress_dial *d)
         join(d);
 }
 
-bool egress_dials_channel(struct egress_dials *t, uint32_t id, struct net_stream *take_host)
+bool egress_dials_channel(struct egress_dials *t, uint32_t id, struct net_stream *take_host,
+                          struct adit_view owed)
 {
-    static const struct adit_view ok = ADIT_VIEW("OK\n");
+    const struct adit_view lines[] = {owed, adit_view_str("OK\n")};
     struct egress_dial *d = find(t, id);
     if (!d || d->state != DIAL_ASKED)
         return false;
@@ -328,7 +329,7 @@ bool egress_dials_channel(struct egress_dials *t, uint32_t id, struct net_stream
         d->has_packet = false;
         let_go(d, d->packet);
     }
-    if (net_stream_write(take_host, &ok, 1) == ADIT_OK)
+    if (net_stream_write(take_host, lines, 2) == ADIT_OK)
         join_program(d);
     else
         give_up(d, CONTROL__REASON__REASON_REFUSED);

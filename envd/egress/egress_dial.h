@@ -60,10 +60,10 @@ ADIT_MUST_CHECK int egress_dials_call(struct egress_dials *d, const struct egres
  * called inside on_granted; another is given up. */
 void egress_dials_leave(struct egress_dial *d);
 
-/* From the host: the channel that answers dial @id. It is told "OK", and is the table's then.
- * Return: false when nobody waits for it; the stream is the caller's still. */
+/* From the host: the channel that answers dial @id. It is told @owed and "OK", and is the table's
+ * then. Return: false when nobody waits for it; the stream is the caller's still. */
 ADIT_MUST_CHECK bool egress_dials_channel(struct egress_dials *d, uint32_t id,
-                                          struct net_stream *take_host);
+                                          struct net_stream *take_host, struct adit_view owed);
 
 /* From the control channel. An id that is over is ignored: the two sides may end it at once. */
 void egress_dials_open(struct egress_dials *d);

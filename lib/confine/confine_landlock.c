@@ -5,12 +5,12 @@
  * Theory of operation
  *
  * What: files can be opened below the profile's mounts only, to read or to read and write, never to
- * execute, never as devices; TCP sockets are neither bound nor connected but to the profile's port,
- * unless it says that they may be connected to any; abstract sockets and signals end at this
- * process. The kernel says which version it knows: what it does not know is left out, since the
- * other measures stand without it. The numbers of later versions are defined here, as headers may
- * be older than the kernel. Failure: a kernel without Landlock is fine, one that refuses a rule is
- * not.
+ * execute, never as devices; folders can be listed; TCP sockets are neither bound nor connected but
+ * to the profile's port, unless it says that they may be connected to any; abstract sockets and
+ * signals end at this process. The kernel says which version it knows: what it does not know is
+ * left out, since the other measures stand without it. The numbers of later versions are defined
+ * here, as headers may be older than the kernel. Failure: a kernel without Landlock is fine, one
+ * that refuses a rule is not.
  */
 #include "confine/confine.h"
 
@@ -89,6 +89,18 @@ static int allow_path(int ruleset, const struct confine_mount *m, uint64_t known
     return 0;
 }
 
+/* The root holds nothing but the mounts. libuv keeps it open as a spare descriptor, and where it
+ * can not, tries with every stream anew. */
+static int allow_root(int ruleset, struct adit_err *err)
+{
+    ADIT_CLEANUP_CLOSE int fd = open("/", O_PATH | O_CLOEXEC);
+    struct landlock_path_beneath_attr rule = {.allowed_access = LANDLOCK_ACCESS_FS_READ_DIR,
+                                              .parent_fd = fd};
+    if (fd < 0 || syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0))
+        return adit_err_sys(err, errno, "Landlock rule for the root");
+    return 0;
+}
+
 static int allow_port(int ruleset, uint16_t port, struct adit_err *err)
 {
     struct port_attr rule = {NET_CONNECT_TCP, port};
@@ -110,6 +122,7 @@ int confine_landlock(const struct confine_profile *p, struct adit_err *err)
     ADIT_CLEANUP_CLOSE int ruleset = (int)syscall(SYS_landlock_create_ruleset, &all, size, 0);
     if (ruleset < 0)
         return adit_err_sys(err, errno, "make a Landlock ruleset");
+    rc = allow_root(ruleset, err);
     for (size_t i = 0; rc == 0 && i < p->mount_cnt; i++)
         rc = allow_path(ruleset, &p->mounts[i], all.fs, err);
     if (rc == 0 && p->connect_port && (all.net & NET_CONNECT_TCP))

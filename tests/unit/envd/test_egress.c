@@ -245,6 +245,27 @@ START_TEST(egress_accept_channels_of_nobody_are_closed)
 }
 END_TEST
 
+START_TEST(egress_accept_channels_may_say_at_once_whose_they_are)
+{
+    char lines[2 * CHANNEL_LINE_CAP];
+    int fd = program_dial(OUTSIDE4, 80);
+    size_t len = channel_format_connect(lines, CHANNEL_PORT_ACCEPT);
+    len += channel_format_accept(lines + len, broker_expect_dial(&broker, OUTSIDE4 ":80"));
+    struct live_conn host = live_dial(), nobody = live_dial();
+    live_send(&host, lines, len);
+    ck_assert(live_read_until(&host, "\n", lines, sizeof lines));
+    ck_assert_str_eq(lines, "OK 1026\n");
+    ck_assert(live_read_until(&host, "\n", lines, sizeof lines));
+    ck_assert_str_eq(lines, "OK\n");
+    ck_assert_int_eq(program_connected(fd), 0);
+    live_send(&nobody, "CONNECT 1026\n4711\n", 18);
+    ck_assert(live_is_at_end(&nobody));
+    live_hang_up(&nobody);
+    live_hang_up(&host);
+    (void)close(fd);
+}
+END_TEST
+
 START_TEST(egress_accept_channels_without_a_line_are_closed)
 {
     struct live_conn silent = live_channel(CHANNEL_PORT_ACCEPT);
@@ -504,6 +525,7 @@ int main(void)
                      egress_new_broker_breaks_open_connections_and_takes_waiting_ones,
                      egress_without_a_broker_the_network_is_unreachable,
                      egress_accept_channels_of_nobody_are_closed,
+                     egress_accept_channels_may_say_at_once_whose_they_are,
                      egress_accept_channels_without_a_line_are_closed,
                      egress_wrong_frames_end_the_channel, egress_second_broker_takes_over,
                      egress_host_that_says_no_hello_is_given_up,

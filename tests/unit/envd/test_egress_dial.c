@@ -132,7 +132,7 @@ START_TEST(dial_begins_once_however_often_its_packet_comes)
     (void)packet_from(1000);
     ck_assert(next_is_dial(&id) && !next_is_dial(&second));
     struct net_stream *s = stream(&host);
-    ck_assert(egress_dials_channel(T.dials, id, s));
+    ck_assert(egress_dials_channel(T.dials, id, s, adit_view_mem(NULL, 0)));
     run_until(peer_has(host, "OK\n"));
     (void)packet_from(1000); /* lost behind its verdict */
     ck_assert(!next_is_dial(&second) && egress_dials_cnt(T.dials) == 1);
@@ -189,7 +189,7 @@ START_TEST(dial_what_nobody_knows_is_ignored)
     egress_dials_ended(T.dials, id + 1, true);
     egress_dials_ended(T.dials, id, true); /* has not begun */
     struct net_stream *s = stream(&peer);
-    ck_assert(!egress_dials_channel(T.dials, id + EGRESS_DIALS_MAX, s));
+    ck_assert(!egress_dials_channel(T.dials, id + EGRESS_DIALS_MAX, s, adit_view_mem(NULL, 0)));
     ck_assert_uint_eq(egress_dials_cnt(T.dials), 1);
     net_stream_close(s);
     struct egress_address to;
