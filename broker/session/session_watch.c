@@ -80,7 +80,8 @@ static void read_event(struct session_watch_files *files, const json_t *event)
         return;
     if (strcmp(type, "EVENT_TYPE_REMOVE") == 0 || strcmp(type, "EVENT_TYPE_RENAME") == 0)
         drop(files, name);
-    else if (strcmp(type, "EVENT_TYPE_CHMOD") != 0 && is_file(event))
+    else if ((strcmp(type, "EVENT_TYPE_CREATE") == 0 || strcmp(type, "EVENT_TYPE_WRITE") == 0) &&
+             is_file(event))
         add(files, name);
 }
 
