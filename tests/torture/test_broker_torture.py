@@ -21,6 +21,9 @@ class World:
         self.box = self.create({"secure": True, "network": {"allowPublicTraffic": False}})
         self.mine = f"/sandboxes/{self.box['sandboxID']}"
         self.tls = ssl.create_default_context()
+        self.session = "/api/v1/session/torture/sandbox"
+        started = http_request(broker, "POST", f"{self.session}/start", self.key)
+        assert started.status == 200, started.text
 
     def expect_alive(self):
         status = self.broker.process.poll()
@@ -45,7 +48,7 @@ class World:
 def world(scratch):
     prefix = preload(scratch / "torture-memory")
     memory = Memory(scratch / "torture-memory")
-    broker = Broker(scratch / "torture", ["--relay-loops", "1"])
+    broker = Broker(scratch / "torture", ["--relay-loops", "1", "--session-template", "base"])
     broker.prefix = prefix
     broker.start()
     yield World(broker, memory)
@@ -62,6 +65,11 @@ def scenarios(w):
     octets = {**w.envd, "Content-Type": "application/octet-stream"}
     ask = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST",
            "Access-Control-Request-Headers": "x-api-key"}
+    form = {**w.key, "Content-Type": "multipart/form-data; boundary=b"}
+    file = ('--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+            + "x" * 100_000 + "\r\n--b--\r\n")
+    shown = json.dumps({"code": "class P:\n  def _repr_svg_(self): return 'x' * 100000\n"
+                                "print(open('f', 'w').write('y'))\nP()"})
     return {
         "health": ("GET", "/health", {}, None, 204),
         "preflight": ("OPTIONS", "/sandboxes", ask, None, 204),
@@ -97,6 +105,13 @@ def scenarios(w):
         "nobody's": ("GET", "/", {"E2b-Sandbox-Id": NOBODY, "E2b-Sandbox-Port": "80"}, None, 502),
         "reserved port": ("GET", "/", w.leads_to(1024), None, 404),
         "bad port": ("GET", "/", w.leads_to("x"), None, 400),
+        "session status": ("GET", f"{w.session}/status", w.key, None, 200),
+        "session start": ("POST", f"{w.session}/start", w.key, None, 200),
+        "session files": ("GET", f"{w.session}/files?path=/etc", w.key, None, 200),
+        "session upload": ("POST", f"{w.session}/upload", form, file, 200),
+        "session download": ("GET", f"{w.session}/download?path=/etc/passwd", w.key, None, 200),
+        "session refuses": ("GET", f"{w.session}/download?path=/etc", w.key, None, 400),
+        "session execute": ("POST", f"{w.session}/execute", w.key, shown, 200),
     }
 
 
@@ -104,9 +119,10 @@ NAMES = ["health", "preflight", "no key", "unknown path", "list", "list v1", "ge
          "bad create", "unknown template", "large body", "timeout", "connect", "network", "metrics",
          "logs", "templates", "nodes", "counts", "envs", "envd refuses", "control route", "upload",
          "download", "signed", "by token", "rpc", "closed port", "closed port, page", "private port",
-         "nobody's", "reserved port", "bad port"]
+         "nobody's", "reserved port", "bad port", "session status", "session start", "session files",
+         "session upload", "session download", "session refuses", "session execute"]
 OVER_HTTP2 = ["no key", "get", "bad create", "envs", "upload", "download", "rpc", "private port",
-              "unknown path"]
+              "unknown path", "session upload"]
 
 
 def over_http1(w, method, target, headers, body):
