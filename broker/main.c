@@ -305,6 +305,7 @@ static int open_edge(struct program *p, struct adit_err *err)
         .dial_ms = b->conf.dial_ms,
         .drain_ms = b->conf.drain_ms,
         .on_api = api_handle,
+        .on_api_gone = session_on_gone,
         .owner = b,
     };
     int rc = take_listeners(b->conf.listen, 0, &conf, err);

@@ -67,6 +67,9 @@ struct edge_conf {
     uint64_t header_ms, body_ms, client_idle_ms, guest_idle_ms, dial_ms, drain_ms;
     void (*on_api)(void *owner,
                    struct edge_api_request *r); /* must answer exactly once, any time */
+    /* A client of the session API left before its answer, which is still awaited. @r is to be
+     * compared, not followed: it may have been answered. NULL is fine. */
+    void (*on_api_gone)(void *owner, const struct edge_api_request *r);
     void *owner;
 };
 

@@ -12,7 +12,8 @@
  * The relay loop copies the head and gathers the body (at most EDGE_API_BODY_MAX), then posts the
  * request to the control loop, which owns it until edge_api_reply() posts it back. Only the relay
  * loop touches @x. A client that leaves while its request is asked sets @x to NULL; the answer is
- * then dropped, but what was asked is done all the same.
+ * then dropped, but what was asked is done all the same. Only the session API hears of it: an
+ * execution for nobody is interrupted.
  *
  * An upload of a session is asked for by its head alone: its body waits with the client until it is
  * known where it goes.
@@ -182,6 +183,35 @@ static void on_end(struct http_exchange *x)
     ask(http_exchange_user(x));
 }
 
+/* @r: a name, not to be followed: it may be gone when this arrives. No other request has that name
+ * then, as one can only be asked after its memory was given back, which is after this was sent. */
+struct gone_mail {
+    struct edge_mail mail;
+    const struct edge_api_request *r;
+};
+
+static void deliver_gone(struct edge_mail *m, void *receiver)
+{
+    struct gone_mail *gone = ADIT_CONTAINER_OF(m, struct gone_mail, mail);
+    struct edge *e = receiver;
+
+    e->conf.on_api_gone(e->conf.owner, gone->r);
+    free(gone);
+}
+
+/* Without memory for it nobody hears, and what was asked goes on. */
+static void tell_gone(const struct edge_api_request *r)
+{
+    struct gone_mail *gone = calloc(1, sizeof(*gone));
+
+    if (gone == NULL)
+        return;
+    gone->mail.deliver = deliver_gone;
+    gone->r = r;
+    (void)edge_mailbox_post(&r->loop->edge->inbox,
+                            &gone->mail); /* open until every loop has ended */
+}
+
 /* Before the request was posted it is ours to free; afterwards it comes back by itself. */
 static void on_abort(struct http_exchange *x, const struct adit_err *err)
 {
@@ -191,6 +221,8 @@ static void on_abort(struct http_exchange *x, const struct adit_err *err)
     r->x = NULL;
     if (!r->is_asked)
         edge_api_free(r);
+    else if (r->loop->edge->conf.on_api_gone && edge_api_is_session(r->path))
+        tell_gone(r);
 }
 
 static const struct http_exchange_ops api_ops = {

@@ -16,6 +16,7 @@
 
 struct api_request;
 struct broker;
+struct edge_api_request;
 struct session_all;
 
 /* Errors: NO_MEMORY. @b outlives it. */
@@ -25,6 +26,9 @@ ADIT_MUST_CHECK int session_all_new(struct broker *b, struct session_all **out,
 void session_all_stop(struct session_all *all);
 /* When no request is left. NULL is fine. */
 void session_all_free(struct session_all *all);
+
+/* edge_conf.on_api_gone; @broker is the struct broker. */
+void session_on_gone(void *broker, const struct edge_api_request *r);
 
 /* Handlers, named by api_routes.c only. */
 void session_start(struct api_request *rq);

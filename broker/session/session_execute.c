@@ -6,6 +6,7 @@
  *
  *   waiting ── its turn, and a sandbox is there ──> running ──> answered
  *      └────────────── --session-execute-timeout ─────┴───────> answered (408)
+ *      └────────────── its client is gone ────────────┘
  *
  * What: executions of a session run one at a time in the order they came, those of different
  * sessions side by side; one that finds no sandbox begins one. An install is an execution.
@@ -93,9 +94,9 @@ static void on_run_done(void *user, const struct session_run_end *end)
     session_pump(s);
 }
 
-void session_job_on_deadline(struct net_deadline *d)
+/* It is given up, wherever it is. */
+static void give_up(struct session_job *j, unsigned status, const char *why)
 {
-    struct session_job *j = ADIT_CONTAINER_OF(d, struct session_job, deadline);
     struct session *s = j->session;
     if (s->running == j) {
         end_running(s);
@@ -103,11 +104,44 @@ void session_job_on_deadline(struct net_deadline *d)
         adit_list_remove(&j->node);
         s->queue_len--;
     }
-    if (s->all->is_stopping)
-        api_reply_error(session_job_leave(j), 500, NULL, "the server is stopping");
-    else
-        api_reply_error(session_job_leave(j), 408, NULL, "the code did not end in time");
+    api_reply_error(session_job_leave(j), status, NULL, "%s", why);
     session_pump(s);
+}
+
+void session_job_on_deadline(struct net_deadline *d)
+{
+    struct session_job *j = ADIT_CONTAINER_OF(d, struct session_job, deadline);
+    if (j->session->all->is_stopping)
+        give_up(j, 500, "the server is stopping");
+    else
+        give_up(j, 408, "the code did not end in time");
+}
+
+static struct session_job *find_job(const struct session *s, const struct edge_api_request *r)
+{
+    struct adit_list *it, *tmp;
+    if (s->running && s->running->rq->edge == r)
+        return s->running;
+    ADIT_LIST_EACH(it, tmp, &s->queue)
+    {
+        struct session_job *j = ADIT_CONTAINER_OF(it, struct session_job, node);
+        if (j->rq->edge == r)
+            return j;
+    }
+    return NULL;
+}
+
+void session_on_gone(void *broker, const struct edge_api_request *r)
+{
+    const struct broker *b = broker;
+    struct session_job *j = NULL;
+    struct adit_view name;
+    size_t pos = 0;
+    void *s;
+    while (!j && adit_map_next(&b->sessions->by_name, &pos, &name, &s))
+        j = find_job(s, r);
+    if (j)
+        give_up(j, 500, "the client is gone"); /* only for the log */
 }
 
 static int run(struct session_job *j, struct sandbox *sandbox, struct adit_err *err)

@@ -427,6 +427,19 @@ def test_what_is_installed_can_be_imported(sessions, running):
     execute(sessions, running, "index.kill()")
 
 
+def test_a_client_that_goes_interrupts_its_execution(sessions, running):
+    execute(sessions, running, "begun = 0")
+    c = http.client.HTTPConnection("127.0.0.1", sessions.port, timeout=30)
+    c.request("POST", f"/api/v1/session/{running}/sandbox/execute",
+              json.dumps({"code": "open('/tmp/begun', 'w').close()\nwhile True: pass"}),
+              {"X-API-Key": sessions.key})
+    wait_for(lambda: download(sessions, running, "/tmp/begun").status == 200, 10, "the execution")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        behind = pool.submit(execute, sessions, running, "print(begun)")
+        c.close()
+        assert behind.result(timeout=30)["output"] == "0\n"
+
+
 def test_fifty_sessions_execute_side_by_side(sessions):
     """While one is busy, none of the others waits for it."""
     names = [f"many-{i}" for i in range(50)]
