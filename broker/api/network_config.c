@@ -237,7 +237,8 @@ static int check_rules(const json_t *obj, struct adit_err *err)
         return refuse(err, "validation error: rules: more than 10 domains");
     json_object_foreach(rules, host, list)
     {
-        if (!is_domain(adit_view_str(host), NETWORK_CONFIG_RULE_HOST_MAX))
+        /* a secret for everybody is none */
+        if (strcmp(host, "*") == 0 || !is_domain(adit_view_str(host), NETWORK_CONFIG_RULE_HOST_MAX))
             return refuse(err, "validation error: rules: a domain is not valid, or longer than 128 "
                                "characters");
         if (!json_is_array(list) || json_array_size(list) > 1)

@@ -48,6 +48,8 @@ static const struct {
     {"{\"rules\":{\"a.com\":{}}}", "validation error: rules: more than one transform"},
     {"{\"rules\":{\"a.com\":[7]}}", "validation error: rules: no list of objects"},
     {"{\"rules\":{\"a b\":[]}}", "validation error: rules: a domain"},
+    {"{\"rules\":{\"*\":[]}}", "validation error: rules: a domain"},
+    {"{\"rules\":{\"*.com\":[]}}", NULL},
     {"{\"rules\":{\"a.com\":[{\"transform\":{\"headers\":{\"X A\":\"b\"}}}]}}",
      "validation error: rules: a header name"},
     {"{\"rules\":{\"a.com\":[{\"transform\":{\"headers\":{\"Content-Length\":\"7\"}}}]}}",
