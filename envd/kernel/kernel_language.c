@@ -22,11 +22,14 @@
 #define EMBED(name, file)                                                                          \
     __asm__(".pushsection .rodata." #name "\n" #name ":\n.incbin \"build/gen/kernel/" file         \
             ".gz\"\n" #name "_end:\n.popsection\n");                                               \
-    extern const char name[] __attribute__((visibility("hidden")));                                \
+    extern const char name[] /* NOLINT(bugprone-macro-parentheses) */ __attribute__((              \
+        visibility("hidden")));                                                                    \
     extern const char name##_end[] __attribute__((visibility("hidden")))
 
 EMBED(kernel_python, "python.py");
 EMBED(kernel_charts, "charts.py");
+EMBED(kernel_plain, "plain.py");
+EMBED(kernel_ipython, "ipython.py");
 EMBED(kernel_javascript, "javascript.js");
 EMBED(kernel_bash, "bash.sh");
 
@@ -67,7 +70,10 @@ const struct kernel_language kernel_languages[] = {
         .package = "python3",
         .options = python_options,
         .boot = python_boot,
-        .sources = {{kernel_python, kernel_python_end}, {kernel_charts, kernel_charts_end}},
+        .sources = {{kernel_python, kernel_python_end},
+                    {kernel_charts, kernel_charts_end},
+                    {kernel_plain, kernel_plain_end},
+                    {kernel_ipython, kernel_ipython_end}},
         .is_default = true,
         .is_pooled = true,
     },

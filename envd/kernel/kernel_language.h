@@ -7,7 +7,7 @@
 
 #define KERNEL_LANGUAGE_NAME_CAP 16
 #define KERNEL_LANGUAGE_SOURCE_MAX (256u * 1024)
-#define KERNEL_LANGUAGE_SOURCES_MAX 2
+#define KERNEL_LANGUAGE_SOURCES_MAX 4
 
 /*
  * @name:      as clients know it
@@ -15,7 +15,7 @@
  * @package:   the Debian package that has it
  * @options:   between the runtime's name and @boot; ends with NULL
  * @boot:      the text that reads the program from descriptor 3 and becomes it
- * @sources:   the program, gzip: the text that @boot reads, and one that it may read itself
+ * @sources:   the program, gzip: the text that @boot reads, and those that it reads itself
  * @is_default: has a context from the start
  * @is_pooled: slow to start, so that one is kept ready; one language only
  */

@@ -406,8 +406,9 @@ static void serve_context(struct kernel_service *s, struct http_exchange *x,
                           const struct http_head *head, struct adit_view id)
 {
     const size_t suffix_len = sizeof RESTART_SUFFIX - 1;
-    bool is_restart = id.len > suffix_len &&
-                      memcmp(id.ptr + id.len - suffix_len, RESTART_SUFFIX, suffix_len) == 0;
+    bool is_restart =
+        id.len > suffix_len &&
+        adit_view_eq_str(adit_view_mem(id.ptr + id.len - suffix_len, suffix_len), RESTART_SUFFIX);
     if (is_restart)
         id.len -= suffix_len;
     if (head->method != (is_restart ? HTTP_POST : HTTP_DELETE)) {

@@ -349,7 +349,7 @@ def chart_of(figure):
     """What a figure shows, as data; {} if it cannot be told. None: nothing."""
     try:
         if not charts:
-            exec(compile(charts_source, "<kernel>", "exec"), charts)
+            exec(compile(kernel.sources["charts"], "<kernel>", "exec"), charts)
         return charts["chart_of"](figure)
     except KeyboardInterrupt:
         raise
@@ -471,7 +471,7 @@ def no_input(prompt=""):
     raise RuntimeError("input() is not possible here: nobody can answer; pass values in the code")
 
 
-# ---- lines that are not Python ----------------------------------------------------------------
+# ---- cells ------------------------------------------------------------------------------------
 
 
 def run_shell(command):
@@ -487,65 +487,6 @@ def run_shell(command):
     return child.returncode
 
 
-def shell_line(command):
-    run_shell(command)
-
-
-def shell_lines(command):
-    import subprocess
-    done = subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    return done.stdout.decode("utf-8", "replace").splitlines()
-
-
-def magic(name, rest):
-    """The few %magics that need no IPython."""
-    if name == "pip":
-        import shlex
-        run_shell(f"{shlex.quote(sys.executable)} -m pip {rest}")
-        return None
-    if name == "cd":
-        os.chdir(os.path.expanduser(rest.strip("'\"") or "~"))
-        print(os.getcwd())
-        return None
-    if name == "pwd":
-        return os.getcwd()
-    if name == "env":
-        key, is_set, value = rest.partition("=")
-        if is_set:
-            os.environ[key.strip()] = value.strip()
-            return None
-        return os.environ.get(key, "") if key else dict(os.environ)
-    raise NameError(f"%{name} needs IPython, which is not installed in this sandbox "
-                    "(package ipython3, or pip install ipython)")
-
-
-def python_line(line):
-    """The Python for a line like "!ls" or "%pip install x"; None if it is neither."""
-    import re
-    if m := re.match(r"^(\s*)(?:([A-Za-z_]\w*)\s*=\s*)?!(.*)$", line):
-        call = "__adit_lines__" if m[2] else "__adit_shell__"
-        return f"{m[1]}{m[2] + ' = ' if m[2] else ''}{call}({m[3]!r})"
-    if m := re.match(r"^(\s*)%([A-Za-z]\w*)\s*(.*)$", line):
-        return f"{m[1]}__adit_magic__({m[2]!r}, {m[3].strip()!r})"
-    return None
-
-
-def parse(code, name):
-    """The cell's tree. The parser says which line is not Python; such a line may be ours."""
-    while True:
-        try:
-            return compile(code, name, "exec", _ast.PyCF_ONLY_AST | _ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
-                           dont_inherit=True), code
-        except SyntaxError as e:
-            lines = code.split("\n")
-            at = (e.lineno or 0) - 1
-            ours = python_line(lines[at]) if 0 <= at < len(lines) else None
-            if ours is None:
-                raise
-            lines[at] = ours
-            code = "\n".join(lines)
-
-
 def outdented(code):
     """Without the empty lines at the start, and without the first line's indentation in all."""
     lines = code.lstrip("\n").split("\n")
@@ -557,157 +498,23 @@ def outdented(code):
     return "\n".join(line[len(indent):] if line.startswith(indent) else line for line in lines)
 
 
-def split_cell_magic(code):
-    """"%%bash" and the rest of the cell, as a command for it; else None."""
-    first, _, rest = code.partition("\n")
-    return rest if first.rstrip() in ("%%bash", "%%sh") else None
-
-
-# ---- cells ------------------------------------------------------------------------------------
-
-
-class Plain:
-    """Cells by the standard library alone."""
-
-    def __init__(self, names):
-        self.names = names
-        self.flags = 0
-        self.count = 0
-        self.sources = {}
-        self.loop = None
-        names.update(display=display, __adit_lines__=shell_lines, __adit_magic__=magic,
-                     __adit_shell__=shell_line)
-        sys.displayhook = self.show
-
-    def show(self, value):
-        if value is None:
-            return
-        self.names["_"] = value
-        send_result({**bundle_of(value), **extras_of(value)}, True)
-
-    def run(self, code):
-        code = outdented(code)
-        script = split_cell_magic(code)
-        if script is not None:
-            run_shell(script)
-            return
-        self.count += 1
-        name = f"<cell {self.count}>"
-        tree, code = parse(code, name)
-        self.sources[name] = code
-        self.show_sources()
-        last = None
-        if tree.body and isinstance(tree.body[-1], _ast.Expr) and not ends_quietly(code, tree.body[-1]):
-            last = _ast.Expression(tree.body.pop().value)
-        self.run_part(tree, name, "exec")
-        if last:
-            sys.displayhook(self.run_part(last, name, "eval"))
-
-    def show_sources(self):
-        """Have tracebacks and inspect find the cells, once they are there."""
-        if "linecache" not in sys.modules:
-            return
-        cache = sys.modules["linecache"].cache
-        while self.sources:
-            name, code = self.sources.popitem()
-            cache[name] = (len(code), None, code.splitlines(True), name)
-
-    def run_part(self, tree, name, mode):
-        made = compile(tree, name, mode, self.flags | _ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
-                       dont_inherit=True)
-        self.flags |= made.co_flags & FUTURE_FLAGS
-        value = eval(made, self.names)
-        return self.wait_for(value) if made.co_flags & CO_COROUTINE else value
-
-    def wait_for(self, coroutine):
-        import asyncio
-        if self.loop is None or self.loop.is_closed():
-            self.loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(self.loop)
-        task = self.loop.create_task(coroutine)
-        try:
-            return self.loop.run_until_complete(task)
-        except KeyboardInterrupt:
-            task.cancel()
-            try:
-                self.loop.run_until_complete(task)
-            except BaseException:
-                pass  # it was told to end
-            raise
-
-
-CO_COROUTINE = 0x80
-FUTURE_FLAGS = 0x1FE0000  # what "from __future__ import" sets holds for the cells that follow
-
-
-def ends_quietly(code, last):
-    """Does a semicolon follow the cell's last statement?"""
-    line = code.split("\n")[last.end_lineno - 1].encode()
-    return line[last.end_col_offset:].lstrip().startswith(b";")
+def load(source):
+    """Run a part of the kernel. A child compiles: what that needs of memory would stay."""
+    import marshal
+    reading, writing = os.pipe()
+    if not os.fork():
+        with open(writing, "wb") as pipe:
+            pipe.write(marshal.dumps(compile(source, "<kernel>", "exec")))
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        code = marshal.load(pipe)
+    os.wait()
+    exec(code, globals())
 
 
 def is_installed(name):
     return any(finder.find_spec(name, None) for finder in sys.meta_path)
-
-
-def interactive(main):
-    """Cells by IPython, with results and errors sent by us."""
-    from IPython.core.displayhook import DisplayHook
-    from IPython.core.displaypub import DisplayPublisher
-    from IPython.core.interactiveshell import InteractiveShell
-    from traitlets import Type
-    from traitlets.config import Config
-
-    class Hook(DisplayHook):
-        def write_output_prompt(self):
-            pass
-
-        def write_format_data(self, format_dict, md_dict=None):
-            send_result(format_dict, True)
-
-        def finish_displayhook(self):
-            self._is_active = False
-
-    class Publisher(DisplayPublisher):
-        def publish(self, data, *_, **__):
-            send_result(data, False)
-
-        def clear_output(self, wait=False):
-            pass  # what was sent cannot be taken back
-
-    class Shell(InteractiveShell):
-        displayhook_class = Type(Hook)
-        display_pub_class = Type(Publisher)
-
-        def _showtraceback(self, etype, evalue, stb):
-            lines = stb if isinstance(stb, list) else [str(stb)]
-            put_error(etype.__name__, evalue, "\n".join(lines))
-
-        def system(self, cmd):
-            self.user_ns["_exit_code"] = run_shell(self.var_expand(cmd, depth=1))
-
-        def enable_gui(self, gui=None):
-            pass  # there is no screen
-
-        def show_sources(self):
-            pass  # IPython does it
-
-        def run(self, code):
-            self.run_cell(outdented(code), store_history=True)
-
-    config = Config()
-    config.HistoryManager.enabled = False
-    config.PlainTextFormatter.max_seq_length = 0
-    config.InteractiveShell.update(colors="NoColor", autoawait=True, history_length=0)
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    shell = Shell.instance(config=config, user_module=main)
-    formatter = shell.display_formatter
-    for module, name in (("pandas.core.frame", "DataFrame"), ("matplotlib.figure", "Figure")):
-        formatter.mimebundle_formatter.for_type_by_name(module, name, lambda v, **_: extras_of(v))
-    for kind in (list, dict):
-        formatter.formatters["application/json"].for_type(
-            kind, lambda v: extras_of(v).get("application/json"))
-    return shell
 
 
 class Pillow:
@@ -773,9 +580,8 @@ class Variables:
 
 class Kernel:
     def __init__(self, source):
-        global charts_source
         self.source = source
-        charts_source = self.read()[1]
+        self.sources = {name: self.read()[1] for name in ("charts", "plain", "ipython")}
         self.is_running = False
         self.variables = Variables()
         self.streams = (Text(channel, "O", 1, "<stdout>"), Text(channel, "E", 2, "<stderr>"))
@@ -786,8 +592,10 @@ class Kernel:
         sys.argv = [""]
         builtins.input = no_input
         if is_installed("IPython"):
+            load(self.sources["ipython"])
             self.shell = interactive(main)
         else:
+            load(self.sources["plain"])
             self.shell = Plain(main.__dict__)
         sys.meta_path.insert(0, Pillow())
         os.register_at_fork(before=self.before_fork, after_in_child=channel.after_fork)
