@@ -6,12 +6,11 @@ expects (make template-interpreter).
 """
 
 import base64
-import json
-import struct
-import zlib
+import io
 
 import pytest
 from e2b_code_interpreter import Sandbox
+from PIL import Image
 
 from support import api
 
@@ -37,21 +36,11 @@ def chart_of(box, code):
     return result.chart
 
 
-def pixels_of(png):
-    """Width, height and the number of different rows of an image: one of one colour has one."""
-    data = base64.b64decode(png)
-    assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    width, height, depth, kind = struct.unpack(">IIBB", data[16:26])
-    at, packed = 8, b""
-    while at < len(data):
-        length, name = struct.unpack(">I4s", data[at:at + 8])
-        if name == b"IDAT":
-            packed += data[at + 8:at + 8 + length]
-        at += 12 + length
-    raw = zlib.decompress(packed)
-    stride = 1 + width * {2: 3, 6: 4}[kind] * depth // 8
-    assert len(raw) == stride * height
-    return width, height, len({raw[i:i + stride] for i in range(0, len(raw), stride)})
+def image_of(png):
+    image = Image.open(io.BytesIO(base64.b64decode(png)))
+    image.load()
+    assert image.format == "PNG"
+    return image
 
 
 def test_it_is_ipython(box):
@@ -106,8 +95,9 @@ def test_a_figure_and_a_value_are_two_results(box):
     figure, value = execution.results
     assert figure.png and not figure.is_main_result and list(figure.extra or {}) == []
     assert (value.text, value.is_main_result, execution.text) == ("42", True, "42")
-    width, height, rows = pixels_of(figure.png)
-    assert width > 400 and height > 300 and rows > 50
+    image = image_of(figure.png)
+    assert image.width > 400 and image.height > 300
+    assert len(image.convert("RGB").getcolors(1 << 24)) > 10
 
 
 def test_images_of_pil_are_shown(box):
@@ -116,7 +106,7 @@ def test_images_of_pil_are_shown(box):
     [shown] = run(box, "image.show()").results
     [saved] = run(box, "image.save('/tmp/image.png')").results
     for result in (last, shown, saved):
-        assert pixels_of(result.png)[:2] == (20, 10)
+        assert image_of(result.png).size == (20, 10)
     assert run(box, "with open('/tmp/other.png', 'wb') as f: image.save(f, 'PNG')").results == []
 
 
@@ -197,24 +187,6 @@ def test_what_is_no_known_chart(box):
     assert chart_of(box, "plt.imshow([[1, 2], [3, 4]])").type.value == "unknown"
     [empty] = run(box, "plt.figure()\nplt.show()").results
     assert empty.chart is None
-
-
-def test_a_conversation_about_data(box):
-    """Upload a table, describe it, plot it twice, fetch a plot that was saved."""
-    rows = "\n".join(f"{i},{i * i},{'even' if i % 2 == 0 else 'odd'}" for i in range(50))
-    box.files.write("/home/user/table.csv", "n,square,kind\n" + rows)
-    run(box, "import pandas as pd\ntable = pd.read_csv('table.csv')")
-    described = run(box, "table.describe()").results[0]
-    assert "<table" in described.html and described.data["n"][0] == 50
-    figures = run(box, "import matplotlib.pyplot as plt\ntable.plot(x='n', y='square')\n"
-                       "plt.savefig('plot.png')\nplt.show()\n"
-                       "table.groupby('kind')['square'].mean().plot.bar()\nplt.show()").results
-    shown = [r for r in figures if r.png]
-    assert [r.chart.type.value for r in shown] == ["line", "bar"]
-    assert all(pixels_of(r.png)[2] > 50 for r in shown)
-    assert [e.label for e in shown[1].chart.elements] == ["even", "odd"]
-    saved = base64.b64encode(bytes(box.files.read("plot.png", format="bytes"))).decode()
-    assert pixels_of(saved)[:2] == (640, 480)
 
 
 # ---- other languages ---------------------------------------------------------------------------
