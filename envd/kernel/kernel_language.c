@@ -48,20 +48,23 @@ static const char python_boot[] =
     "exec(c,{'__name__':'adit_kernel','channel_fd':d,'channel_source':s})";
 static const char *const python_options[] = {"-c", NULL};
 
+/* The program becomes the command line, from which the shell takes it when it begins again. */
 static const char bash_boot[] =
-    "read -r -u 3 __adit_k __adit_n; LC_ALL=C IFS= read -r -d '' -N \"$__adit_n\" -u 3 __adit_s; "
-    "eval \"$__adit_s\"";
-static const char *const bash_options[] = {"-c", NULL};
+    "IFS=' ' read -r -u 3 k n; LC_ALL=C IFS= read -r -d '' -N \"$n\" -u 3 s; "
+    "exec \"$BASH\" --noprofile --norc -c \"$s\" 201>&1 202>&2 203<&3 3<&-";
+static const char *const bash_options[] = {"--noprofile", "--norc", "-c", NULL};
 
 /* Reads the program byte by byte up to its length, and leaves the rest to it; its names are its
- * own. */
-#define JAVASCRIPT_BOOT(is_typescript)                                                             \
-    "{const fs=require('fs'),b=Buffer.alloc(1);let h='';while(fs.readSync(3,b)&&b[0]!=10)"         \
-    "h+=b;const s=Buffer.alloc(+h.slice(2));for(let "                                              \
-    "n=0;n<s.length;)n+=fs.readSync(3,s,n,s.length-n);"                                            \
-    "new Function('require','typescript',s.toString())(require," is_typescript ")}"
-static const char *const javascript_options[] = {"--no-warnings", "--experimental-vm-modules", "-e",
-                                                 NULL};
+ * own. Node marks 3 close-on-exec itself. */
+#define JAVASCRIPT_BOOT(language)                                                                  \
+    "{const fs=require('fs'),b=Buffer.alloc(1);let h='',n=0;while(fs.readSync(3,b)&&b[0]!=10)"     \
+    "h+=b.latin1Slice();const s=Buffer.alloc(+h.slice(2));while(n<s.length)"                       \
+    "n+=fs.readSync(3,s,n,s.length-n);"                                                            \
+    "require('vm').runInThisContext(`(function(require,importModule,language){${s}\\n})`,"         \
+    "{filename:'adit:kernel'})(require,(s,o)=>import(s,o),'" language "')}"
+/* The parser is one of Node's internals; the check is of what an ended cell leaves open. */
+static const char *const javascript_options[] = {"--expose-internals",
+                                                 "--no-force-async-hooks-checks", "-e", NULL};
 
 const struct kernel_language kernel_languages[] = {
     {
@@ -82,7 +85,7 @@ const struct kernel_language kernel_languages[] = {
         .runtime = "node",
         .package = "nodejs",
         .options = javascript_options,
-        .boot = JAVASCRIPT_BOOT("false"),
+        .boot = JAVASCRIPT_BOOT("javascript"),
         .sources = {{kernel_javascript, kernel_javascript_end}},
         .is_default = true,
     },
@@ -91,7 +94,7 @@ const struct kernel_language kernel_languages[] = {
         .runtime = "node",
         .package = "nodejs",
         .options = javascript_options,
-        .boot = JAVASCRIPT_BOOT("true"),
+        .boot = JAVASCRIPT_BOOT("typescript"),
         .sources = {{kernel_javascript, kernel_javascript_end}},
     },
     {

@@ -21,6 +21,7 @@ enum kernel_order {
     KERNEL_ORDER_VARIABLES = 'V', /* the same, for the next cell */
     KERNEL_ORDER_DIRECTORY = 'D', /* enter it */
     KERNEL_ORDER_RUN = 'X',       /* run this cell */
+    KERNEL_ORDER_INTERRUPT = 'I', /* end the cell; for those that SIGINT does not reach */
 };
 
 /* From the kernel. */

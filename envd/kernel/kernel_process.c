@@ -533,6 +533,11 @@ void kernel_process_resume(struct kernel_process *p)
 
 void kernel_process_interrupt(struct kernel_process *p)
 {
-    if (p->end == END_NONE)
-        (void)kill(-p->child.pid, SIGINT); /* it may be gone */
+    static const char order[] = {KERNEL_ORDER_INTERRUPT, ' ', '0', '\n'};
+    struct adit_err err = ADIT_ERR_INIT;
+    if (p->end != END_NONE)
+        return;
+    if (kernel_process_send(p, adit_view_mem(order, sizeof order), &err) != ADIT_OK)
+        adit_log(ADIT_LOG_WARN, "kernel_not_asked", LOG_ERR(&err)); /* the signal may do */
+    (void)kill(-p->child.pid, SIGINT);                              /* it may be gone */
 }

@@ -62,3 +62,11 @@ test('variables of a call', async () => {
   assert.equal((await box.runCode(code, { envs: { CALL: 'yes' } })).text, 'yes')
   assert.equal((await box.runCode(code)).text, undefined)
 })
+
+test('cells of a shell', async () => {
+  await box.runCode('kept=20; f() { echo "$1$((kept + 1))"; }', { language: 'bash' })
+  const execution = await box.runCode('f é; exit 3', { language: 'bash' })
+  assert.deepEqual(execution.logs.stdout, ['é21\n'])
+  assert.equal(execution.error.value, '3')
+  assert.deepEqual((await box.runCode('f x', { language: 'bash' })).logs.stdout, ['x21\n'])
+})
