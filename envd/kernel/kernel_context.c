@@ -9,8 +9,10 @@
  *   no process --start--> process --run--> process and running --DONE--> process
  *   process --its end, of whatever reason--> no process, @lost says why
  *   process and running --client gone--> SIGINT --DONE--> process
- *                                              \--KERNEL_CONTEXT_INTERRUPT_MS--> SIGKILL
+ *                                           \--KERNEL_CONTEXT_INTERRUPT_MS--> SIGINT ... SIGKILL
  *
+ * A SIGINT that comes before the cell has begun is nobody's, hence the second one; a kernel that
+ * starts is not interrupted until it is ready.
  * A kernel that ends while a cell runs ends that cell with an error; the next cell gets a fresh
  * kernel, and is told on its stderr that what was defined before is gone. What a kernel says while
  * no cell runs (a thread that prints later) is dropped; during a later cell it is that cell's.
@@ -31,6 +33,39 @@
 
 static void run_next(struct kernel_context *c);
 
+/* ---- interrupts ---- */
+
+static void interrupt(struct kernel_context *c)
+{
+    c->interrupts_left--;
+    kernel_process_interrupt(c->process);
+    net_deadline_arm(&c->deadline, KERNEL_CONTEXT_INTERRUPT_MS);
+}
+
+/* The client of the running cell is gone. */
+static void interrupt_running(struct kernel_context *c)
+{
+    if (!c->process)
+        return;
+    kernel_process_resume(c->process); /* what it says is dropped from now on */
+    c->interrupts_left = KERNEL_CONTEXT_INTERRUPTS;
+    if (c->is_ready)
+        interrupt(c);
+}
+
+static void on_due(struct net_deadline *d)
+{
+    struct kernel_context *c = ADIT_CONTAINER_OF(d, struct kernel_context, deadline);
+    if (!c->process)
+        return;
+    if (!c->is_ready)
+        kernel_process_kill(c->process, "it did not start in time");
+    else if (c->interrupts_left > 0)
+        interrupt(c);
+    else
+        kernel_process_kill(c->process, "it did not end when it was interrupted");
+}
+
 /* ---- what the kernel says ---- */
 
 static void finish_running(struct kernel_context *c)
@@ -41,11 +76,21 @@ static void finish_running(struct kernel_context *c)
     kernel_execution_finish(ex);
 }
 
+static void take_ready(struct kernel_context *c)
+{
+    if (c->is_ready)
+        return; /* a cell wrote it */
+    c->is_ready = true;
+    net_deadline_cancel(&c->deadline);
+    if (c->running && !c->running->exchange)
+        interrupt(c);
+}
+
 static void take_news(struct kernel_context *c, const struct kernel_message *m)
 {
     switch (m->kind) {
     case KERNEL_NEWS_READY:
-        net_deadline_cancel(&c->deadline);
+        take_ready(c);
         break;
     case KERNEL_NEWS_RESULT:
         kernel_execution_result(c->running, m->body);
@@ -117,15 +162,6 @@ static void on_end(void *owner, const char *how)
 }
 
 static const struct kernel_process_ops process_ops = {on_message, on_text, on_turn, on_end};
-
-static void on_due(struct net_deadline *d)
-{
-    struct kernel_context *c = ADIT_CONTAINER_OF(d, struct kernel_context, deadline);
-    bool is_interrupted = c->running && !c->running->exchange;
-    if (c->process)
-        kernel_process_kill(c->process, is_interrupted ? "it did not end when it was interrupted"
-                                                       : "it did not start in time");
-}
 
 /* ---- life ---- */
 
@@ -211,6 +247,7 @@ int kernel_context_start(struct kernel_context *c, struct adit_err *err)
     kernel_process_set_owner(c->process, &process_ops, c);
     if (!is_ready)
         net_deadline_arm(&c->deadline, KERNEL_CONTEXT_START_MS);
+    c->is_ready = is_ready;
     c->has_globals = false;
     c->count = 0;
     return ADIT_OK;
@@ -273,16 +310,6 @@ static void tell_lost(struct kernel_context *c)
                    c->lost);
     kernel_execution_text(c->running, KERNEL_NEWS_STDERR, adit_view_str(text));
     c->lost[0] = '\0';
-}
-
-/* A cell of which the client went while it was begun. */
-static void interrupt_running(struct kernel_context *c)
-{
-    if (!c->process)
-        return;
-    kernel_process_resume(c->process); /* what it says is dropped from now on */
-    kernel_process_interrupt(c->process);
-    net_deadline_arm(&c->deadline, KERNEL_CONTEXT_INTERRUPT_MS);
 }
 
 static void begin(struct kernel_context *c)

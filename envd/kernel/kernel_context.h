@@ -12,8 +12,9 @@
 #define KERNEL_CONTEXT_QUEUE_MAX 128
 /* From the start of a kernel to its first word. */
 #define KERNEL_CONTEXT_START_MS 30000
-/* From an interrupt to SIGKILL. */
-#define KERNEL_CONTEXT_INTERRUPT_MS 3000
+/* Interrupts of a cell, and the time each has. SIGKILL follows the last. */
+#define KERNEL_CONTEXT_INTERRUPTS 2
+#define KERNEL_CONTEXT_INTERRUPT_MS 1500
 
 /*
  * Owned by the service.
@@ -24,6 +25,8 @@
  * @queue:     executions, owned
  * @lost:      why the kernel before this one ended, until a cell was told; else empty
  * @deadline:  of the start, or of an interrupt
+ * @interrupts_left: for the running cell, whose client is gone
+ * @is_ready:  the kernel has said its first word
  * @has_globals: the kernel has the sandbox's variables
  * @is_default:  cells without a context, in its language, are its
  */
@@ -41,7 +44,8 @@ struct kernel_context {
     uint64_t count;
     char lost[KERNEL_CONTEXT_LOST_CAP];
     struct net_deadline deadline;
-    bool has_globals, is_default;
+    unsigned interrupts_left;
+    bool is_ready, has_globals, is_default;
 };
 
 /* Nothing runs yet. Errors: NO_MEMORY. */

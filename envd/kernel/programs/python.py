@@ -611,9 +611,11 @@ class Kernel:
             self.before_fork()
 
     def on_interrupt(self, *_):
+        if not self.is_running:
+            return  # what the kernel itself still says of a cell is not interrupted
         if channel.writer == MAIN_THREAD:
             channel.interrupted = True
-        elif self.is_running:
+        else:
             raise KeyboardInterrupt
 
     def prepare(self):

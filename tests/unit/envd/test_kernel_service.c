@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The code-interpreter API of a live envd. That it ends cleanly, and leaves nothing, is asserted
  * after each test: with cells that run, wait, or have lost their client. */
+#include <sched.h>
+
 #include "live_process.h"
 
 /* The system's own python3, whatever the developer has put before it. */
@@ -137,6 +139,53 @@ START_TEST(kernel_service_interrupts_a_cell_whose_client_went)
 }
 END_TEST
 
+START_TEST(kernel_service_interrupts_a_cell_whose_client_went_before_it_began)
+{
+    char id[40], member[80];
+    make_context(id, member, sizeof member);
+    struct live_conn c = begin("while True: pass", member, "200 OK"); /* the kernel still starts */
+    live_hang_up(&c);
+    ck_assert(has(run("1 + 1", member), "\"text\":\"2\""));
+    ck_assert(!has(reply.body, "stderr")); /* it is the same kernel */
+}
+END_TEST
+
+/* Wait until the process that wrote its id to @path waits itself. */
+static void wait_until_it_sleeps(const char *path)
+{
+    char stat[64], state = 'R';
+    int pid = 0;
+    while (state != 'S') {
+        FILE *f = fopen(path, "r");
+        if (f && fscanf(f, "%d", &pid) == 1) {
+            (void)snprintf(stat, sizeof stat, "/proc/%d/stat", pid);
+            (void)fclose(f);
+            f = fopen(stat, "r");
+            ck_assert_int_eq(fscanf(f, "%*d (python3) %c", &state), 1);
+        }
+        if (f)
+            (void)fclose(f);
+        sched_yield();
+    }
+}
+
+START_TEST(kernel_service_keeps_the_kernel_of_a_client_that_went_at_the_end)
+{
+    static const char code[] = "import os; y = 5; print('x' * 300000)\\n"
+                               "with open('/tmp/%s', 'w') as f: print(os.getpid(), file=f)\\n"
+                               "raise Exception('y' * 500000)";
+    char id[40], member[80], path[64], cell[512];
+    make_context(id, member, sizeof member);
+    (void)snprintf(cell, sizeof cell, code, id);
+    (void)snprintf(path, sizeof path, "/tmp/%s", id);
+    struct live_conn c = begin(cell, member, "200 OK"); /* the rest is not read */
+    wait_until_it_sleeps(path);
+    live_hang_up(&c);
+    ck_assert(has(run("y", member), "\"text\":\"5\""));
+    (void)unlink(path);
+}
+END_TEST
+
 START_TEST(kernel_service_ends_the_cells_of_a_context_that_is_removed)
 {
     char id[40], member[80], target[80], text[4096];
@@ -197,6 +246,8 @@ SUITE_MAIN_WITH("kernel_service", .fixtures = {{plain_setup, teardown}},
                       kernel_service_has_contexts_that_are_apart,
                       kernel_service_tells_of_a_kernel_that_died,
                       kernel_service_interrupts_a_cell_whose_client_went,
+                      kernel_service_interrupts_a_cell_whose_client_went_before_it_began,
+                      kernel_service_keeps_the_kernel_of_a_client_that_went_at_the_end,
                       kernel_service_ends_the_cells_of_a_context_that_is_removed,
                       kernel_service_stops_with_cells_that_run_and_wait,
                       kernel_service_wants_the_token_for_code,
