@@ -2,14 +2,33 @@
 /* The code-interpreter API of a live envd. That it ends cleanly, and leaves nothing, is asserted
  * after each test: with cells that run, wait, or have lost their client. */
 #include <sched.h>
+#include <sys/stat.h>
 
 #include "live_process.h"
 
-/* The system's own python3, whatever the developer has put before it. */
+static char python_dir[64], python_path[80];
+
+/* The system's own python3, whatever the developer has put before it, and without IPython. */
 static void plain_setup(void)
 {
-    ck_assert_int_eq(setenv("PATH", "/usr/bin:/bin", 1), 0);
+    char path[128];
+    strcpy(python_dir, "/tmp/plain-python-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(python_dir));
+    (void)snprintf(python_path, sizeof python_path, "%s/python3", python_dir);
+    (void)snprintf(path, sizeof path, "%s:/usr/bin:/bin", python_dir);
+    FILE *f = fopen(python_path, "w");
+    ck_assert_int_gt(fprintf(f, "#!/bin/sh\nexec /usr/bin/python3 -S \"$@\"\n"), 0);
+    ck_assert_int_eq(fchmod(fileno(f), 0755), 0);
+    ck_assert_int_eq(fclose(f), 0);
+    ck_assert_int_eq(setenv("PATH", path, 1), 0);
     setup();
+}
+
+static void plain_teardown(void)
+{
+    teardown();
+    ck_assert_int_eq(unlink(python_path), 0);
+    ck_assert_int_eq(rmdir(python_dir), 0);
 }
 
 static struct live_reply reply;
@@ -171,7 +190,7 @@ static void wait_until_it_sleeps(const char *path)
 
 START_TEST(kernel_service_keeps_the_kernel_of_a_client_that_went_at_the_end)
 {
-    static const char code[] = "import os; y = 5; print('x' * 300000)\\n"
+    static const char code[] = "import os; y = 5; print('x' * 560000)\\n"
                                "with open('/tmp/%s', 'w') as f: print(os.getpid(), file=f)\\n"
                                "raise Exception('y' * 500000)";
     char id[40], member[80], path[64], cell[512];
@@ -241,7 +260,7 @@ START_TEST(kernel_service_refuses_too_many_contexts)
 }
 END_TEST
 
-SUITE_MAIN_WITH("kernel_service", .fixtures = {{plain_setup, teardown}},
+SUITE_MAIN_WITH("kernel_service", .fixtures = {{plain_setup, plain_teardown}},
                 TESTS(kernel_service_answers_each_route, kernel_service_keeps_state_between_cells,
                       kernel_service_has_contexts_that_are_apart,
                       kernel_service_tells_of_a_kernel_that_died,
