@@ -226,7 +226,7 @@ PACKAGES_BUILD := build-essential pkg-config libuv1-dev node-llhttp libprotobuf-
 PACKAGES_RUN := crun mmdebstrap ca-certificates
 PACKAGES_TEST := check libsubunit-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev \
 	python3-venv openssl strace curl iproute2 iptables nftables git dpkg-dev attr nginx-light wrk jq \
-	mandoc nghttp2-client chromium libnss3-tools
+	mandoc nghttp2-client chromium libnss3-tools jupyter-server python3-ipykernel
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # apt-get is asked only when something is missing, so that a second run takes no time.
 define install_packages
@@ -346,12 +346,13 @@ leak: setup-test template ## CYCLES (2000) creates and deletes must leave nothin
 soak: setup-test template ## a mixed load for MINUTES (30) with a fault every few, and a report
 	$(VENV)/bin/python tests/fault/soak.py $(MINUTES) build/soak-report.txt
 
-bench: setup-test template ## figures, beside a peer or a floor in the same run
+bench: setup-test template template-interpreter ## figures, beside a peer or a floor in the same run
 	@$(MAKE) --no-print-directory $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_C))
 	@for b in $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_C)); do echo "== $$(basename $$b)"; $$b || exit 1; done
 	@echo "== bench_envd"; $(VENV)/bin/python bench/bench_envd.py
 	@echo "== bench_broker"; $(VENV)/bin/python bench/bench_broker.py
 	@echo "== bench_load"; $(VENV)/bin/python bench/bench_load.py
+	@echo "== bench_interpreter"; $(VENV)/bin/python bench/bench_interpreter.py
 	@echo "== bench_egress"; $(VENV)/bin/python bench/bench_egress.py
 bench-full: ## the same with bodies of 10 GiB and streams of 10 minutes
 	@ADIT_BENCH_SCALE=full $(MAKE) --no-print-directory bench
