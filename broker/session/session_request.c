@@ -14,6 +14,7 @@
 #include "broker/session/session_request.h"
 
 #include <ctype.h>
+#include <stdio.h>
 
 #include "base/utf8.h"
 #include "broker/jtext.h"
@@ -25,7 +26,7 @@
 
 static bool is_id(struct adit_view id)
 {
-    if (id.len == 0 || id.len >= RECORD_SESSION_CAP || strchr(".:@-", id.ptr[0]))
+    if (!id.ptr || id.len == 0 || id.len >= RECORD_SESSION_CAP || strchr(".:@-", id.ptr[0]))
         return false;
     for (size_t i = 0; i < id.len; i++)
         if (!isalnum((unsigned char)id.ptr[i]) && !memchr("._:@-", id.ptr[i], 5))
@@ -214,7 +215,7 @@ static int check_path(struct adit_view path, struct adit_err *err)
     if (path.len > SESSION_REQUEST_PATH_MAX)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "path is longer than %d bytes",
                             SESSION_REQUEST_PATH_MAX);
-    if (path.ptr[0] != '/' || has_dots(path))
+    if (!adit_view_has_prefix(path, "/") || has_dots(path))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT,
                             "path must be absolute, and without \".\" and \"..\"");
     if (!is_shown(path))
@@ -232,8 +233,7 @@ static int take_path(struct adit_view path, const char *fallback, char *out, str
     int rc = check_path(path, err);
     if (rc)
         return rc;
-    memcpy(out, path.ptr, path.len);
-    out[path.len] = '\0';
+    (void)snprintf(out, SESSION_REQUEST_PATH_MAX + 1, "%.*s", ADIT_VIEW_ARG(path)); /* fits */
     return 0;
 }
 

@@ -166,11 +166,13 @@ static struct session_text *find_text(struct session_result *r, const char *type
 static void on_text(void *user, const char *type, const char *name, struct adit_view bytes)
 {
     struct session_result *r = user;
+    if (strcmp(type, "result") == 0) {
+        take_result(r, name, bytes);
+        return;
+    }
     struct session_text *text = find_text(r, type, name);
     if (text)
         text_add(text, r->held, bytes);
-    else if (strcmp(type, "result") == 0)
-        take_result(r, name, bytes);
 }
 
 static void on_text_end(void *user, const char *type, const char *name)

@@ -46,6 +46,18 @@ static void end_use(struct session *session)
     session_drop_if_idle(session);
 }
 
+static int init(struct session_transfer *t, struct api_request *rq, const char *id,
+                const char *fallback, struct sandbox *s, struct adit_err *err)
+{
+    int rc = session_request_path(edge_api_query(rq->edge), fallback, t->path, err);
+    if (rc)
+        return rc;
+    if (begin_use(t, rq, id, s))
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "out of memory");
+    adit_buf_init(&t->answer, SESSION_TRANSFER_ANSWER_MAX);
+    return 0;
+}
+
 struct session_transfer *session_transfer_new(struct api_request *rq, const char *fallback)
 {
     char id[RECORD_SESSION_CAP];
@@ -54,17 +66,16 @@ struct session_transfer *session_transfer_new(struct api_request *rq, const char
     if (!s)
         return NULL;
     struct session_transfer *t = calloc(1, sizeof(*t));
-    int rc = t ? session_request_path(edge_api_query(rq->edge), fallback, t->path, &err)
-               : adit_err_set(&err, ADIT_ERR_NO_MEMORY, "out of memory");
-    if (rc == 0 && begin_use(t, rq, id, s))
-        rc = adit_err_set(&err, ADIT_ERR_NO_MEMORY, "out of memory");
-    if (rc) {
-        free(t);
-        api_reply_error(rq, rc == ADIT_ERR_BAD_INPUT ? 400 : 500, NULL, "%s", err.msg);
+    if (!t) {
+        api_reply_error(rq, 500, NULL, "out of memory");
         return NULL;
     }
-    adit_buf_init(&t->answer, SESSION_TRANSFER_ANSWER_MAX);
-    return t;
+    int rc = init(t, rq, id, fallback, s, &err);
+    if (rc == 0)
+        return t;
+    free(t);
+    api_reply_error(rq, rc == ADIT_ERR_BAD_INPUT ? 400 : 500, NULL, "%s", err.msg);
+    return NULL;
 }
 
 void session_transfer_start(struct session_transfer *t, struct api_request *rq,
