@@ -74,23 +74,48 @@ static Control__GuestFrame *next_frame(void)
     return f;
 }
 
-/* The next frame is of this kind; a dial, to this port. *id: its id. Dials that an earlier scenario
- * left may come before; they are refused. */
-static bool next_is(Control__GuestFrame__BodyCase kind, uint32_t port, uint32_t *id)
+/* Each scenario's own: what an earlier one left is told by them. */
+static uint16_t port = 1000;
+static char label[] = "name000";
+static char name[sizeof label + 4];
+
+static void next_scenario(void)
+{
+    port++;
+    (void)snprintf(label, sizeof label, "name%03u", port % 1000u);
+    (void)snprintf(name, sizeof name, "%s.com", label);
+}
+
+/* A dial or a look-up of an earlier scenario, which has given it up. */
+static bool is_old(const Control__GuestFrame *f)
+{
+    return (f->body_case == CONTROL__GUEST_FRAME__BODY_DIAL && f->dial->port != port) ||
+           (f->body_case == CONTROL__GUEST_FRAME__BODY_LOOKUP &&
+            strcmp(f->lookup->name, name) != 0);
+}
+
+static void refuse(const Control__GuestFrame *f)
 {
     struct broker b = {.control.fd = fds[CONTROL]};
+    if (f->body_case == CONTROL__GUEST_FRAME__BODY_DIAL)
+        broker_refuse(&b, f->dial->id, CONTROL__REASON__REASON_REFUSED);
+    else
+        broker_tell(&b, f->lookup->id, 0, f->lookup->name, 1, 0);
+}
+
+/* The next frame but for old ones is of this kind. *id: that of the dial or look-up. */
+static bool next_is(Control__GuestFrame__BodyCase kind, uint32_t *id)
+{
     Control__GuestFrame *f;
-    bool is_it = false, is_old = true;
-    while (is_old && (f = next_frame())) {
-        bool is_dial = f->body_case == CONTROL__GUEST_FRAME__BODY_DIAL;
-        is_it = f->body_case == kind && (!is_dial || f->dial->port == port);
-        is_old = is_dial && !is_it;
-        if (is_it && id)
-            *id = is_dial ? f->dial->id : f->lookup->id;
-        if (is_old)
-            broker_refuse(&b, f->dial->id, CONTROL__REASON__REASON_REFUSED);
+    while ((f = next_frame()) && is_old(f)) {
+        refuse(f);
         control__guest_frame__free_unpacked(f, NULL);
     }
+    bool is_it = f && f->body_case == kind;
+    if (is_it && id)
+        *id = kind == CONTROL__GUEST_FRAME__BODY_DIAL ? f->dial->id : f->lookup->id;
+    if (f)
+        control__guest_frame__free_unpacked(f, NULL);
     return is_it;
 }
 
@@ -98,7 +123,7 @@ static bool open_control(void)
 {
     static const char hello[] = {0, 0, 0, 0, 2, 0x0a, 0}; /* no IPv6: one look-up for a name */
     return open_channel(CONTROL, CHANNEL_PORT_CONTROL) && say(fds[CONTROL], hello, sizeof hello) &&
-           next_is(CONTROL__GUEST_FRAME__BODY_HELLO, 0, NULL);
+           next_is(CONTROL__GUEST_FRAME__BODY_HELLO, NULL);
 }
 
 /* ---- scenarios ---- */
@@ -111,15 +136,12 @@ static bool is_connected(void)
            getsockopt(fds[PROGRAM], SOL_SOCKET, SO_ERROR, &failed, &len) == 0 && failed == 0;
 }
 
-/* Each scenario's own. */
-static uint16_t port = 1000;
-
 /* The dial to this scenario's port comes, and gets its channel. */
 static bool grant(void)
 {
     char line[16];
     uint32_t id;
-    if (!next_is(CONTROL__GUEST_FRAME__BODY_DIAL, port, &id) ||
+    if (!next_is(CONTROL__GUEST_FRAME__BODY_DIAL, &id) ||
         !open_channel(ACCEPT, CHANNEL_PORT_ACCEPT))
         return false;
     size_t len = (size_t)snprintf(line, sizeof line, "%u\n", id);
@@ -129,20 +151,26 @@ static bool grant(void)
 static bool connection(void)
 {
     char byte;
-    fds[PROGRAM] = program_dial("93.184.216.34", ++port);
+    fds[PROGRAM] = program_dial("93.184.216.34", port);
     return grant() && is_connected() && say(fds[PROGRAM], "x", 1) && hear(fds[ACCEPT], &byte, 1);
 }
 
-static const char query[] = "\0\x1d\0\7\1\0\0\1\0\0\0\0\0\0\7example\3com\0\0\1\0\1";
-#define QUERY_LEN (sizeof query - 1)
+/* Behind two bytes of its length, as over TCP. */
+#define QUERY_LEN 31
+static bool ask_name(size_t skipped)
+{
+    char query[QUERY_LEN + 1] = "\0\x1d\0\7\1\0\0\1\0\0\0\0\0\0\7.......\3com\0\0\1\0\1";
+    memcpy(query + 15, label, sizeof label - 1);
+    return say(fds[PROGRAM], query + skipped, QUERY_LEN - skipped);
+}
 
 /* Answer a look-up with one address. */
 static bool tell_address(void)
 {
     uint32_t id = 0;
-    if (!next_is(CONTROL__GUEST_FRAME__BODY_LOOKUP, 0, &id))
+    if (!next_is(CONTROL__GUEST_FRAME__BODY_LOOKUP, &id))
         return false;
-    broker_tell(&(struct broker){.control.fd = fds[CONTROL]}, id, 0, "example.com", 1, 0);
+    broker_tell(&(struct broker){.control.fd = fds[CONTROL]}, id, 0, name, 1, 0);
     return true;
 }
 
@@ -151,8 +179,7 @@ static bool name_over_udp(void)
     char answer[512];
     int failed;
     fds[PROGRAM] = space_connect("8.8.8.8", 53, SOCK_DGRAM, &failed);
-    return say(fds[PROGRAM], query + 2, QUERY_LEN - 2) && tell_address() &&
-           hear(fds[PROGRAM], answer, 1);
+    return ask_name(2) && tell_address() && hear(fds[PROGRAM], answer, 1);
 }
 
 static bool name_over_tcp(void)
@@ -160,16 +187,17 @@ static bool name_over_tcp(void)
     char answer[2 + 29 + 16];
     int failed;
     fds[PROGRAM] = space_connect("8.8.8.8", 53, SOCK_STREAM, &failed);
-    return failed == 0 && say(fds[PROGRAM], query, QUERY_LEN) && tell_address() &&
+    return failed == 0 && ask_name(0) && tell_address() &&
            hear(fds[PROGRAM], answer, sizeof answer);
 }
 
-/* To the proxies: for this scenario's port, which is named between the two. */
+/* To the proxies: for this scenario's name and port, between the two. */
 static bool ask_proxy(const char *before, const char *after)
 {
     char text[128];
     int failed;
-    size_t len = (size_t)snprintf(text, sizeof text, "%s%u%s", before, (unsigned)++port, after);
+    size_t len =
+        (size_t)snprintf(text, sizeof text, "%s%s:%u%s", before, name, (unsigned)port, after);
     fds[PROGRAM] = space_connect("127.0.0.1", program_proxy_port(), SOCK_STREAM, &failed);
     return failed == 0 && say(fds[PROGRAM], text, len);
 }
@@ -177,7 +205,7 @@ static bool ask_proxy(const char *before, const char *after)
 static bool tunnel(void)
 {
     char answer[39], byte;
-    return ask_proxy("CONNECT example.com:", " HTTP/1.1\r\n\r\n") && tell_address() && grant() &&
+    return ask_proxy("CONNECT ", " HTTP/1.1\r\n\r\n") && tell_address() && grant() &&
            hear(fds[PROGRAM], answer, sizeof answer) && say(fds[PROGRAM], "x", 1) &&
            hear(fds[ACCEPT], &byte, 1);
 }
@@ -186,10 +214,9 @@ static bool forwarded(void)
 {
     static const char reply[] = "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 1\r\n\r\nx";
     char byte, status[15];
-    return ask_proxy("GET http://example.com:", "/ HTTP/1.1\r\nHost: x\r\n\r\n") &&
-           tell_address() && grant() && hear(fds[ACCEPT], &byte, 1) &&
-           say(fds[ACCEPT], reply, sizeof reply - 1) && hear(fds[PROGRAM], status, sizeof status) &&
-           memcmp(status, reply, sizeof status) == 0;
+    return ask_proxy("GET http://", "/ HTTP/1.1\r\nHost: x\r\n\r\n") && tell_address() && grant() &&
+           hear(fds[ACCEPT], &byte, 1) && say(fds[ACCEPT], reply, sizeof reply - 1) &&
+           hear(fds[PROGRAM], status, sizeof status) && memcmp(status, reply, sizeof status) == 0;
 }
 
 static const struct {
@@ -205,6 +232,7 @@ static const struct {
 static bool run(bool (*scenario)(void))
 {
     fired_before = live_failures->fired;
+    next_scenario();
     frame_reader_init(&reader, CONTROL_FRAME_MAX);
     for (int i = 0; i < SOCKETS; i++)
         fds[i] = -1;
