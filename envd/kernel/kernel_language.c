@@ -32,6 +32,8 @@ EMBED(kernel_plain, "plain.py");
 EMBED(kernel_ipython, "ipython.py");
 EMBED(kernel_javascript, "javascript.js");
 EMBED(kernel_bash, "bash.sh");
+EMBED(kernel_r, "r.R");
+EMBED(kernel_java, "java.java");
 
 /* The channel leaves 3, where a cell would find it at once and its children inherit it. A child
  * compiles: what that needs of memory (2.5 MB) would stay with the kernel. */
@@ -66,10 +68,24 @@ static const char *const bash_options[] = {"--noprofile", "--norc", "-c", NULL};
 static const char *const javascript_options[] = {"--expose-internals",
                                                  "--no-force-async-hooks-checks", "-e", NULL};
 
+/* Those that take programs from files alone get one, which they remove. */
+#define SHELL_BOOT(file)                                                                           \
+    "IFS=' ' read -r k n <&3; d=$(mktemp -d) && head -c \"$n\" <&3 >\"$d/" file "\" || exit; "
+static const char r_boot[] =
+    SHELL_BOOT("kernel.R") "mkfifo \"$d/orders\" \"$d/news\" || exit; "
+                           "(trap '' INT; exec cat <&3 >\"$d/orders\") & "
+                           "(trap '' INT; exec cat <\"$d/news\" >&3) & "
+                           "exec Rscript --vanilla \"$d/kernel.R\" \"$d\" 3<&-";
+static const char java_boot[] =
+    SHELL_BOOT("Kernel.java") "exec java -XX:TieredStopAtLevel=1 --add-modules jdk.jshell "
+                              "--add-opens java.base/java.io=ALL-UNNAMED \"$d/Kernel.java\" \"$d\"";
+static const char *const shell_options[] = {"-c", NULL};
+
 const struct kernel_language kernel_languages[] = {
     {
         .name = "python",
         .runtime = "python3",
+        .command = "python3",
         .package = "python3",
         .options = python_options,
         .boot = python_boot,
@@ -83,6 +99,7 @@ const struct kernel_language kernel_languages[] = {
     {
         .name = "javascript",
         .runtime = "node",
+        .command = "node",
         .package = "nodejs",
         .options = javascript_options,
         .boot = JAVASCRIPT_BOOT("javascript"),
@@ -92,6 +109,7 @@ const struct kernel_language kernel_languages[] = {
     {
         .name = "typescript",
         .runtime = "node",
+        .command = "node",
         .package = "nodejs",
         .options = javascript_options,
         .boot = JAVASCRIPT_BOOT("typescript"),
@@ -100,10 +118,29 @@ const struct kernel_language kernel_languages[] = {
     {
         .name = "bash",
         .runtime = "bash",
+        .command = "bash",
         .package = "bash",
         .options = bash_options,
         .boot = bash_boot,
         .sources = {{kernel_bash, kernel_bash_end}},
+    },
+    {
+        .name = "r",
+        .runtime = "Rscript",
+        .command = "sh",
+        .package = "r-base-core",
+        .options = shell_options,
+        .boot = r_boot,
+        .sources = {{kernel_r, kernel_r_end}},
+    },
+    {
+        .name = "java",
+        .runtime = "jshell",
+        .command = "sh",
+        .package = "default-jdk-headless",
+        .options = shell_options,
+        .boot = java_boot,
+        .sources = {{kernel_java, kernel_java_end}},
     },
 };
 const size_t kernel_language_cnt = sizeof kernel_languages / sizeof kernel_languages[0];

@@ -12,15 +12,16 @@
 /*
  * @name:      as clients know it
  * @runtime:   the program that runs it, looked for in PATH
+ * @command:   what is started: the runtime, or a shell that starts it
  * @package:   the Debian package that has it
- * @options:   between the runtime's name and @boot; ends with NULL
+ * @options:   between the command's name and @boot; ends with NULL
  * @boot:      the text that reads the program from descriptor 3 and becomes it
  * @sources:   the program, gzip: the text that @boot reads, and those that it reads itself
  * @is_default: has a context from the start
  * @is_pooled: slow to start, so that one is kept ready; one language only
  */
 struct kernel_language {
-    const char *name, *runtime, *package;
+    const char *name, *runtime, *command, *package;
     const char *const *options;
     const char *boot;
     struct kernel_source_text {

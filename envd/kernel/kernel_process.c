@@ -402,7 +402,7 @@ static void prepare(struct kernel_process *p, struct envd *e)
 static void set_words(char **argv, const struct kernel_language *l)
 {
     size_t argc = 0;
-    memcpy(&argv[argc++], &l->runtime, sizeof *argv);
+    memcpy(&argv[argc++], &l->command, sizeof *argv);
     for (const char *const *o = l->options; *o && argc < ARGC_MAX - 1; o++)
         memcpy(&argv[argc++], o, sizeof *argv);
     memcpy(&argv[argc], &l->boot, sizeof *argv);
@@ -421,7 +421,7 @@ static int spawn(struct kernel_process *p, const struct kernel_language *l, cons
         code = process_start_proxies(p->envd, &env, err);
     if (code == ADIT_OK) {
         struct spawn_request r = {
-            .cmd = l->runtime,
+            .cmd = l->command,
             .argv_room = argv,
             .envp = env_block_vars(&env),
             .search_path = env_block_get(&env, "PATH"),

@@ -5,6 +5,7 @@ The base template has Bash; the tests bring a Node along. test_interpreter_rich.
 the code-interpreter template.
 """
 
+import os
 import threading
 import time
 
@@ -273,6 +274,73 @@ def test_a_shell_that_dies_is_told_and_replaced(sh):
     assert error.name == "ContextRestarting" and "killed" in error.traceback
     assert stdout_of(sh("exec true")) == ""
     assert stdout_of(sh("echo [$kept]")) == "[]\n"
+
+
+# ---- R and Java --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def large_box(broker):
+    template = os.environ.get("LANGUAGES_TEMPLATE")
+    if not template:
+        pytest.skip("LANGUAGES_TEMPLATE names no template with r-base-core and default-jdk-headless")
+    made = Sandbox.create(template=template, timeout=300)
+    yield made
+    made.kill()
+
+
+def test_a_language_that_is_not_in_the_image_says_what_to_add(box):
+    for language, package in (("r", "r-base-core"), ("java", "default-jdk-headless")):
+        with pytest.raises(Exception, match=f"needs the package {package}"):
+            box.run_code("1", language=language)
+
+
+def test_r(large_box):
+    def r(code, **options):
+        return large_box.run_code(code, language="r", **options)
+
+    r("x <- 5; f <- function(y) y * x")
+    results = r("f(2)\n'é😀'").results
+    assert [(x.text, x.is_main_result) for x in results] == [("[1] 10", False), ('[1] "é😀"', True)]
+    assert r('print("x")').logs.stdout == ['[1] "x"\n'] and r("message('m')").logs.stderr == ["m\n"]
+    assert r("invisible(3)").results == [] and r("y <- 1").results == []
+    error = r("f('a')").error
+    assert (error.name, error.traceback.split(":")[0]) == ("simpleError", "Error in y * x")
+    assert "unexpected end of input" in r("x <- ").error.value
+    assert [p.png[:11] for p in r("plot(1:3); hist(c(1, 2, 2))").results] == ["iVBORw0KGgo"] * 2
+    assert r("Sys.getenv('CALL')", envs={"CALL": "a=b"}).text == '[1] "a=b"'
+    assert r("Sys.getenv('CALL')").text == '[1] ""' and r("getwd()").text == '[1] "/home/user"'
+    for endless in ("while (TRUE) {}", "Sys.sleep(100)"):
+        with pytest.raises(Exception, match="timed out|timeout"):
+            r(endless, timeout=1)
+        assert r("x").text == "[1] 5"
+    assert len(stdout_of(r("for (i in 1:100000) cat('line', i, '\\n')")).splitlines()) == 100_000
+    assert r("quit(status = 3)").error.name == "ContextRestarting" and r("1").text == "[1] 1"
+
+
+def test_java(large_box):
+    def java(code, **options):
+        return large_box.run_code(code, language="java", **options)
+
+    assert "".join(java('System.out.println("Hello, World!");').logs.stdout) == "Hello, World!\n"
+    assert java('int x = 5; String s = "é\\n";').results == []
+    assert (java("x * 2").text, java("s").text, java("List.of(1, 2)").text) == ("10", "é\n", "[1, 2]")
+    assert java("class A { int m() { return x; } }\nint f(int y) { return y + 1; }\nf(new A().m())").text == "6"
+    assert java("int x = 7;").error is None and java("f(new A().m())").text == "8"
+    error = java('throw new IllegalStateException("bad");').error
+    assert (error.name, error.value) == ("java.lang.IllegalStateException", "bad")
+    assert "cannot find symbol" in java("nope").error.value and java("int z = ;").error.name == "CompilationError"
+    assert java('System.getProperty("CALL")', envs={"CALL": "é"}).text == "é"
+    assert java('System.getProperty("CALL")').text == "null"
+    assert java('new ProcessBuilder("echo", "child").inheritIO().start().waitFor()').logs.stdout == ["child\n"]
+    for endless in ("while (true);", "Thread.sleep(100000)"):
+        with pytest.raises(Exception, match="timed out|timeout"):
+            java(endless, timeout=1)
+        assert java("x").text == "7"
+    assert java("System.exit(3)").error.name == "ContextRestarting" and java("1").text == "1"
+
+
+# ---- all ---------------------------------------------------------------------------------------
 
 
 def test_languages_run_side_by_side(box, js, sh):
