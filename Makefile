@@ -226,7 +226,8 @@ PACKAGES_BUILD := build-essential pkg-config libuv1-dev node-llhttp libprotobuf-
 PACKAGES_RUN := crun mmdebstrap ca-certificates
 PACKAGES_TEST := check libsubunit-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev \
 	python3-venv openssl strace curl iproute2 iptables nftables git dpkg-dev attr nginx-light wrk jq \
-	mandoc nghttp2-client chromium libnss3-tools jupyter-server python3-ipykernel
+	mandoc nghttp2-client chromium libnss3-tools
+PACKAGES_BENCH := jupyter-server python3-ipykernel
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # apt-get is asked only when something is missing, so that a second run takes no time.
 define install_packages
@@ -251,7 +252,7 @@ template: build ## make the base template (kept until its inputs change)
 # What users of the code-interpreter clients expect; the alias is the one that these ask for. Its
 # size is 1.5 GB, and making it takes minutes.
 INTERPRETER_PACKAGES := ipython3,python3-matplotlib,python3-numpy,python3-pandas,python3-scipy,python3-sklearn,$\
-	python3-requests,python3-pil,python3-openpyxl,python3-sympy,nodejs,esbuild
+	python3-requests,python3-pil,python3-openpyxl,python3-sympy,nodejs
 .PHONY: template-interpreter
 template-interpreter: build ## make the template of the code interpreter (kept as the other is)
 	@$(SUDO) $(B)/bin/rootfs-builder debian --alias code-interpreter-v1 --packages $(INTERPRETER_PACKAGES) \
@@ -298,11 +299,14 @@ $(LAB_MODULES)/ok: tests/lab/js/package-lock.json
 	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test compatibility matrix torture e2e e2e-asan fault fault-asan fault-all leak soak bench \
+.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-asan fault fault-asan fault-all leak soak bench \
 	bench-full test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
 	@$(MAKE) --no-print-directory $(VENV)/ok $(NODE_MODULES)/ok $(LAB_VENVS) $(LAB_MODULES)/ok
+
+setup-bench: setup-test ## install the peers of the figures that no test needs
+	$(call install_packages,$(PACKAGES_BENCH))
 
 compatibility: ## put what the last run of tests/e2e/test_versions.py found into docs/compatibility.md
 	tests/lab/compatibility-page build/lab/results docs/compatibility.md
@@ -346,14 +350,14 @@ leak: setup-test template ## CYCLES (2000) creates and deletes must leave nothin
 soak: setup-test template ## a mixed load for MINUTES (30) with a fault every few, and a report
 	$(VENV)/bin/python tests/fault/soak.py $(MINUTES) build/soak-report.txt
 
-bench: setup-test template template-interpreter ## figures, beside a peer or a floor in the same run
+bench: setup-bench template template-interpreter ## figures, beside a peer or a floor in the same run
 	@$(MAKE) --no-print-directory $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_C))
 	@for b in $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_C)); do echo "== $$(basename $$b)"; $$b || exit 1; done
 	@echo "== bench_envd"; $(VENV)/bin/python bench/bench_envd.py
 	@echo "== bench_broker"; $(VENV)/bin/python bench/bench_broker.py
 	@echo "== bench_load"; $(VENV)/bin/python bench/bench_load.py
-	@echo "== bench_interpreter"; $(VENV)/bin/python bench/bench_interpreter.py
 	@echo "== bench_egress"; $(VENV)/bin/python bench/bench_egress.py
+	@echo "== bench_kernel"; $(VENV)/bin/python bench/bench_kernel.py
 bench-full: ## the same with bodies of 10 GiB and streams of 10 minutes
 	@ADIT_BENCH_SCALE=full $(MAKE) --no-print-directory bench
 

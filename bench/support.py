@@ -117,17 +117,21 @@ def kill(broker, sandbox):
     api.close()
 
 
-def envd_pid(sandbox):
-    """Of the sandbox's envd, found by the control group."""
+def pids_of(sandbox, command):
+    """Of the sandbox's processes of that name, found by the control groups."""
+    found = set()
     for name, path in cgroups():
         if name == sandbox["sandboxID"]:
             for at, _, files in os.walk(path):
-                if "cgroup.procs" not in files:
-                    continue
-                for pid in (Path(at) / "cgroup.procs").read_text().split():
-                    if Path(f"/proc/{pid}/comm").read_text() == "envd\n":
-                        return int(pid)
-    raise AssertionError("no envd in the sandbox's control groups")
+                if "cgroup.procs" in files:
+                    found.update((Path(at) / "cgroup.procs").read_text().split())
+    return sorted(int(pid) for pid in found
+                  if Path(f"/proc/{pid}/comm").read_text() == f"{command}\n")
+
+
+def envd_pid(sandbox):
+    [pid] = pids_of(sandbox, "envd")
+    return pid
 
 
 # ---- wrk ----
