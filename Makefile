@@ -252,7 +252,7 @@ template: build ## make the base template (kept until its inputs change)
 # What users of the code-interpreter clients expect; the alias is the one that these ask for. Its
 # size is 1.5 GB, and making it takes minutes.
 INTERPRETER_PACKAGES := ipython3,python3-matplotlib,python3-numpy,python3-pandas,python3-scipy,python3-sklearn,$\
-	python3-requests,python3-pil,python3-openpyxl,python3-sympy,nodejs
+	python3-requests,python3-pil,python3-openpyxl,python3-sympy,nodejs,esbuild
 .PHONY: template-interpreter
 template-interpreter: build ## make the template of the code interpreter (kept as the other is)
 	@$(SUDO) $(B)/bin/rootfs-builder debian --alias code-interpreter-v1 --packages $(INTERPRETER_PACKAGES) \
