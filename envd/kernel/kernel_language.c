@@ -77,7 +77,7 @@ static const char r_boot[] =
                            "(trap '' INT; exec cat <\"$d/news\" >&3) & "
                            "exec Rscript --vanilla \"$d/kernel.R\" \"$d\" 3<&-";
 static const char java_boot[] =
-    SHELL_BOOT("Kernel.java") "exec java -XX:TieredStopAtLevel=1 --add-modules jdk.jshell "
+    SHELL_BOOT("Kernel.java") "exec java -Dfile.encoding=UTF-8 --add-modules jdk.jshell "
                               "--add-opens java.base/java.io=ALL-UNNAMED \"$d/Kernel.java\" \"$d\"";
 static const char *const shell_options[] = {"-c", NULL};
 

@@ -542,7 +542,7 @@ function withoutTypes(code) {
         throw new Error(`TypeScript needs Node.js 22.13 or newer (this is ${process.version}), ` +
                         'or esbuild; the template needs the package esbuild');
     if (made.error || made.status !== 0)
-        throw new SyntaxError(made.error?.message ?? made.stderr.trim());
+        throw new SyntaxError(made.error?.message ?? made.stderr.trim().replace(/^.*?\] /, ''));
     return made.stdout;
 }
 

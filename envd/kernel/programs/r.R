@@ -111,6 +111,7 @@ local({
         list(kind = head[1], body = body)
     }
 
+    if (!l10n_info()[["UTF-8"]]) Sys.setlocale("LC_CTYPE", "C.UTF-8")
     options(warn = 1, device = function(...) {
         dir.create(plots, showWarnings = FALSE)
         grDevices::png(file.path(plots, "%03d.png"), width = 800, height = 600)
