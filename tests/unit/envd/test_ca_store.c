@@ -33,7 +33,7 @@ static void expect(const char *path, const char *content)
 START_TEST(ca_store_adds_to_the_file_of_all)
 {
     lay("etc/ssl/certs");
-    scratch_write(DEBIAN + 1, OLD, strlen(OLD));
+    scratch_write(&DEBIAN[1], OLD, strlen(OLD));
     ck_assert_str_eq(add(NEW), DEBIAN);
     ck_assert_str_eq(add(NEW), DEBIAN); /* once */
     expect(DEBIAN, OLD NEW);
@@ -46,7 +46,7 @@ END_TEST
 START_TEST(ca_store_ends_the_last_line_first)
 {
     lay("etc/ssl/certs");
-    scratch_write(DEBIAN + 1, OLD, strlen(OLD) - 1);
+    scratch_write(&DEBIAN[1], OLD, strlen(OLD) - 1);
     (void)add(NEW);
     expect(DEBIAN, OLD NEW);
 }
@@ -68,7 +68,7 @@ START_TEST(ca_store_knows_where_others_keep_it)
 {
     lay("etc/pki/ca-trust/extracted/pem");
     lay("etc/pki/ca-trust/source/anchors");
-    scratch_write(FEDORA + 1, OLD, strlen(OLD));
+    scratch_write(&FEDORA[1], OLD, strlen(OLD));
     ck_assert_str_eq(add(NEW), FEDORA);
     expect(FEDORA, OLD NEW);
     expect("/etc/pki/ca-trust/source/anchors/adit-sandbox.crt", NEW);
@@ -80,11 +80,11 @@ START_TEST(ca_store_leaves_alone_what_is_no_file)
 {
     lay("etc/ssl/certs");
     lay("shared");
-    ck_assert_int_eq(mkfifo(scratch(DEBIAN + 1), 0644), 0);
+    ck_assert_int_eq(mkfifo(scratch(&DEBIAN[1]), 0644), 0);
     ck_assert_str_eq(add(NEW), "");
-    ck_assert_int_eq(unlink(scratch(DEBIAN + 1)), 0);
+    ck_assert_int_eq(unlink(scratch(&DEBIAN[1])), 0);
     scratch_write("shared/all.pem", OLD, strlen(OLD));
-    ck_assert_int_eq(symlink("../../../shared/all.pem", scratch(DEBIAN + 1)), 0);
+    ck_assert_int_eq(symlink("../../../shared/all.pem", scratch(&DEBIAN[1])), 0);
     ck_assert_str_eq(add(NEW), DEBIAN);
     expect("/shared/all.pem", OLD NEW);
 }

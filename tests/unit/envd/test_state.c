@@ -163,7 +163,7 @@ START_TEST(state_tells_programs_of_an_authority)
     ck_assert_str_eq(var("NODE_EXTRA_CA_CERTS"), CA_STORE_FILE);
     ck_assert_str_eq(var("SSL_CERT_FILE"), "(none)"); /* it would be all that they trust */
     ck_assert_int_eq(adit_file_mkdirs(scratch("etc/ssl/certs"), 0755, &err), 0);
-    scratch_write(BUNDLE + 1, "", 0);
+    scratch_write(&BUNDLE[1], "", 0);
     ck_assert_int_eq(apply("{" CA ",\"envVars\":{\"SSL_CERT_FILE\":\"/mine\",\"A\":\"1\"}}"), 0);
     ck_assert_str_eq(var("SSL_CERT_FILE"), "/mine");
     ck_assert_str_eq(var("REQUESTS_CA_BUNDLE"), BUNDLE);
