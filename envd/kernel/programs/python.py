@@ -10,7 +10,8 @@ Output of Python itself (sys.stdout, sys.stderr, results) goes through one queue
 that its order is exact. What programs and C code write to descriptors 1 and 2 is read by envd from
 the pipes: a frame is sent when they are empty, or after an "F", which has envd empty them first.
 
-A SIGINT becomes KeyboardInterrupt in the cell, never inside a frame, and nothing between cells.
+A SIGINT becomes KeyboardInterrupt in the cell. It and the signals that a cell handles itself are
+handled in cells only: inside a frame they wait for its end, between cells they are passed over.
 
 Modules of the standard library that cost memory (re, json, traceback and their kin) are imported
 when a cell first needs them: an idle context is little more than Python itself.
@@ -38,11 +39,13 @@ DEPTH_MAX = 40
 FRAMES_MAX = 300
 FIONREAD = 0x541B
 
-# A cell may replace what it finds in builtins: the kernel has names of its own.
+# A cell may replace what it finds in modules: the kernel has names of its own.
 BUILTINS = __builtins__ = dict(vars(builtins))
 MAIN_THREAD = _thread.get_ident()
-KERNEL_PID = os.getpid()
 monotonic, sleep, get_ident = time.monotonic, time.sleep, _thread.get_ident
+write, getpid, dup2, is_same_file = os.write, os.getpid, os.dup2, os.path.sameopenfile
+set_handler, get_handler = _signal.signal, _signal.getsignal
+KERNEL_PID = getpid()
 
 
 class Channel:
@@ -57,7 +60,7 @@ class Channel:
         self.sent_at = 0.0
         self.timer = None
         self.is_armed = False
-        self.interrupted = False
+        self.signals = {}  # number → handler and frame, until a frame is written
         self.is_forked = False
         self.patience = PATIENCE_S
 
@@ -108,9 +111,9 @@ class Channel:
                     self.write(self.frames())
             finally:
                 self.writer = None
-        if self.interrupted and get_ident() == MAIN_THREAD:
-            self.interrupted = False
-            raise KeyboardInterrupt
+        while self.signals and get_ident() == MAIN_THREAD:
+            number, (handle, frame) = self.signals.popitem()
+            handle(number, frame)
 
     def frames(self):
         out = [] if self.pipes_are_empty() else [b"F 0\n"]
@@ -159,7 +162,7 @@ class Channel:
         view = memoryview(data)
         try:
             while view:
-                view = view[os.write(self.fd, view):]
+                view = view[write(self.fd, view):]
         except OSError:
             os._exit(1)  # envd is gone, or the cell closed the channel
         self.sent_at = monotonic()
@@ -169,7 +172,8 @@ class Channel:
         self.items.clear()
         self.lock = _thread.allocate_lock()
         self.writer = self.timer = None
-        self.is_armed = self.interrupted = False
+        self.is_armed = False
+        self.signals.clear()
         self.is_forked = True
         if self.fd >= 0:
             os.close(self.fd)
@@ -238,7 +242,7 @@ class Text(io.TextIOBase):
 
 def write_all(fd, data):
     while data:
-        data = data[os.write(fd, data):]
+        data = data[write(fd, data):]
 
 
 # ---- results ----------------------------------------------------------------------------------
@@ -578,6 +582,43 @@ class Variables:
                 os.environ[name] = value
 
 
+# ---- signals ----------------------------------------------------------------------------------
+
+
+def guarded(handler):
+    """`handler`, called when a cell runs and no frame is being written: it may raise."""
+    if not callable(handler):
+        return handler
+
+    def handle(number, frame):
+        if channel.writer == MAIN_THREAD:
+            channel.signals[number] = (handle, frame)
+        elif kernel.is_running:
+            handler(number, frame)
+
+    handle.handler = handler
+    return handle
+
+
+def unguarded(handler):
+    return getattr(handler, "handler", handler)
+
+
+def set_guarded_handler(number, handler):
+    return unguarded(set_handler(number, guarded(handler)))
+
+
+def get_unguarded_handler(number):
+    return unguarded(get_handler(number))
+
+
+def is_open_as(fd, kept):
+    try:
+        return is_same_file(fd, kept)
+    except OSError:
+        return False
+
+
 class Kernel:
     def __init__(self, source):
         self.source = source
@@ -602,21 +643,13 @@ class Kernel:
         sys.addaudithook(self.on_audit)
 
     def before_fork(self):
-        if os.getpid() == KERNEL_PID:
+        if getpid() == KERNEL_PID:
             channel.pump()
 
     def on_audit(self, event, _):
         """What was printed leaves before a program can print."""
         if event in ("os.system", "subprocess.Popen", "os.posix_spawn") and channel.items:
             self.before_fork()
-
-    def on_interrupt(self, *_):
-        if not self.is_running:
-            return  # what the kernel itself still says of a cell is not interrupted
-        if channel.writer == MAIN_THREAD:
-            channel.interrupted = True
-        else:
-            raise KeyboardInterrupt
 
     def prepare(self):
         """What an earlier cell may have broken. What can still be called was meant so."""
@@ -625,14 +658,13 @@ class Kernel:
                 builtins.__dict__[name] = value
         channel.patience = PATIENCE_S
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self.streams
-        _signal.signal(_signal.SIGINT, self.on_interrupt)
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         for fd, kept in zip((1, 2), self.kept):
             try:
-                if os.path.sameopenfile(fd, kept):
-                    continue
+                if not is_open_as(fd, kept):
+                    dup2(kept, fd)
             except OSError:
-                pass  # closed
-            os.dup2(kept, fd)
+                pass  # the cell closed what was kept
 
     def run(self, code):
         self.prepare()
@@ -644,14 +676,13 @@ class Kernel:
                 self.is_running = False
         except BaseException as error:
             self.is_running = False  # an interrupt may have come before it was
-            if os.getpid() == KERNEL_PID:
+            if getpid() == KERNEL_PID:
                 send_error(error)
             elif not isinstance(error, SystemExit):
                 import traceback
                 traceback.print_exc()
-        if os.getpid() != KERNEL_PID:
+        if getpid() != KERNEL_PID:
             os._exit(0)  # a child that the cell forked came to the cell's end
-        channel.interrupted = False
         self.variables.restore()
         channel.put("D", "")
 
@@ -680,6 +711,7 @@ class Kernel:
 
 
 channel = Channel(channel_fd)
+_signal.signal, _signal.getsignal = set_guarded_handler, get_unguarded_handler
 _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
 kernel = Kernel(channel_source)
 kernel.serve()

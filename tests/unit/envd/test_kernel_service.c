@@ -205,6 +205,38 @@ START_TEST(kernel_service_keeps_the_kernel_of_a_client_that_went_at_the_end)
 }
 END_TEST
 
+START_TEST(kernel_service_lets_the_handlers_of_a_cell_break_no_frame)
+{
+    static const char cell[] = "import signal\\n"
+                               "def late(*_): raise TimeoutError\\n"
+                               "signal.signal(signal.SIGALRM, late)\\n"
+                               "for i in range(4):\\n"
+                               "  try:\\n"
+                               "    signal.setitimer(signal.ITIMER_REAL, 0.003)\\n"
+                               "    while True: print('o', flush=True)\\n"
+                               "  except TimeoutError: pass\\n"
+                               "kept = 7; signal.getsignal(signal.SIGALRM) is late";
+    static const char between[] = "import threading\\n"
+                                  "def tell(at):\\n"
+                                  "  signal.pthread_kill(at, signal.SIGALRM)\\n"
+                                  "  open('%s/told', 'w').close()\\n"
+                                  "at = threading.get_ident()\\n"
+                                  "t = threading.Timer(0.1, tell, (at,)); t.start()";
+    char cell_between[512], path[80];
+    (void)run(cell, "");
+    ck_assert(!has(reply.body, "ContextRestarting"));
+    (void)run("signal.raise_signal(signal.SIGALRM)", "");
+    ck_assert(has(reply.body, "\"name\":\"TimeoutError\""));
+    (void)snprintf(cell_between, sizeof cell_between, between, python_dir);
+    (void)run(cell_between, "");
+    (void)snprintf(path, sizeof path, "%s/told", python_dir);
+    while (access(path, F_OK) != 0)
+        sched_yield();
+    ck_assert(has(run("t.join(); kept", ""), "\"text\":\"7\""));
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
 START_TEST(kernel_service_ends_the_cells_of_a_context_that_is_removed)
 {
     char id[40], member[80], target[80], text[4096];
@@ -267,6 +299,7 @@ SUITE_MAIN_WITH("kernel_service", .fixtures = {{plain_setup, plain_teardown}},
                       kernel_service_interrupts_a_cell_whose_client_went,
                       kernel_service_interrupts_a_cell_whose_client_went_before_it_began,
                       kernel_service_keeps_the_kernel_of_a_client_that_went_at_the_end,
+                      kernel_service_lets_the_handlers_of_a_cell_break_no_frame,
                       kernel_service_ends_the_cells_of_a_context_that_is_removed,
                       kernel_service_stops_with_cells_that_run_and_wait,
                       kernel_service_wants_the_token_for_code,
