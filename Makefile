@@ -249,14 +249,14 @@ TEMPLATES := $(RUN_DIR)/templates
 template: build ## make the base template (kept until its inputs change)
 	@$(SUDO) $(B)/bin/rootfs-builder debian --alias base --out $(TEMPLATES)
 
-# What users of the code-interpreter clients expect; the alias is the one that these ask for. Its
-# size is 1.5 GB, and making it takes minutes.
+# What users of the code-interpreter clients expect; the alias is the one that these ask for. It
+# fetches 270 MB, is of 1.5 GB, and takes 100 s of processor time, the base template 75 MB and 33 s.
 INTERPRETER_PACKAGES := ipython3,python3-matplotlib,python3-numpy,python3-pandas,python3-scipy,python3-sklearn,$\
 	python3-requests,python3-pil,python3-openpyxl,python3-sympy,nodejs,esbuild
 .PHONY: template-interpreter
 template-interpreter: build ## make the template of the code interpreter (kept as the other is)
-	@$(SUDO) $(B)/bin/rootfs-builder debian --alias code-interpreter-v1 --packages $(INTERPRETER_PACKAGES) \
-		--out $(TEMPLATES)
+	@$(SUDO) $(B)/bin/rootfs-builder debian --alias code-interpreter-v1 --memory 1024 \
+		--packages $(INTERPRETER_PACKAGES) --out $(TEMPLATES)
 
 .PHONY: run
 run: setup ## install, build, make the base template, start the broker in the foreground
@@ -370,16 +370,19 @@ test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=fuzz fuzz-programs
 	@$(MAKE) --no-print-directory -j2 test-all test-fuzz
 
-# The other tests wait much, fuzzing never does: together they fill the cores.
-.PHONY: test-all test-fuzz
+# The other tests wait much, fuzzing never does: together they fill the cores. Making the template of
+# the code interpreter waits for the network and the disk, units do not.
+.PHONY: test-all test-unit test-fuzz
 test-all:
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory MODE=asan unit
+	@$(MAKE) --no-print-directory -j2 test-unit template-interpreter
 	@$(MAKE) --no-print-directory matrix
 	@$(MAKE) --no-print-directory torture
 	@$(MAKE) --no-print-directory fault
 	@$(MAKE) --no-print-directory e2e-asan
 	@$(MAKE) --no-print-directory e2e
+test-unit:
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory MODE=asan unit
 test-fuzz:
 	@nice -n 19 $(MAKE) --no-print-directory fuzz-smoke
 

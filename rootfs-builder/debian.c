@@ -45,6 +45,8 @@ static const char *const dpkg_options[] = {
     "--dpkgopt=path-exclude=/usr/share/lintian/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=path-include=/usr/share/locale/locale.alias",
+    /* A root is synced as a whole when it is whole (template_out_commit). */
+    "--dpkgopt=force-unsafe-io",
     /* The sandbox is the user's: pip may install into it. */
     "--dpkgopt=path-exclude=/usr/lib/python3*/EXTERNALLY-MANAGED",
 };
