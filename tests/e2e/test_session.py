@@ -149,6 +149,28 @@ def test_a_sandbox_that_dies_leaves_a_session_that_can_begin_anew(sessions):
     stop(sessions, "dies")
 
 
+def begin_endless(pool, b, session):
+    """An execution that runs, and does not end by itself."""
+    asked = pool.submit(call, b, "POST", session, "execute",
+                        {"code": "open('begun', 'w').close()\nwhile True: pass"})
+    begun = {"path": "/home/user/begun", "size": 0, "is_directory": False}
+    wait_for(lambda: begun in call(b, "GET", session, "files?path=/home/user").json(), 20,
+             "an execution that runs")
+    return asked
+
+
+def test_a_sandbox_that_is_killed_while_it_executes_is_replaced_for_those_who_wait(sessions):
+    first = start(sessions, "killed")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        endless = begin_endless(pool, sessions, "killed")
+        waiting = [pool.submit(execute, sessions, "killed", "print(7)") for _ in range(3)]
+        assert api(sessions, "DELETE", f"/sandboxes/{first['sandbox_id']}").status == 204
+        assert "could not be executed" in detail(endless.result(), 500)
+        assert [w.result()["output"] for w in waiting] == ["7\n"] * 3
+    assert status(sessions, "killed")["sandbox_id"] != first["sandbox_id"]
+    stop(sessions, "killed")
+
+
 # ---- files ----
 
 
@@ -577,8 +599,20 @@ def test_sessions_survive_their_broker_and_end_when_idle(own_broker):
     b.key = b.env()["E2B_API_KEY"]
     first = start(b, "kept")
     assert upload(b, "kept", b"still here").status == 200
-    b.kill(signal.SIGKILL)
+    execute(b, "kept", "x = 5")
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        endless = begin_endless(pool, b, "kept")
+        waiting = pool.submit(call, b, "POST", "kept", "execute", {"code": "x = 6"})
+        starting = pool.submit(call, b, "POST", "half", "start")
+        wait_for(lambda: status(b, "half"), 10, "a session that starts")
+        b.kill(signal.SIGKILL)
+        for asked in (endless, waiting):
+            with pytest.raises((OSError, http.client.HTTPException)):
+                asked.result()
+        starting.exception()  # it may have been answered
     b.start()
+    start(b, "half")
+    assert execute(b, "kept", "print(x)")["output"] == "5\n"
     after = wait_for(lambda: status(b, "kept"), 10, "the session")
     assert after["sandbox_id"] == first["sandbox_id"]
     assert after["created_at"] == first["created_at"]
