@@ -16,8 +16,8 @@
 #include "rpc/jsontext.h"
 
 static const char kinds[] = {KERNEL_NEWS_READY, KERNEL_NEWS_STDOUT, KERNEL_NEWS_STDERR,
-                             KERNEL_NEWS_PIPES, KERNEL_NEWS_RESULT, KERNEL_NEWS_ERROR,
-                             KERNEL_NEWS_DONE};
+                             KERNEL_NEWS_PIPES, KERNEL_NEWS_WAITS,  KERNEL_NEWS_RESULT,
+                             KERNEL_NEWS_ERROR, KERNEL_NEWS_DONE};
 
 static int refuse(struct adit_err *err, const char *what)
 {

@@ -21,6 +21,7 @@ enum kernel_order {
     KERNEL_ORDER_VARIABLES = 'V', /* the same, for the next cell */
     KERNEL_ORDER_DIRECTORY = 'D', /* enter it */
     KERNEL_ORDER_RUN = 'X',       /* run this cell */
+    KERNEL_ORDER_PASSED = 'W',    /* all was taken that came before KERNEL_NEWS_WAITS */
     KERNEL_ORDER_INTERRUPT = 'I', /* end the cell; for those that SIGINT does not reach */
 };
 
@@ -30,6 +31,7 @@ enum kernel_news {
     KERNEL_NEWS_STDOUT = 'O',
     KERNEL_NEWS_STDERR = 'E',
     KERNEL_NEWS_PIPES = 'F',  /* something was written to the pipes before what follows */
+    KERNEL_NEWS_WAITS = 'W',  /* for KERNEL_ORDER_PASSED, before it has a program write to them */
     KERNEL_NEWS_RESULT = 'P', /* JSON object: the members of a result */
     KERNEL_NEWS_ERROR = 'X',  /* JSON object: name, value, traceback */
     KERNEL_NEWS_DONE = 'D',   /* the cell is over */

@@ -9,6 +9,8 @@
  *
  *   - frames come first: what they say of Python's own output was written in that order;
  *   - KERNEL_NEWS_PIPES: the pipes are emptied before the next frame;
+ *   - KERNEL_NEWS_WAITS is answered when it is reached: the kernel may have a program write now,
+ *     and no KERNEL_NEWS_PIPES of before takes that for earlier output;
  *   - KERNEL_NEWS_DONE: the pipes are emptied before it is handed on, so nothing of a cell is lost
  *     and nothing comes after its end;
  *   - no frame is there: what lay in the pipes before the channel was looked at is read. What came
@@ -226,6 +228,16 @@ static bool read_channel(struct kernel_process *p, size_t need)
     return len > 0;
 }
 
+/* One that leaves so much unread that there is no room for it is no kernel any more. */
+static void send_plain(struct kernel_process *p, enum kernel_order kind)
+{
+    const char order[] = {(char)kind, ' ', '0', '\n'};
+    struct adit_err err = ADIT_ERR_INIT;
+    int code = kernel_process_send(p, adit_view_mem(order, sizeof order), &err);
+    if (code != ADIT_OK && code != ADIT_ERR_CLOSED) /* closed: its end is told soon */
+        kernel_process_kill(p, "it did not read its channel");
+}
+
 /* Is it one that waits for the pipes? Then they are due. */
 static bool is_early(struct kernel_process *p, const struct kernel_message *m)
 {
@@ -243,6 +255,8 @@ static void take_message(struct kernel_process *p, const struct kernel_message *
     p->done_may_pass = false;
     if (m->kind == KERNEL_NEWS_PIPES)
         begin_drain(p);
+    else if (m->kind == KERNEL_NEWS_WAITS)
+        send_plain(p, KERNEL_ORDER_PASSED);
     else
         p->ops->on_message(p->owner, m);
     adit_buf_consume(&p->in, len);
@@ -533,11 +547,8 @@ void kernel_process_resume(struct kernel_process *p)
 
 void kernel_process_interrupt(struct kernel_process *p)
 {
-    static const char order[] = {KERNEL_ORDER_INTERRUPT, ' ', '0', '\n'};
-    struct adit_err err = ADIT_ERR_INIT;
     if (p->end != END_NONE)
         return;
-    if (kernel_process_send(p, adit_view_mem(order, sizeof order), &err) != ADIT_OK)
-        adit_log(ADIT_LOG_WARN, "kernel_not_asked", LOG_ERR(&err)); /* the signal may do */
-    (void)kill(-p->child.pid, SIGINT);                              /* it may be gone */
+    send_plain(p, KERNEL_ORDER_INTERRUPT);
+    (void)kill(-p->child.pid, SIGINT); /* it may be gone */
 }

@@ -22,7 +22,7 @@
 struct kernel_process;
 
 /*
- * @on_message: a frame, checked; never KERNEL_NEWS_PIPES
+ * @on_message: a frame, checked; never KERNEL_NEWS_PIPES or _WAITS
  * @on_text:    what lay in a pipe; @kind: KERNEL_NEWS_STDOUT or _STDERR
  * @on_turn:    that was all for now
  * @on_end:     the process is gone, and all that it wrote was handed on; the last call

@@ -14,7 +14,8 @@
  * first asks the main thread; one that does not answer is in a loop, and V8 is told to leave it.
  *
  * Output is written to the channel when it is made; "F" before it tells envd that what programs
- * wrote to descriptors 1 and 2 until then comes first.
+ * wrote to descriptors 1 and 2 until then comes first. Before a program is started, "W" waits until
+ * envd has taken all that: else "F" would include what that program writes.
  */
 'use strict';
 const fs = require('fs');
@@ -28,6 +29,7 @@ const { runInThisContext } = require('vm');
 const { Writable } = require('stream');
 const { Worker } = require('worker_threads');
 const { spawnSync } = require('child_process');
+const internal = require('internal/child_process');
 
 // Cells may replace what is global.
 const { process, Buffer, JSON, Object, String, Array, Atomics, setImmediate } = globalThis;
@@ -112,6 +114,11 @@ function readChannel() {
         return [head[0], Number(head.slice(2))];
     }
 
+    function countAnswer(which) {
+        Atomics.add(answers, which, 1);
+        Atomics.notify(answers, which);
+    }
+
     function interrupt() {
         const before = Atomics.load(answers, 0);
         const session = new Session();
@@ -130,6 +137,8 @@ function readChannel() {
         const body = read(length);
         if (kind === 'I')
             interrupt();
+        else if (kind === 'W')
+            countAnswer(1);
         else
             parentPort.postMessage({ kind, body });
     }
@@ -617,7 +626,7 @@ class Kernel {
         this.late = '';
         this.require = null;
         this.builtins = findBuiltins();
-        this.answers = new Int32Array(new SharedArrayBuffer(4));
+        this.answers = new Int32Array(new SharedArrayBuffer(8));
         this.reader = new Worker(`(${readChannel})()`, {
             eval: true, execArgv: [], stdin: false,
             workerData: { answers: this.answers.buffer, answerMs: ANSWER_MS, channel: CHANNEL },
@@ -766,6 +775,24 @@ class Kernel {
     }
 }
 
+/* Programs write after what was written before them. */
+function watchPrograms() {
+    const { answers } = kernel;
+    const wait = () => {
+        const before = Atomics.load(answers, 1);
+        put('W', Buffer.alloc(0));
+        Atomics.wait(answers, 1, before);
+    };
+    const { prototype } = internal.ChildProcess;
+    for (const [owner, name] of [[internal, 'spawnSync'], [prototype, 'spawn']]) {
+        const start = owner[name];
+        owner[name] = function (...args) {
+            wait();
+            return start.apply(this, args);
+        };
+    }
+}
+
 /* process.exit(): the cell is over, wherever it is; the kernel is not. */
 function exit(code = process.exitCode ?? 0) {
     const { cell } = kernel;
@@ -799,5 +826,6 @@ process.execArgv = [];
 process.argv = [process.argv0];
 process.on('SIGINT', () => {}); // programs of the cell get it; the kernel is told by envd
 const kernel = new Kernel();
+watchPrograms();
 process.on('uncaughtException', (error) => kernel.onUncaught(error));
 put('R', Buffer.alloc(0));

@@ -41,23 +41,9 @@ END_TEST
 START_TEST(message_refuses_what_is_no_frame)
 {
     static const char *const texts[] = {
-        "\n",
-        "O\n",
-        "O \n",
-        "Z 0\n",
-        "O  1\n",
-        "O 01\n",
-        "O +1\n",
-        "O -1\n",
-        "O 1 \n",
-        "O1\n",
-        "O 12582913\n",
-        "hello, cell here\n",
-        "D 1\nx",
-        "R 1\nx",
-        "F 1\nx",
-        "0123456789abcdef",
-        "O 99999999999999999999\n",
+        "\n",     "O\n",    "O \n",   "Z 0\n",  "O  1\n",           "O 01\n",
+        "O +1\n", "O -1\n", "O 1 \n", "O1\n",   "O 12582913\n",     "hello, cell here\n",
+        "D 1\nx", "R 1\nx", "F 1\nx", "W 1\nx", "0123456789abcdef", "O 99999999999999999999\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         ck_assert_msg(next(texts[i]) == ADIT_ERR_PROTOCOL, "%s", texts[i]);
