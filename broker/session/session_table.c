@@ -122,6 +122,31 @@ struct session_job *session_job_take_queued(struct session *s)
     return j;
 }
 
+static size_t code_of(const struct session_job *j)
+{
+    return j->cell.len > SESSION_CODE_SMALL ? j->cell.len : 0;
+}
+
+size_t session_code_held(const struct session_all *all, const char *team_id)
+{
+    size_t pos = 0, held = 0;
+    struct adit_view name;
+    void *value;
+    struct adit_list *it, *tmp;
+    while (adit_map_next(&all->by_name, &pos, &name, &value)) {
+        struct session *s = value;
+        if (strcmp(s->who.team_id, team_id) != 0)
+            continue;
+        if (s->running)
+            held += code_of(s->running);
+        ADIT_LIST_EACH(it, tmp, &s->queue)
+        {
+            held += code_of(ADIT_CONTAINER_OF(it, struct session_job, node));
+        }
+    }
+    return held;
+}
+
 /* A job of the caller's session, whose type counts when it has no sandbox yet. Return: NULL when
  * the request was answered. */
 struct session_job *session_job_make(struct api_request *rq, const char *id, const char *type)

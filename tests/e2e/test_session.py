@@ -171,6 +171,20 @@ def test_a_sandbox_that_is_killed_while_it_executes_is_replaced_for_those_who_wa
     stop(sessions, "killed")
 
 
+def test_code_that_waits_leaves_room_for_that_of_others(sessions):
+    start(sessions, "hoards")
+    with concurrent.futures.ThreadPoolExecutor(13) as pool:
+        begin_endless(pool, sessions, "hoards")
+        asked = [pool.submit(call, sessions, "POST", "hoards", "execute", {"code": "#" * 1_000_000})
+                 for _ in range(12)]
+        wait_for(lambda: sum(a.done() for a in asked) == 4, 20, "those that have no room")
+        assert all("bytes of code" in detail(a.result(), 500) for a in asked if a.done())
+        assert call(sessions, "POST", "hoards", "execute", {"code": "#" * 1_000_000}).status == 500
+        stop(sessions, "hoards")
+    assert execute(sessions, "hoards", "#" * 1_000_000)["success"]
+    stop(sessions, "hoards")
+
+
 # ---- files ----
 
 
