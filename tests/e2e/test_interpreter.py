@@ -81,6 +81,15 @@ def test_output_of_programs_is_in_order_with_that_of_python(box):
     assert stdout_of(execution) == "".join(f"python {i}\nshell {i}\nchild {i}\n" for i in range(20))
 
 
+def test_output_is_in_order_while_another_program_writes_without_end(box):
+    """The pipes are never empty then: envd is told to empty them, and may be late."""
+    execution = box.run_code(
+        "import os, subprocess\nflood = subprocess.Popen(['yes'], stdout=2)\n"
+        "for i in range(20):\n    print('python', i)\n    os.system(f'echo shell {i}')\n"
+        "flood.kill()\nflood.wait()")
+    assert stdout_of(execution) == "".join(f"python {i}\nshell {i}\n" for i in range(20))
+
+
 def test_a_hundred_megabytes_come_whole(box):
     lines = 0
 

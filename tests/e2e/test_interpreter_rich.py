@@ -7,6 +7,7 @@ expects (make template-interpreter).
 
 import base64
 import io
+from xml.etree import ElementTree
 
 import pytest
 from e2b_code_interpreter import Sandbox
@@ -98,6 +99,31 @@ def test_a_figure_and_a_value_are_two_results(box):
     image = image_of(figure.png)
     assert image.width > 400 and image.height > 300
     assert len(image.convert("RGB").getcolors(1 << 24)) > 10
+
+
+def test_figures_come_as_svg_where_asked(box):
+    plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3])\nplt.show()"
+    use = "from matplotlib_inline.backend_inline import set_matplotlib_formats as use\nuse"
+    for ask, formats in (("%config InlineBackend.figure_formats = ['svg']", {"svg"}),
+                         (f"{use}('png', 'svg')", {"png", "svg"}), (f"{use}('png')", {"png"})):
+        run(box, ask)
+        [figure] = run(box, plot).results
+        assert set(figure.formats()) == {"text", "chart"} | formats
+        assert figure.chart.type.value == "line"
+        if figure.svg:
+            assert ElementTree.fromstring(figure.svg).tag == "{http://www.w3.org/2000/svg}svg"
+        if figure.png:
+            assert image_of(figure.png).width > 400
+
+
+def test_the_packages_of_the_template_are_there(box):
+    code = ("import openpyxl, pandas, sklearn.linear_model\n"
+            "book = openpyxl.Workbook()\nbook.active.append(['x', 'y'])\n"
+            "for x in range(4): book.active.append([x, 2 * x + 1])\nbook.save('/tmp/book.xlsx')\n"
+            "frame = pandas.read_excel('/tmp/book.xlsx')\n"
+            "model = sklearn.linear_model.LinearRegression().fit(frame[['x']], frame['y'])\n"
+            "[round(float(model.coef_[0]), 6), round(float(model.intercept_), 6)]")
+    assert run(box, code).results[0].json == [2, 1]
 
 
 def test_images_of_pil_are_shown(box):

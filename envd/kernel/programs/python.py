@@ -9,6 +9,8 @@ image has it, else by the standard library alone.
 Output of Python itself (sys.stdout, sys.stderr, results) goes through one queue to the channel, so
 that its order is exact. What programs and C code write to descriptors 1 and 2 is read by envd from
 the pipes: a frame is sent when they are empty, or after an "F", which has envd empty them first.
+Before a program is started after an "F", "W" waits until envd has come to it: else it would take
+what that program writes for earlier output.
 
 A SIGINT becomes KeyboardInterrupt in the cell. It and the signals that a cell handles itself are
 handled in cells only: inside a frame they wait for its end, between cells they are passed over.
@@ -63,6 +65,7 @@ class Channel:
         self.signals = {}  # number → handler and frame, until a frame is written
         self.is_forked = False
         self.patience = PATIENCE_S
+        self.is_ahead = False  # envd may not have emptied the pipes that an "F" told it to
 
     def put(self, kind, text):
         self.items.append((kind, text))
@@ -111,12 +114,34 @@ class Channel:
                     self.write(self.frames())
             finally:
                 self.writer = None
+        self.handle_signals()
+
+    def handle_signals(self):
         while self.signals and get_ident() == MAIN_THREAD:
             number, (handle, frame) = self.signals.popitem()
             handle(number, frame)
 
+    def settle(self, source):
+        """Have envd take all that came before. The main thread alone reads what it answers."""
+        self.pump()
+        if not self.is_ahead or get_ident() != MAIN_THREAD or self.writer == MAIN_THREAD:
+            return
+        with self.lock:
+            self.writer = MAIN_THREAD
+            try:
+                self.is_ahead = False
+                self.write(b"W 0\n")
+                if not source.readline():
+                    os._exit(0)
+            finally:
+                self.writer = None
+        self.handle_signals()
+
     def frames(self):
-        out = [] if self.pipes_are_empty() else [b"F 0\n"]
+        out = []
+        if not self.pipes_are_empty():
+            out.append(b"F 0\n")
+            self.is_ahead = True
         last, texts = None, []
         self.size = 0
         for _ in range(len(self.items)):
@@ -644,11 +669,11 @@ class Kernel:
 
     def before_fork(self):
         if getpid() == KERNEL_PID:
-            channel.pump()
+            channel.settle(self.source)
 
     def on_audit(self, event, _):
         """What was printed leaves before a program can print."""
-        if event in ("os.system", "subprocess.Popen", "os.posix_spawn") and channel.items:
+        if event in ("os.system", "subprocess.Popen", "os.posix_spawn"):
             self.before_fork()
 
     def prepare(self):
