@@ -34,6 +34,12 @@ def runs():
         for mode in modes:
             yield pytest.param("javascript", version, mode, [NODE, LAB / "js/client.mjs", package],
                                id=f"javascript-{version}-{mode}")
+    # Code interpreters that know sandboxes by name alone, each with an SDK of its time.
+    yield pytest.param("python-interpreter", "1.0.5", "domain",
+                       [REPO / "build/lab/py-1.1.0/bin/python", LAB / "interpreter_client.py"],
+                       id="python-interpreter-1.0.5-domain")
+    yield pytest.param("javascript-interpreter", "1.0.4", "domain", [NODE, LAB / "js/interpreter.mjs"],
+                       id="javascript-interpreter-1.0.4-domain")
     for mode in ("domain", "url", "debug"):
         yield pytest.param("cli", "2.19.0", mode, [sys.executable, LAB / "cli_client.py", NODE, CLI],
                            id=f"cli-2.19.0-{mode}")
