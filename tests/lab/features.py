@@ -16,6 +16,15 @@ class Run:
     sandbox = None
 
 
+def raises(kinds, call, *args, **kwargs):
+    """What of `kinds` the call raises; that it does not is an error."""
+    try:
+        result = call(*args, **kwargs)
+    except kinds as e:
+        return e
+    raise AssertionError(f"{result!r} instead of {kinds}")
+
+
 def run_features(features):
     """Run `(name, function)` pairs; each one that is not "create" needs the sandbox that it made.
 

@@ -6,14 +6,13 @@ It creates what it asks for by itself, the template code-interpreter-v1, and kno
 
 import asyncio
 import base64
-import os
 import sys
 import time
 
 from e2b_code_interpreter import (AsyncSandbox, NotFoundException, Sandbox, SandboxException,
                                   TimeoutException)
 from e2b_code_interpreter.charts import BarChart
-from features import run_features
+from features import raises, run_features
 
 FIGURE = """
     import matplotlib.pyplot as plt
@@ -22,14 +21,6 @@ FIGURE = """
     plt.xlabel('Time (s)')
     plt.show()
 """
-
-
-def raises(kinds, call, *args, **kwargs):
-    try:
-        result = call(*args, **kwargs)
-    except kinds as e:
-        return e
-    raise AssertionError(f"{result!r} instead of {kinds}")
 
 
 def text_of(execution):
@@ -123,6 +114,4 @@ FEATURES = [("create", create), ("run", cells), ("stream", stream), ("results", 
             ("async", asynchronous), ("kill", kill)]
 
 if __name__ == "__main__":
-    exit_status = run_features(FEATURES)
-    sys.stdout.flush()
-    os._exit(exit_status)
+    sys.exit(run_features(FEATURES))

@@ -15,20 +15,12 @@ import urllib.request
 
 from e2b import (AsyncSandbox, AuthenticationException, CommandExitException, NotFoundException,
                  Sandbox, SandboxException, TimeoutException)
-from features import Absent, run_features
+from features import Absent, raises, run_features
 
 VERSION = tuple(int(n) for n in importlib.metadata.version("e2b").split(".")[:2])
 DEBUG = os.environ.get("E2B_DEBUG", "").lower() == "true"
 BY_NAME = "E2B_SANDBOX_URL" not in os.environ and not DEBUG
 FIRST_GENERATION = VERSION < (2, 0)
-
-
-def raises(kinds, call, *args, **kwargs):
-    try:
-        result = call(*args, **kwargs)
-    except kinds as e:
-        return e
-    raise AssertionError(f"{result!r} instead of {kinds}")
 
 
 def new_sandbox(**options):
