@@ -116,6 +116,29 @@ def test_figures_come_as_svg_where_asked(box):
             assert image_of(figure.png).width > 400
 
 
+def test_figures_without_ipython():
+    box = Sandbox.create(timeout=120)
+    try:
+        box.commands.run("mv /usr/lib/python3/dist-packages/IPython /opt", user="root")
+        assert run(box, "'get_ipython' in dir(__builtins__) + dir()").text == "False"
+        plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3], label='a')\nplt.title('T')\n"
+        for code in (plot + "None", plot + "plt.show()"):
+            [figure] = run(box, code).results
+            assert set(figure.formats()) == {"text", "png", "chart"} and not figure.is_main_result
+            assert image_of(figure.png).width > 400
+            assert (figure.chart.type.value, figure.chart.title) == ("line", "T")
+        failed = box.run_code(plot + "plt.figure()\nplt.bar(['x'], [1])\n1 / 0")
+        assert [r.chart.type.value for r in failed.results] == ["line", "bar"]
+        assert failed.error.name == "ZeroDivisionError"
+        value, again = run(box, plot + "plt.gcf()").results
+        assert value.is_main_result and value.png and again.png and not again.is_main_result
+        assert run(box, "plt.get_fignums()").text == "[]"
+        [empty] = run(box, "plt.figure()").results[1:]
+        assert empty.png is None and empty.chart is None
+    finally:
+        box.kill()
+
+
 def test_the_packages_of_the_template_are_there(box):
     code = ("import openpyxl, pandas, sklearn.linear_model\n"
             "book = openpyxl.Workbook()\nbook.active.append(['x', 'y'])\n"

@@ -71,6 +71,29 @@ def split_cell_magic(code):
     return rest if first.rstrip() in ("%%bash", "%%sh") else None
 
 
+# ---- figures of matplotlib ----------------------------------------------------------------------
+
+
+def png_of(figure):
+    """None: nothing is drawn."""
+    if not figure.axes and not figure.lines:
+        return None
+    data = io.BytesIO()
+    figure.savefig(data, format="png", bbox_inches="tight")
+    return data.getvalue()
+
+
+def show_figures(*_, **__):
+    """Have the open figures be results, as with IPython. They are closed then."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None or channel.is_forked:
+        return
+    try:
+        display(*map(pyplot.figure, pyplot.get_fignums()))
+    finally:
+        pyplot.close("all")
+
+
 class Plain:
     """Cells by the standard library alone."""
 
@@ -83,6 +106,9 @@ class Plain:
         names.update(display=display, __adit_lines__=shell_lines, __adit_magic__=magic,
                      __adit_shell__=shell_line)
         sys.displayhook = self.show
+        os.environ.setdefault("MPLBACKEND", "agg")
+        Patch("matplotlib.figure", lambda m: setattr(m.Figure, "_repr_png_", png_of))
+        Patch("matplotlib.pyplot", lambda m: setattr(m, "show", show_figures))
 
     def show(self, value):
         if value is None:
@@ -91,6 +117,12 @@ class Plain:
         send_result({**bundle_of(value), **extras_of(value)}, True)
 
     def run(self, code):
+        try:
+            self.run_cell(code)
+        finally:
+            show_figures()
+
+    def run_cell(self, code):
         code = outdented(code)
         script = split_cell_magic(code)
         if script is not None:

@@ -546,40 +546,45 @@ def is_installed(name):
     return any(finder.find_spec(name, None) for finder in sys.meta_path)
 
 
-class Pillow:
-    """A finder that has images of PIL shown as results, by show() and when they are saved."""
+class Patch:
+    """A finder that has a module changed once it is imported."""
+
+    def __init__(self, name, change):
+        self.name, self.change = name, change
+        sys.meta_path.insert(0, self)
 
     def find_spec(self, name, path=None, target=None):
-        if name != "PIL.Image":
+        if name != self.name:
             return None
         sys.meta_path.remove(self)
         import importlib.util
         spec = importlib.util.find_spec(name)
         load = spec.loader.exec_module
 
-        def load_and_patch(module):
+        def load_and_change(module):
             load(module)
-            self.patch(module.Image)
+            self.change(module)
 
-        spec.loader.exec_module = load_and_patch
+        spec.loader.exec_module = load_and_change
         return spec
 
-    @staticmethod
-    def patch(image):
-        save = image.save
 
-        def save_and_show(self, fp, *args, **options):
-            save(self, fp, *args, **options)
-            caller = sys._getframe(1).f_globals.get("__name__", "")
-            if isinstance(fp, str) and not caller.startswith("matplotlib"):  # its figures are shown
-                show(self)
+def show_images(module):
+    """Images of PIL are shown as results, by show() and when they are saved."""
+    image, save = module.Image, module.Image.save
 
-        def show(self, *_, **__):
-            data = io.BytesIO()
-            save(self, data, "PNG")
-            send_result({"text/plain": repr(self), "image/png": data.getvalue()}, False)
+    def save_and_show(self, fp, *args, **options):
+        save(self, fp, *args, **options)
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if isinstance(fp, str) and not caller.startswith("matplotlib"):  # its figures are shown
+            show(self)
 
-        image.save, image.show = save_and_show, show
+    def show(self, *_, **__):
+        data = io.BytesIO()
+        save(self, data, "PNG")
+        send_result({"text/plain": repr(self), "image/png": data.getvalue()}, False)
+
+    image.save, image.show = save_and_show, show
 
 
 class Variables:
@@ -663,7 +668,7 @@ class Kernel:
         else:
             load(self.sources["plain"])
             self.shell = Plain(main.__dict__)
-        sys.meta_path.insert(0, Pillow())
+        Patch("PIL.Image", show_images)
         os.register_at_fork(before=self.before_fork, after_in_child=channel.after_fork)
         sys.addaudithook(self.on_audit)
 
