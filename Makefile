@@ -104,6 +104,11 @@ $(GEN)/kernel/%.gz: envd/kernel/programs/%
 	@mkdir -p $(@D)
 	$(call say,GZIP)
 	$(Q)gzip -9nc $< >$@
+$(GEN)/kernel/%.py.gz: envd/kernel/programs/%.py envd/kernel/strip.py
+	@mkdir -p $(@D)
+	$(call say,GZIP)
+	$(Q)python3 -X utf8 envd/kernel/strip.py $< >$(@:.gz=)
+	$(Q)gzip -9nf $(@:.gz=)
 $(B)/envd/kernel/kernel_language.o build/tidy/envd/kernel/kernel_language.ok: $(KERNEL_PROGRAMS)
 
 $(B)/third_party/llhttp/%.o: /usr/share/llhttp/%.c
@@ -222,7 +227,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(LIBAD
 
 PACKAGES_BUILD := build-essential pkg-config libuv1-dev node-llhttp libprotobuf-c-dev protobuf-c-compiler \
 	protobuf-compiler libprotobuf-dev zlib1g-dev libseccomp-dev libjansson-dev libssl-dev libsqlite3-dev \
-	libnghttp2-dev libc-ares-dev
+	libnghttp2-dev libc-ares-dev python3
 PACKAGES_RUN := crun mmdebstrap ca-certificates
 PACKAGES_TEST := check libsubunit-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev \
 	python3-venv openssl strace curl iproute2 iptables nftables git dpkg-dev attr nginx-light wrk jq \
