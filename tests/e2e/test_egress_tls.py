@@ -67,7 +67,7 @@ END""",
         "grep -c BEGIN $SSL_CERT_FILE",
         network=RULES)
     assert [s["out"].strip() for s in seen[:7]] == [SECRET] * 7, seen
-    assert [s["out"] for s in seen[7:9]] == ["the project\n", "3000000\n"], seen
+    assert [s["out"] for s in seen[7:9]] == ["the project\n", "3000000\n"], str(seen[7:9])
     assert int(seen[9]["out"]) > 100, seen
 
 
