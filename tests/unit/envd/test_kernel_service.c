@@ -232,7 +232,7 @@ START_TEST(kernel_service_lets_the_handlers_of_a_cell_break_no_frame)
     (void)snprintf(path, sizeof path, "%s/told", python_dir);
     while (access(path, F_OK) != 0)
         sched_yield();
-    ck_assert(has(run("t.join(); kept", ""), "\"text\":\"7\""));
+    ck_assert_msg(has(run("t.join(); kept", ""), "\"text\":\"7\""), "%s", reply.body);
     ck_assert_int_eq(unlink(path), 0);
 }
 END_TEST
