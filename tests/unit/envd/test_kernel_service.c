@@ -210,9 +210,9 @@ START_TEST(kernel_service_lets_the_handlers_of_a_cell_break_no_frame)
     static const char cell[] = "import signal\\n"
                                "def late(*_): raise TimeoutError\\n"
                                "signal.signal(signal.SIGALRM, late)\\n"
-                               "for i in range(4):\\n"
+                               "for i in range(2):\\n" /* all of it fits a reply */
                                "  try:\\n"
-                               "    signal.setitimer(signal.ITIMER_REAL, 0.003)\\n"
+                               "    signal.setitimer(signal.ITIMER_REAL, 0.002)\\n"
                                "    while True: print('o', flush=True)\\n"
                                "  except TimeoutError: pass\\n"
                                "kept = 7; signal.getsignal(signal.SIGALRM) is late";
@@ -223,8 +223,7 @@ START_TEST(kernel_service_lets_the_handlers_of_a_cell_break_no_frame)
                                   "at = threading.get_ident()\\n"
                                   "t = threading.Timer(0.1, tell, (at,)); t.start()";
     char cell_between[512], path[80];
-    (void)run(cell, "");
-    ck_assert(!has(reply.body, "ContextRestarting"));
+    ck_assert(has(run(cell, ""), "\"text\":\"True\""));
     (void)run("signal.raise_signal(signal.SIGALRM)", "");
     ck_assert(has(reply.body, "\"name\":\"TimeoutError\""));
     (void)snprintf(cell_between, sizeof cell_between, between, python_dir);
