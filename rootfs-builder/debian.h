@@ -18,6 +18,8 @@ ADIT_MUST_CHECK int debian_fingerprint(const struct builder_conf *conf, const st
 ADIT_MUST_CHECK int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
                                  const struct template_out *t, const char *work_dir,
                                  struct adit_err *err);
+/* `rootfs-builder debian`. */
+extern const struct builder_command debian_command;
 /* [a-z0-9+.-] words separated by commas; may be empty. */
 bool debian_is_package_list(struct adit_view list);
 
