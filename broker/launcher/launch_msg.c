@@ -50,15 +50,25 @@ bool launch_msg_is_clean_path(struct adit_view v)
     return true;
 }
 
-static int check_limits(const struct launch_request *r, struct adit_err *err)
+static int check_place(const struct launch_request *r, struct adit_err *err)
 {
     if (r->slot >= LAUNCH_SLOTS)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "slot %u is out of range", r->slot);
+    if (r->accel > (r->driver == LAUNCH_DRIVER_CONTAINER ? 0 : LAUNCH_ACCEL_KVM))
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unknown accelerator %u", r->accel);
+    return 0;
+}
+
+static int check_limits(const struct launch_request *r, struct adit_err *err)
+{
     if (r->cpu_count < 1 || r->cpu_count > LAUNCH_CPU_MAX)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "CPU count %u is out of range", r->cpu_count);
     if (r->memory_mb < LAUNCH_MEMORY_MB_MIN || r->memory_mb > LAUNCH_MEMORY_MB_MAX)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "memory of %llu MiB is out of range",
                             (unsigned long long)r->memory_mb);
+    if (r->disk_mb > LAUNCH_DISK_MB_MAX)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "disk of %llu MiB is out of range",
+                            (unsigned long long)r->disk_mb);
     if (r->pids_max < 1 || r->pids_max > LAUNCH_PIDS_MAX)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "limit of %u processes is out of range",
                             r->pids_max);
@@ -75,17 +85,24 @@ static int check_request(const struct launch_request *r, struct adit_err *err)
         return 0;
     if (!launch_msg_is_id(adit_view_str(r->sandbox_id)))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "malformed sandbox id");
+    if (r->driver > LAUNCH_DRIVER_CLOUD_HYPERVISOR)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unknown driver %u", r->driver);
     if (r->kind == LAUNCH_EXPLAIN || r->kind == LAUNCH_ADOPT)
         return r->pid > 1 ? 0 : adit_err_set(err, ADIT_ERR_BAD_INPUT, "malformed process id");
     if (r->kind == LAUNCH_MEASURE)
         return 0;
+    if (r->kind == LAUNCH_PROBE)
+        return r->driver == LAUNCH_DRIVER_QEMU
+                   ? check_place(r, err)
+                   : adit_err_set(err, ADIT_ERR_BAD_INPUT, "driver %u has no probe", r->driver);
     if (!launch_msg_is_clean_path(adit_view_str(r->sandbox_dir)))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "malformed sandbox directory");
     if (r->kind == LAUNCH_DESTROY)
         return 0;
     if (!launch_msg_is_clean_path(adit_view_str(r->template_dir)))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "malformed template directory");
-    return check_limits(r, err);
+    int rc = check_place(r, err);
+    return rc ? rc : check_limits(r, err);
 }
 
 int launch_msg_parse_request(struct adit_view datagram, struct launch_request *out,
@@ -99,7 +116,7 @@ int launch_msg_parse_request(struct adit_view datagram, struct launch_request *o
         out->id = 0;
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "not a request");
     }
-    if (out->kind < LAUNCH_PING || out->kind > LAUNCH_MEASURE)
+    if (out->kind < LAUNCH_PING || out->kind > LAUNCH_PROBE)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "unknown request %u", out->kind);
     return check_request(out, err);
 }

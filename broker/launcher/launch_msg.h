@@ -10,7 +10,7 @@
 
 #include "base/view.h"
 
-#define LAUNCH_MAGIC 0x41444c32u /* "ADL2" */
+#define LAUNCH_MAGIC 0x41444c33u /* "ADL3" */
 #define LAUNCH_ID_CAP 64
 /* "<sandbox_dir>/channel.sock" fits into sun_path. */
 #define LAUNCH_SANDBOX_DIR_CAP 92
@@ -19,6 +19,7 @@
 #define LAUNCH_MEMORY_MB_MIN 8u
 #define LAUNCH_MEMORY_MB_MAX (16u * 1024 * 1024)
 #define LAUNCH_PIDS_MAX (4u * 1024 * 1024)
+#define LAUNCH_DISK_MB_MAX (16u * 1024 * 1024)
 
 /* Sandboxes get user ids apart from everyone's: slot n has 65536 ids from LAUNCH_UID_BASE + n *
  * 65536 on. The range is above those of login users, subordinate ids and systemd-nspawn, and ends
@@ -32,26 +33,51 @@
 #define LAUNCH_CONSOLE_NAME "console"
 /* What is the sandbox's own in its directory; root's. */
 #define LAUNCH_CONTAINER_NAME "container"
+#define LAUNCH_VM_NAME "vm"
+/* Where a virtual machine monitor takes its orders (QMP, or an HTTP API): a socket of the broker's,
+ * made by the launcher as the channel is. */
+#define LAUNCH_VMM_SOCKET_NAME "vmm.sock"
+/* A probe's guest has left by then, or cannot run; with emulation it is given more time. */
+#define LAUNCH_PROBE_KVM_MS 3000u
+#define LAUNCH_PROBE_TCG_MS 15000u
 
 enum launch_kind {
     LAUNCH_PING = 1, /* is it there? */
-    LAUNCH_CREATE,   /* start a container; the answer has pid, pid_start and a pidfd */
+    LAUNCH_CREATE,   /* start a sandbox; the answer has pid, pid_start and a pidfd */
     LAUNCH_DESTROY,  /* end it and remove what is left of it */
     LAUNCH_EXPLAIN,  /* why did @pid of @sandbox_id end? the answer is in @text */
     LAUNCH_ADOPT,    /* is @pid still the process of @sandbox_id? the answer has a pidfd */
     LAUNCH_MEASURE,  /* what does @sandbox_id use? the answer is in @usage */
+    LAUNCH_PROBE,    /* does a guest boot here with @driver and @accel? an error says why not */
 };
 
-/* What each kind needs: CREATE everything but pid and pid_start; DESTROY sandbox_id, sandbox_dir;
- * EXPLAIN sandbox_id, pid; ADOPT sandbox_id, pid, pid_start; MEASURE sandbox_id; PING nothing. The
- * rest is zero. */
+/* Who makes the sandbox. */
+enum launch_driver {
+    LAUNCH_DRIVER_CONTAINER = 0,
+    LAUNCH_DRIVER_QEMU,
+    LAUNCH_DRIVER_FIRECRACKER,
+    LAUNCH_DRIVER_CLOUD_HYPERVISOR,
+};
+
+/* What executes a guest's instructions. */
+enum launch_accel { LAUNCH_ACCEL_TCG = 0, LAUNCH_ACCEL_KVM };
+
+/*
+ * What each kind needs: CREATE everything but pid and pid_start; DESTROY sandbox_id, sandbox_dir;
+ * EXPLAIN sandbox_id, pid, driver; ADOPT sandbox_id, pid, pid_start; MEASURE sandbox_id; PROBE
+ * sandbox_id (one that is nobody's), slot, driver (none but QEMU), accel; PING nothing. The rest is
+ * zero.
+ * @accel:   0 for containers
+ * @disk_mb: 0: as the template says
+ */
 struct launch_request {
     uint32_t magic;
     uint32_t kind;
     uint64_t id; /* chosen by the client, comes back in the answer; not 0 */
     uint32_t slot, cpu_count, pids_max;
     int32_t pid;
-    uint64_t memory_mb, pid_start;
+    uint32_t driver, accel;
+    uint64_t memory_mb, disk_mb, pid_start;
     char sandbox_id[LAUNCH_ID_CAP];
     char sandbox_dir[LAUNCH_SANDBOX_DIR_CAP];
     char template_dir[LAUNCH_TEMPLATE_DIR_CAP];

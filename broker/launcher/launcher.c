@@ -153,7 +153,10 @@ static int work(struct launcher *l, const struct launch_request *r)
         (void)answer(r->id, rc ? &err : NULL, ""); /* without a broker it is done all the same */
         return 0;
     }
-    if (launch_container_create(&l->host, r, &pid, &reply.pid_start, &pidfd, &err)) {
+    int rc = r->kind == LAUNCH_PROBE || r->driver != LAUNCH_DRIVER_CONTAINER
+                 ? adit_err_set(&err, ADIT_ERR_UNIMPLEMENTED, "driver %u is not there", r->driver)
+                 : launch_container_create(&l->host, r, &pid, &reply.pid_start, &pidfd, &err);
+    if (rc) {
         (void)answer(r->id, &err, ""); /* everything is undone: nobody has to know */
         return 0;
     }

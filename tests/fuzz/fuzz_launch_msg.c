@@ -23,7 +23,12 @@ static void check(const struct launch_request *r)
              !strstr(r->sandbox_dir, "//"));
     if (r->kind == LAUNCH_CREATE)
         must(r->slot < LAUNCH_SLOTS && r->cpu_count && r->pids_max &&
-             r->memory_mb <= LAUNCH_MEMORY_MB_MAX && r->template_dir[0] == '/');
+             r->memory_mb <= LAUNCH_MEMORY_MB_MAX && r->template_dir[0] == '/' &&
+             r->disk_mb <= LAUNCH_DISK_MB_MAX);
+    if (r->kind != LAUNCH_PING)
+        must(r->driver <= LAUNCH_DRIVER_CLOUD_HYPERVISOR);
+    if (r->kind == LAUNCH_CREATE || r->kind == LAUNCH_PROBE)
+        must(r->accel <= LAUNCH_ACCEL_KVM);
     must(launch_msg_parse_request(adit_view_mem(r, sizeof(*r)), &again, NULL) == 0);
     must(memcmp(r, &again, sizeof(again)) == 0);
 }

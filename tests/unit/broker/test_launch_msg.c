@@ -13,6 +13,12 @@ static struct launch_request good(uint32_t kind)
     (void)snprintf(r.sandbox_id, sizeof(r.sandbox_id), "i0abc");
     if (kind == LAUNCH_MEASURE)
         return r;
+    if (kind == LAUNCH_PROBE) {
+        r.driver = LAUNCH_DRIVER_QEMU;
+        r.accel = LAUNCH_ACCEL_KVM;
+        r.slot = LAUNCH_SLOTS - 1;
+        return r;
+    }
     if (kind == LAUNCH_EXPLAIN || kind == LAUNCH_ADOPT) {
         r.pid = 42;
         return r;
@@ -36,7 +42,7 @@ static int parse(const struct launch_request *r)
 
 START_TEST(launch_msg_takes_each_kind)
 {
-    for (uint32_t kind = LAUNCH_PING; kind <= LAUNCH_MEASURE; kind++) {
+    for (uint32_t kind = LAUNCH_PING; kind <= LAUNCH_PROBE; kind++) {
         struct launch_request r = good(kind), out;
         ck_assert_int_eq(launch_msg_parse_request(adit_view_mem(&r, sizeof(r)), &out, NULL), 0);
         ck_assert_mem_eq(&r, &out, sizeof(r));
@@ -63,7 +69,7 @@ START_TEST(launch_msg_refuses_other_sizes_and_magics)
     ck_assert_int_eq(parse(&r), ADIT_ERR_BAD_INPUT);
     r = good(0);
     ck_assert_int_eq(parse(&r), ADIT_ERR_BAD_INPUT);
-    r = good(LAUNCH_MEASURE + 1);
+    r = good(LAUNCH_PROBE + 1);
     ck_assert_int_eq(parse(&r), ADIT_ERR_BAD_INPUT);
 }
 END_TEST
@@ -144,6 +150,42 @@ START_TEST(launch_msg_bounds_every_figure)
 }
 END_TEST
 
+START_TEST(launch_msg_takes_each_driver_with_its_accelerators)
+{
+    for (uint32_t driver = 0; driver <= LAUNCH_DRIVER_CLOUD_HYPERVISOR + 1; driver++) {
+        for (uint32_t accel = 0; accel <= LAUNCH_ACCEL_KVM + 1; accel++) {
+            struct launch_request r = good(LAUNCH_CREATE);
+            bool is_fine =
+                driver <= LAUNCH_DRIVER_CLOUD_HYPERVISOR &&
+                (driver == LAUNCH_DRIVER_CONTAINER ? accel == 0 : accel <= LAUNCH_ACCEL_KVM);
+            r.driver = driver;
+            r.accel = accel;
+            ck_assert_msg(parse(&r) == (is_fine ? 0 : ADIT_ERR_BAD_INPUT), "%u %u", driver, accel);
+        }
+    }
+    struct launch_request r = good(LAUNCH_CREATE);
+    r.disk_mb = LAUNCH_DISK_MB_MAX;
+    ck_assert_int_eq(parse(&r), 0);
+    r.disk_mb++;
+    ck_assert_int_eq(parse(&r), ADIT_ERR_BAD_INPUT);
+}
+END_TEST
+
+START_TEST(launch_msg_probes_only_what_can_be_probed)
+{
+    static const uint32_t without[] = {LAUNCH_DRIVER_CONTAINER, LAUNCH_DRIVER_FIRECRACKER,
+                                       LAUNCH_DRIVER_CLOUD_HYPERVISOR};
+    for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
+        struct launch_request r = good(LAUNCH_PROBE);
+        r.driver = without[i];
+        ck_assert_int_eq(parse(&r), ADIT_ERR_BAD_INPUT);
+    }
+    struct launch_request r = good(LAUNCH_PROBE);
+    r.slot = LAUNCH_SLOTS;
+    ck_assert_int_eq(parse(&r), ADIT_ERR_BAD_INPUT);
+}
+END_TEST
+
 START_TEST(launch_msg_slots_stay_below_two_to_the_31)
 {
     uint64_t end = (uint64_t)LAUNCH_UID_BASE + (uint64_t)LAUNCH_SLOTS * LAUNCH_UID_CNT;
@@ -170,4 +212,6 @@ SUITE_MAIN("launch_msg", launch_msg_takes_each_kind, launch_msg_refuses_other_si
            launch_msg_keeps_the_id_of_what_it_refuses, launch_msg_refuses_text_without_end,
            launch_msg_refuses_ids_that_are_no_names,
            launch_msg_refuses_paths_that_are_not_in_shortest_form, launch_msg_bounds_every_figure,
-           launch_msg_slots_stay_below_two_to_the_31, launch_msg_checks_replies)
+           launch_msg_takes_each_driver_with_its_accelerators,
+           launch_msg_probes_only_what_can_be_probed, launch_msg_slots_stay_below_two_to_the_31,
+           launch_msg_checks_replies)
