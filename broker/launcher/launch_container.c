@@ -292,57 +292,6 @@ static int open_console(int sandbox_fd, int *out, struct adit_err *err)
 /* ---- mounts, in a namespace of our own ---------------------------------------------------------
  */
 
-/* Runs in a child with a new user namespace: exists until its parent has written the maps and
- * opened the namespace, then ends by the closed pipe. */
-static _Noreturn void hold_userns(int pipe_fd)
-{
-    char byte;
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* always valid */
-    while (read(pipe_fd, &byte, 1) < 0 && errno == EINTR)
-        ;
-    _exit(0);
-}
-
-static int write_map(pid_t pid, const char *file, uint32_t base, struct adit_err *err)
-{
-    char path[48], map[48];
-    (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-    int len = snprintf(map, sizeof(map), "0 %u %u", base, LAUNCH_UID_CNT);
-    ADIT_CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, map, (size_t)len) != len)
-        return adit_err_sys(err, errno, "write %s", path);
-    return 0;
-}
-
-static int make_userns(uint32_t base, int *out, struct adit_err *err)
-{
-    char path[48];
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC))
-        return adit_err_sys(err, errno, "pipe");
-    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
-    if (pid == 0) {
-        (void)close(ends[1]); /* or it would wait for itself */
-        hold_userns(ends[0]);
-    }
-    (void)close(ends[0]); /* the child has its own */
-    int rc = pid < 0 ? adit_err_sys(err, errno, "make a user namespace") : 0;
-    if (!rc)
-        rc = write_map(pid, "uid_map", base, err);
-    if (!rc)
-        rc = write_map(pid, "gid_map", base, err);
-    if (!rc) {
-        (void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
-        *out = open(path, O_RDONLY | O_CLOEXEC);
-        if (*out < 0)
-            rc = adit_err_sys(err, errno, "open %s", path);
-    }
-    (void)close(ends[1]); /* ends the child */
-    if (pid > 0)
-        (void)waitpid(pid, NULL, 0); /* nothing to learn from it */
-    return rc;
-}
-
 /*
  * A user namespace that maps the sandbox's ids. It belongs to the sandbox's own root on the host:
  * what the kernel counts for each user, inotify instances above all, it counts up to the owners of
@@ -355,7 +304,7 @@ static int open_userns(uint32_t base, int *out, struct adit_err *err)
     int rc = confine_raise_caps(err);           /* the change lowered them */
     (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);   /* always valid; ends with the change back */
     if (!rc)
-        rc = make_userns(base, out, err);
+        rc = confine_userns(base, LAUNCH_UID_CNT, out, err);
     (void)syscall(SYS_setresuid, -1, 0, -1);
     return rc;
 }

@@ -103,6 +103,11 @@ ADIT_MUST_CHECK int confine_filter(const struct confine_profile *p, struct adit_
 ADIT_MUST_CHECK int confine_deny_kernel(struct adit_err *err);
 /* What confine_deny_kernel() denies, NULL-terminated. */
 extern const char *const confine_denied_calls[];
+/*
+ * A user namespace in which the ids 0 to @cnt - 1 are @base and up outside, as a descriptor; nobody
+ * is in it (confine_userns.c). Errors: IO, DENIED, LIMIT.
+ */
+ADIT_MUST_CHECK int confine_userns(uint32_t base, uint32_t cnt, int *out, struct adit_err *err);
 /* "enforce", "log" or "off". Errors: BAD_INPUT. */
 ADIT_MUST_CHECK int confine_mode_parse(const char *text, enum confine_mode *mode,
                                        struct adit_err *err);
