@@ -16,21 +16,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/encode.h"
 #include "base/file.h"
-#include "base/sha256.h"
+#include "rootfs-builder/fingerprint.h"
+#include "rootfs-builder/tool.h"
 
 #define ARGS_MAX (32 + APT_HOST_SOURCES_MAX)
-#define INPUTS_CAP (8u * 1024 * 1024)
 
 static const char packages[] =
     "apt,bash,bash-completion,ca-certificates,curl,git,iproute2,less,"
@@ -81,13 +77,6 @@ bool debian_is_package_list(struct adit_view list)
     return list.len == 0 || list.ptr[list.len - 1] != ',';
 }
 
-/* Append one input so that no two lists of inputs look the same. */
-static int add_input(struct adit_buf *inputs, const char *name, struct adit_view value)
-{
-    int rc = adit_buf_appendf(inputs, "%s %zu\n", name, value.len);
-    return rc ? rc : adit_buf_append_view(inputs, value);
-}
-
 static int add_options(struct adit_buf *inputs, const struct builder_conf *conf)
 {
     const struct {
@@ -106,9 +95,9 @@ static int add_options(struct adit_buf *inputs, const struct builder_conf *conf)
                          (unsigned long long)conf->cpu_count, (unsigned long long)conf->memory_mb,
                          (unsigned long long)conf->disk_mb);
     for (size_t i = 0; !rc && i < sizeof(texts) / sizeof(texts[0]); i++)
-        rc = add_input(inputs, texts[i].name, adit_view_str(texts[i].value));
+        rc = fingerprint_add(inputs, texts[i].name, adit_view_str(texts[i].value));
     for (size_t i = 0; !rc && i < sizeof(dpkg_options) / sizeof(dpkg_options[0]); i++)
-        rc = add_input(inputs, "dpkg", adit_view_str(dpkg_options[i]));
+        rc = fingerprint_add(inputs, "dpkg", adit_view_str(dpkg_options[i]));
     return rc;
 }
 
@@ -116,42 +105,16 @@ int debian_fingerprint(const struct builder_conf *conf, const struct apt_host *a
                        char out[TEMPLATE_OUT_FINGERPRINT_LEN + 1], struct adit_err *err)
 {
     struct adit_buf inputs;
-    uint8_t digest[ADIT_SHA256_LEN];
-    adit_buf_init(&inputs, INPUTS_CAP);
+    adit_buf_init(&inputs, FINGERPRINT_INPUTS_CAP);
     int rc = add_options(&inputs, conf);
     if (!rc)
-        rc = add_input(&inputs, "settings", adit_buf_view(&apt->settings));
-    for (size_t i = 0; !rc && i < apt->source_cnt; i++) {
-        rc = add_input(&inputs, "source", adit_view_str(apt->sources[i]));
-        if (!rc)
-            rc = adit_file_read(AT_FDCWD, apt->sources[i], &inputs, err);
-    }
-    if (!rc) {
-        adit_sha256(adit_buf_view(&inputs), digest);
-        adit_hex_encode(digest, sizeof(digest), out);
-    }
+        rc = fingerprint_add(&inputs, "settings", adit_buf_view(&apt->settings));
+    for (size_t i = 0; !rc && i < apt->source_cnt; i++)
+        rc = fingerprint_add_file(&inputs, "source", apt->sources[i], err);
+    if (!rc)
+        fingerprint_make(&inputs, out);
     adit_buf_fini(&inputs);
     return rc ? adit_err_set(err, rc, "package sources cannot be read, or do not fit") : 0;
-}
-
-/* Run and wait. Its messages go to stderr. */
-static int run(char *const argv[], struct adit_err *err)
-{
-    char *envp[] = {(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-                    (char[]){"LC_ALL=C.UTF-8"}, (char[]){"DEBIAN_FRONTEND=noninteractive"}, NULL};
-    pid_t pid;
-    int status;
-    int rc = posix_spawnp(&pid, argv[0], NULL, NULL, argv, envp);
-    if (rc == ENOENT)
-        return adit_err_set(err, ADIT_ERR_PRECONDITION, "%s is not installed", argv[0]);
-    if (rc)
-        return adit_err_sys(err, rc, "start %s", argv[0]);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return 0;
-    return adit_err_set(err, ADIT_ERR_IO, "%s failed with status %d", argv[0],
-                        WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 /* Device nodes are made by the runtime; those of the image would only lie on the host's disk. */
@@ -180,14 +143,13 @@ static int write_marker(const struct template_out *t, const char *root, struct a
 struct command {
     char root[4096], settings[4096], script[4096];
     char include[4096], apt_option[4200], hook[4200];
-    char *argv[ARGS_MAX];
+    const char *argv[ARGS_MAX];
     size_t argc;
 };
 
 static void add_word(struct command *c, const char *word)
 {
-    /* The type of execve(2) says that words may be written to; nobody does. */
-    memcpy(&c->argv[c->argc++], &word, sizeof(word));
+    c->argv[c->argc++] = word;
 }
 
 static void make_command(struct command *c, const struct builder_conf *conf,
@@ -228,7 +190,7 @@ int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
     if (!rc)
         rc = adit_file_replace(AT_FDCWD, c.script, adit_view_str(setup), 0700, err);
     if (!rc)
-        rc = run(c.argv, err);
+        rc = tool_run(&(struct tool_call){.argv = c.argv, .package = "mmdebstrap"}, err);
     if (!rc && (unlink(c.settings) || unlink(c.script)))
         rc = adit_err_sys(err, errno, "remove %s", c.settings);
     if (!rc)

@@ -7,9 +7,10 @@
 
 #include "base/buf.h"
 #include "rootfs-builder/builder.h"
+#include "rootfs-builder/fingerprint.h"
 
 #define TEMPLATE_OUT_ID_LEN 20
-#define TEMPLATE_OUT_FINGERPRINT_LEN 64
+#define TEMPLATE_OUT_FINGERPRINT_LEN FINGERPRINT_LEN
 #define TEMPLATE_OUT_JSON_CAP (64u * 1024)
 
 /*
