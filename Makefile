@@ -54,6 +54,7 @@ ENVD_C := $(filter-out envd/no_resolver.c,$(call room,envd)) $(call room,envd/pr
 BROKER_C := $(call room,broker) $(foreach r,edge api session node vmm launcher egress,$(call room,broker/$(r)))
 SCHEDULER_C := $(call room,scheduler) $(call room,scheduler/store)
 BUILDER_C := $(call room,rootfs-builder)
+VSOCK_DEVICE_C := $(call room,vsock-device)
 
 LIBADIT := $(B)/libadit.a
 # Each program is linked with those that it uses.
@@ -76,7 +77,7 @@ help: ## list the verbs
 # ---- building ----------------------------------------------------------------------------------
 
 .PHONY: build
-build: $(BINARIES) ## build all programs into build/$(MODE)/bin
+build: $(BINARIES) $(B)/libvsock-device.a ## build all programs into build/$(MODE)/bin
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto
 	@mkdir -p $(GEN)
@@ -131,7 +132,8 @@ $(B)/libenvd.a: $(call objs,$(filter-out envd/main.c,$(ENVD_C)))
 $(B)/libbroker.a: $(call objs,$(filter-out broker/main.c,$(BROKER_C)))
 $(B)/libscheduler.a: $(call objs,$(filter-out scheduler/main.c,$(SCHEDULER_C)))
 $(B)/librootfs-builder.a: $(call objs,$(filter-out rootfs-builder/main.c,$(BUILDER_C)))
-$(PROGRAMS:%=$(B)/lib%.a):
+$(B)/libvsock-device.a: $(call objs,$(filter-out vsock-device/main.c,$(VSOCK_DEVICE_C)))
+$(sort $(PROGRAMS:%=$(B)/lib%.a) $(B)/libvsock-device.a):
 	@rm -f $@
 	$(call say,AR)
 	$(Q)ar rcs $@ $^
@@ -140,6 +142,16 @@ $(B)/bin/envd: $(B)/envd/main.o $(B)/envd/no_resolver.o $(B)/libenvd.a $(LIBADIT
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(ENVD_LDFLAGS_$(MODE)) -o $@ $^ $(ENVD_LIBS)
+
+# Static too: it runs in an empty root.
+VSOCK_DEVICE_LIBS := -l:libseccomp.a -lpthread
+VSOCK_DEVICE_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now -Wl,--gc-sections
+VSOCK_DEVICE_LDFLAGS_asan := $(LDFLAGS_asan)
+VSOCK_DEVICE_LDFLAGS_cover := $(LDFLAGS_cover)
+$(B)/bin/vsock-device: $(B)/vsock-device/main.o $(B)/libvsock-device.a $(LIBADIT)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(VSOCK_DEVICE_LDFLAGS_$(MODE)) -o $@ $^ $(VSOCK_DEVICE_LIBS)
 
 $(B)/bin/%: $(B)/%/main.o $(B)/lib%.a $(LIBADIT)
 	@mkdir -p $(@D)
@@ -163,6 +175,7 @@ $(B)/tests/unit/envd/%: LINK := $(B)/libenvd.a $(LIBADIT)
 $(B)/tests/unit/broker/%: LINK := $(B)/libbroker.a $(LIBADIT)
 $(B)/tests/unit/scheduler/%: LINK := $(B)/libscheduler.a $(LIBADIT)
 $(B)/tests/unit/rootfs-builder/%: LINK := $(B)/librootfs-builder.a $(LIBADIT)
+$(B)/tests/unit/vsock-device/%: LINK := $(B)/libvsock-device.a $(LIBADIT)
 .SECONDEXPANSION:
 $(UNIT_BIN): $(B)/%: $(B)/%.o $$(LINK)
 	$(call say,LD)
@@ -198,7 +211,7 @@ build/fuzz/lenient.o: tests/fuzz/lenient_reader.c tests/fuzz/lenient_reader.h
 	$(call say,LD)
 	$(Q)$(CC) $(CPPFLAGS) -O2 -fPIE -nostdlib -r -o $@ $< $(addprefix /usr/share/llhttp/,api.c http.c llhttp.c)
 	$(Q)objcopy --keep-global-symbol=lenient_reader_run $@
-build/fuzz/liball.a: $(filter-out %/main.o,$(patsubst %.c,build/fuzz/%.o,$(LIB_C) $(ENVD_C) $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C))) $(patsubst %.c,build/fuzz/%.o,$(GEN_C)) $(LLHTTP_O:$(B)/%=build/fuzz/%)
+build/fuzz/liball.a: $(filter-out %/main.o,$(patsubst %.c,build/fuzz/%.o,$(LIB_C) $(ENVD_C) $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C) $(VSOCK_DEVICE_C))) $(patsubst %.c,build/fuzz/%.o,$(GEN_C)) $(LLHTTP_O:$(B)/%=build/fuzz/%)
 	@rm -f $@
 	$(call say,AR)
 	$(Q)ar rcs $@ $^
@@ -219,7 +232,7 @@ fuzz-smoke: ## every fuzz harness for its budget on a change, 6 minutes (tests/f
 
 BENCH_C := $(sort $(wildcard bench/bench_*.c))
 $(B)/bench/bench_edge: $(B)/bench/parts.o
-$(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(LIBADIT)
+$(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(B)/libvsock-device.a $(LIBADIT)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
@@ -430,8 +443,9 @@ uninstall: ## remove what install put in place (configuration and state stay)
 
 # ---- care --------------------------------------------------------------------------------------
 
-OUR_C := $(LIB_C) $(ENVD_C) envd/no_resolver.c $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C)
-OUR_H := $(wildcard lib/*/*.h envd/*.h envd/*/*.h broker/*.h broker/*/*.h scheduler/*.h scheduler/*/*.h rootfs-builder/*.h)
+OUR_C := $(LIB_C) $(ENVD_C) envd/no_resolver.c $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C) $(VSOCK_DEVICE_C)
+OUR_H := $(wildcard lib/*/*.h envd/*.h envd/*/*.h broker/*.h broker/*/*.h scheduler/*.h scheduler/*/*.h rootfs-builder/*.h \
+	vsock-device/*.h)
 TEST_C := $(UNIT_C) $(FUZZ_C) $(BENCH_C) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 
 .PHONY: format format-check tidy check-headers check-symbols check-hardening clean
