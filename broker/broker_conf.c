@@ -42,6 +42,12 @@ static const struct adit_conf_row rows[] = {
      "the agent's program (default: beside this program)"},
     {"runtime", ADIT_CONF_STRING, ROW(runtime), "crun", 1, 4000,
      "OCI runtime of the container driver: a name in PATH or a path"},
+    {"qemu", ADIT_CONF_STRING, ROW(qemu), "qemu-system-x86_64", 1, 4000,
+     "QEMU of virtual machines: a name in PATH or a path below /usr"},
+    {"vsock-device", ADIT_CONF_STRING, ROW(vsock_device), "", 0, 4000,
+     "the program of QEMU's vsock device (default: beside this program)"},
+    {"guest-dir", ADIT_CONF_STRING, ROW(guest_dir), "", 0, 4000,
+     "kernel and initramfs of virtual machines (default: guest in the state directory)"},
     {"scheduler", ADIT_CONF_STRING, ROW(scheduler), "", 0, 100,
      "the scheduler's address (unix:/path or ip:port); default: an own one is started"},
     {"scheduler-program", ADIT_CONF_STRING, ROW(scheduler_program), "", 0, 4000,
@@ -191,29 +197,45 @@ static int make_absolute(char **path)
     return rc;
 }
 
-static int fill_in(struct broker_conf *c)
+/* Paths that were not given. */
+static int place_missing(struct broker_conf *c)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int rc = make_absolute(&c->state_dir);
-    if (c->relay_loops == 0)
-        c->relay_loops = cores < 1 ? 1 : cores > 64 ? 64 : (uint64_t)cores;
+    int rc = 0;
     if (rc == 0 && !c->templates_dir[0])
         rc = place(&c->templates_dir, c->state_dir, strlen(c->state_dir), "/templates");
+    if (rc == 0 && !c->guest_dir[0])
+        rc = place(&c->guest_dir, c->state_dir, strlen(c->state_dir), "/guest");
+    if (rc == 0 && !c->vsock_device[0])
+        rc = place_program(&c->vsock_device, "/vsock-device");
     if (rc == 0 && !c->envd[0])
         rc = place_program(&c->envd, "/envd");
     if (rc == 0 && !c->scheduler_program[0])
         rc = place_program(&c->scheduler_program, "/scheduler");
+    return rc;
+}
+
+static int fill_in(struct broker_conf *c)
+{
+    /* A program without a slash is a name in PATH. */
+    char **paths[] = {&c->templates_dir,
+                      &c->guest_dir,
+                      &c->envd,
+                      &c->vsock_device,
+                      &c->scheduler_program,
+                      c->tls_cert[0] ? &c->tls_cert : NULL,
+                      c->tls_key[0] ? &c->tls_key : NULL,
+                      strchr(c->runtime, '/') ? &c->runtime : NULL,
+                      strchr(c->qemu, '/') ? &c->qemu : NULL};
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (c->relay_loops == 0)
+        c->relay_loops = cores < 1 ? 1 : cores > 64 ? 64 : (uint64_t)cores;
+    int rc = make_absolute(&c->state_dir);
     if (rc == 0)
-        rc = make_absolute(&c->templates_dir);
-    if (rc == 0)
-        rc = make_absolute(&c->envd);
-    if (rc == 0 && c->tls_cert[0])
-        rc = make_absolute(&c->tls_cert);
-    if (rc == 0 && c->tls_key[0])
-        rc = make_absolute(&c->tls_key);
-    if (rc == 0 && strchr(c->runtime, '/')) /* else a name in PATH */
-        rc = make_absolute(&c->runtime);
-    return rc ? rc : make_absolute(&c->scheduler_program);
+        rc = place_missing(c);
+    for (size_t i = 0; rc == 0 && i < sizeof(paths) / sizeof(paths[0]); i++)
+        if (paths[i])
+            rc = make_absolute(paths[i]);
+    return rc;
 }
 
 int broker_conf_load(int argc, char **argv, struct broker_conf *out, int *rest, int *info,

@@ -43,8 +43,8 @@
 /* Freed memory that an arena keeps. More than a relay's buffers, which come and go all the time. */
 #define KEPT_BYTES (1 << 20)
 
-/* An OCI runtime given by name is looked for in PATH, because the launcher wants a path. */
-static int find_runtime(const char *name, char *out, size_t cap, struct adit_err *err)
+/* A program given by name is looked for in PATH, because the launcher wants a path. */
+static int find_program(const char *name, char *out, size_t cap, struct adit_err *err)
 {
     struct adit_view rest = adit_view_str(getenv("PATH")), dir;
     if (strchr(name, '/')) {
@@ -57,17 +57,19 @@ static int find_runtime(const char *name, char *out, size_t cap, struct adit_err
         if (dir.len && n > 0 && (size_t)n < cap && access(out, X_OK) == 0)
             return 0;
     }
-    return adit_err_set(err, ADIT_ERR_NOT_FOUND, "the OCI runtime %s is not in PATH", name);
+    return adit_err_set(err, ADIT_ERR_NOT_FOUND, "%s is not in PATH", name);
 }
 
 /* Before anything else runs: it forks. */
 static int start_launcher(struct host *h, const struct broker_conf *c, struct adit_err *err)
 {
-    char runtime[PATH_MAX], sandboxes[PATH_MAX];
+    char runtime[PATH_MAX], qemu[PATH_MAX], sandboxes[PATH_MAX];
     pid_t pid; /* it ends with our descriptor; nobody waits for it */
-    int rc = find_runtime(c->runtime, runtime, sizeof(runtime), err);
+    int rc = find_program(c->runtime, runtime, sizeof(runtime), err);
     if (rc)
-        return rc;
+        return adit_err_wrap(err, "the OCI runtime");
+    if (find_program(c->qemu, qemu, sizeof(qemu), NULL))
+        qemu[0] = '\0'; /* a host without virtual machines */
     int len = snprintf(sandboxes, sizeof(sandboxes), "%s/sandboxes", c->state_dir);
     if (len + 1 + SANDBOX_ID_LEN >= LAUNCH_SANDBOX_DIR_CAP)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT,
@@ -76,6 +78,9 @@ static int start_launcher(struct host *h, const struct broker_conf *c, struct ad
     struct launcher_conf conf = {
         .runtime = runtime,
         .envd = c->envd,
+        .qemu = qemu,
+        .vsock_device = c->vsock_device,
+        .guest_dir = c->guest_dir,
         .templates_dir = c->templates_dir,
         .sandboxes_dir = sandboxes,
         .cgroup_parent = "adit",

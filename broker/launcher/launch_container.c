@@ -4,8 +4,8 @@
  *
  * Theory of operation
  *
- * What:    in <sandbox_dir> a Unix socket (the channel) and "container/" with the overlay's upper
- * and work directory; a control group; a running container. Nothing else exists outside. Mounts:
+ * What:    in <sandbox_dir>, beside what every sandbox has (launch_sandbox.h), "container/" with
+ * the overlay's upper and work directory; a running container. Nothing else exists outside. Mounts:
  * all are made in a mount namespace of this process: a small tmpfs with the runtime's bundle and
  * state, the template's root as an id-mapped clone (files of uid n appear as the sandbox's uid n),
  * the overlay over it. The container's own mount namespace is made from it by the runtime, which
@@ -16,44 +16,35 @@
  * leave control groups alone; its state is in the tmpfs. It gets a null device of our own as
  * descriptor 0 and the console's FIFO as 1 and 2 (it hands their inodes to the container's root,
  * which must not be the host's /dev/null), the listening socket as 3, nothing else. It dies with
- * this process. cgroupfs: a cgroup2 view is mounted over /sys/fs/cgroup, since crun stops at hybrid
- * hosts even when told to leave groups alone. Trust:   the request is checked for form; directories
- * are opened beneath the configured ones without following symlinks, and everything after that goes
- * by descriptor. The template is a hostile tree: refused if /dev, /proc or /sys is not a directory,
- * because runtimes have followed symlinks there. The sandbox directory belongs to the broker,
- * "container/" to root. Failure: whatever was made is removed by the same function that removes a
- * sandbox.
+ * this process. Trust:   the request is checked for form; directories are opened beneath the
+ * configured ones without following symlinks, and everything after that goes by descriptor. The
+ * template is a hostile tree: refused if /dev, /proc or /sys is not a directory, because runtimes
+ * have followed symlinks there. The sandbox directory belongs to the broker, "container/" to root.
+ * Failure: whatever was made is removed by the same function that removes a sandbox.
  */
 #include "broker/launcher/launch_container.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
-#include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/fsuid.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/sendfile.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "broker/launcher/launch_sandbox.h"
 #include "broker/launcher/oci_config.h"
-#include "broker/launcher/oci_seccomp.h"
 #include "confine/confine.h"
 
 /* Where the bundle is staged in the private namespace. It exists everywhere, and nobody but root
@@ -62,137 +53,10 @@
 #define RUNTIME_MS 10000u
 #define NOFILE_MAX 65536u
 #define MODE_DIR 0755
-#define COPY_STEP (16u << 20)
 
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
 #endif
-
-/* ---- opening -----------------------------------------------------------------------------------
- */
-
-/* Open what @path names below the directory @root_fd, whose own path is @root. */
-static int open_beneath(int root_fd, const char *root, const char *path, uint64_t flags, int *out,
-                        struct adit_err *err)
-{
-    size_t len = strlen(root);
-    struct open_how how = {.flags = flags | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-    if (strncmp(path, root, len) != 0 || path[len] != '/')
-        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s is not below %s", path, root);
-    *out = (int)syscall(SYS_openat2, root_fd, path + len + 1, &how, sizeof(how));
-    return *out < 0 ? adit_err_sys(err, errno, "open %s", path) : 0;
-}
-
-/* The broker's user can put something else in the place of its own directory, so no link is
- * followed there. That of the templates is root's. */
-static int open_dir(const char *path, int *out, struct adit_err *err)
-{
-    *out = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return *out < 0 ? adit_err_sys(err, errno, "open %s", path) : 0;
-}
-
-/*
- * A copy of the runtime that nobody can write to, not even a container that gets hold of
- * /proc/<runtime>/exe (CVE-2019-5736). crun would make one for itself at every start, which takes
- * it a second exec; it recognises a sealed one.
- */
-static int seal_runtime(const char *path, int *out, struct adit_err *err)
-{
-    ADIT_CLEANUP_CLOSE int file = open(path, O_RDONLY | O_CLOEXEC);
-    ADIT_CLEANUP_CLOSE int copy = memfd_create("runtime", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    ssize_t n = 1;
-    if (file < 0 || access(path, X_OK))
-        return adit_err_sys(err, errno, "OCI runtime %s", path);
-    while (copy >= 0 && n > 0)
-        n = sendfile(copy, file, NULL, COPY_STEP);
-    if (copy < 0 || n < 0 ||
-        fcntl(copy, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE))
-        return adit_err_sys(err, errno, "copy OCI runtime %s", path);
-    *out = adit_steal_fd(&copy);
-    return 0;
-}
-
-/* See "Namespaces" above. What the host mounts and unmounts later is still seen. */
-static int enter_namespace(const struct launch_host *h, struct adit_err *err)
-{
-    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
-        return adit_err_sys(err, errno, "make the launcher's mount namespace");
-    if (!h->cgroups.is_v2 && mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL))
-        return adit_err_sys(err, errno, "mount a view of cgroups");
-    return 0;
-}
-
-static int compile_filter(char **out, struct adit_err *err)
-{
-    struct adit_buf text;
-    adit_buf_init(&text, OCI_SECCOMP_BPF_CAP);
-    int rc = oci_seccomp_bpf(&text, err);
-    if (!rc && !(*out = adit_buf_steal_str(&text)))
-        rc = adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for the system call filter");
-    adit_buf_fini(&text);
-    return rc;
-}
-
-int launch_container_open(struct launch_host *h, const struct launcher_conf *conf, bool is_private,
-                          struct adit_err *err)
-{
-    *h = (struct launch_host){
-        .conf = conf, .templates_fd = -1, .sandboxes_fd = -1, .runtime_fd = -1};
-    int rc = launch_cgroup_open(&h->cgroups, conf->cgroup_parent, err);
-    if (!rc && is_private)
-        rc = enter_namespace(h, err);
-    if (!rc)
-        rc = open_dir(conf->templates_dir, &h->templates_fd, err);
-    if (!rc)
-        rc = open_dir(conf->sandboxes_dir, &h->sandboxes_fd, err);
-    if (!rc && access(conf->envd, X_OK))
-        rc = adit_err_sys(err, errno, "the agent %s", conf->envd);
-    if (!rc)
-        rc = seal_runtime(conf->runtime, &h->runtime_fd, err);
-    if (!rc)
-        rc = compile_filter(&h->seccomp_bpf, err);
-    if (rc)
-        launch_container_close(h);
-    return rc;
-}
-
-void launch_container_close(struct launch_host *h)
-{
-    int *fds[] = {&h->templates_fd, &h->sandboxes_fd, &h->runtime_fd};
-    launch_cgroup_close(&h->cgroups);
-    free(h->seccomp_bpf);
-    h->seccomp_bpf = NULL;
-    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
-        if (*fds[i] >= 0)
-            (void)close(*fds[i]); /* opened for reading only */
-        *fds[i] = -1;
-    }
-}
-
-int launch_container_pid_start(pid_t pid, uint64_t *start, struct adit_err *err)
-{
-    char path[32];
-    struct adit_buf text;
-    struct adit_view rest, field = {NULL, 0};
-    const char *name_end;
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    adit_buf_init(&text, 4096);
-    int rc = adit_file_read(AT_FDCWD, path, &text, err);
-    rest = adit_buf_view(&text);
-    /* Field 2 is the name in parentheses and may hold anything; field 3 follows the last ") ". */
-    name_end = rc ? NULL : memrchr(rest.ptr, ')', rest.len);
-    if (name_end)
-        rest = adit_view_mem(name_end + 1, rest.len - (size_t)(name_end + 1 - rest.ptr));
-    for (int i = 2; name_end && i <= 22; i++)
-        if (!adit_view_split(rest, ' ', &field, &rest) && i < 22)
-            name_end = NULL;
-    if (!rc && (!name_end || adit_view_u64(field, UINT64_MAX, start)))
-        rc = adit_err_set(err, ADIT_ERR_IO, "%s is malformed", path);
-    adit_buf_fini(&text);
-    return rc;
-}
 
 /* What a create works on. @template_tree, @envd_tree: detached mounts. */
 struct inputs {
@@ -217,75 +81,6 @@ static int check_template_root(int root_fd, struct adit_err *err)
             return adit_err_set(err, ADIT_ERR_BAD_INPUT, "template refused: /%s is not a directory",
                                 names[i]);
     }
-    return 0;
-}
-
-static uid_t uid_base(const struct launch_request *r)
-{
-    return LAUNCH_UID_BASE + r->slot * LAUNCH_UID_CNT;
-}
-
-/* Make a directory and open it. */
-static int make_dir(int parent_fd, const char *name, mode_t mode, uid_t owner, int *out,
-                    struct adit_err *err)
-{
-    if (mkdirat(parent_fd, name, mode))
-        return adit_err_sys(err, errno, "make %s", name);
-    *out = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (*out < 0 || fchown(*out, owner, owner) || fchmod(*out, mode))
-        return adit_err_sys(err, errno, "make %s", name);
-    return 0;
-}
-
-/* The listening socket of the channel. Only the broker's user may connect; what the container gets
- * is the descriptor. Bound through the directory's descriptor: the path is not walked again. */
-static int listen_channel(const struct launch_host *h, int sandbox_fd, int *out,
-                          struct adit_err *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    ADIT_CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return adit_err_sys(err, errno, "channel socket");
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", sandbox_fd,
-                   LAUNCH_CHANNEL_NAME);
-    /* As the broker, whose directory it is: it is his from the first moment on, and there is no
-     * later step before which he could put something else in its place. None of this can fail. */
-    mode_t was = umask(0177);
-    (void)setfsgid(h->conf->gid);
-    (void)setfsuid(h->conf->uid);
-    int rc = bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, SOMAXCONN)
-                 ? adit_err_sys(err, errno, "listen on %s", LAUNCH_CHANNEL_NAME)
-                 : 0;
-    (void)setfsuid(0);
-    (void)setfsgid(0);
-    (void)umask(was);
-    if (rc)
-        return rc;
-    *out = adit_steal_fd(&fd);
-    return 0;
-}
-
-/*
- * What the agent's standard output and error go to: a FIFO that the broker reads by its name, also
- * one that starts later. Opened for both directions, so that it never lacks a reader, and without
- * waiting, so that nobody who writes depends on one who reads. The runtime hands it to the
- * container's root; its name stays behind the broker's directory.
- */
-static int open_console(int sandbox_fd, int *out, struct adit_err *err)
-{
-    struct stat st;
-    if (mkfifoat(sandbox_fd, LAUNCH_CONSOLE_NAME, 0600))
-        return adit_err_sys(err, errno, "make %s", LAUNCH_CONSOLE_NAME);
-    ADIT_CLEANUP_CLOSE int fd =
-        openat(sandbox_fd, LAUNCH_CONSOLE_NAME, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st))
-        return adit_err_sys(err, errno, "open %s", LAUNCH_CONSOLE_NAME);
-    if (!S_ISFIFO(
-            st.st_mode)) /* the directory is the broker's: it could put something else there */
-        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s is no FIFO", LAUNCH_CONSOLE_NAME);
-    if (fchmod(fd, 0666))
-        return adit_err_sys(err, errno, "open %s", LAUNCH_CONSOLE_NAME);
-    *out = adit_steal_fd(&fd);
     return 0;
 }
 
@@ -365,7 +160,7 @@ static int write_config(const struct launch_host *h, const struct launch_request
         .envd_source = STAGE_DIR "/envd",
         .seccomp_bpf = h->seccomp_bpf,
         .userns = STAGE_DIR "/userns",
-        .id_base = uid_base(r),
+        .id_base = launch_sandbox_uid(r),
         .id_cnt = LAUNCH_UID_CNT,
         .shm_bytes = r->memory_mb * 1024 * 1024 / 2,
         .nofile = nofile.rlim_max < NOFILE_MAX ? nofile.rlim_max : NOFILE_MAX,
@@ -542,14 +337,9 @@ static int find_init(pid_t *pid, uint64_t *pid_start, int *pidfd, struct adit_er
     adit_buf_fini(&text);
     if (rc)
         return rc;
-    ADIT_CLEANUP_CLOSE int fd = (int)syscall(SYS_pidfd_open, (pid_t)number, 0);
-    struct pollfd gone = {fd, POLLIN, 0};
-    if (fd < 0 || poll(&gone, 1, 0) != 0 ||
-        launch_container_pid_start((pid_t)number, pid_start, NULL))
-        return adit_err_set(err, ADIT_ERR_IO, "the agent ended as soon as it was started");
     *pid = (pid_t)number;
-    *pidfd = adit_steal_fd(&fd);
-    return 0;
+    rc = launch_sandbox_hold(*pid, pid_start, pidfd, err);
+    return rc ? adit_err_wrap(err, "the agent") : 0;
 }
 
 /* ---- the two requests --------------------------------------------------------------------------
@@ -562,11 +352,9 @@ static int open_inputs(const struct launch_host *h, const struct launch_request 
     ADIT_CLEANUP_CLOSE int template = -1;
     ADIT_CLEANUP_CLOSE int agent = -1;
     (void)snprintf(root, sizeof(root), "%s/root", r->template_dir);
-    int rc = open_beneath(h->sandboxes_fd, h->conf->sandboxes_dir, r->sandbox_dir,
-                          O_RDONLY | O_DIRECTORY, &in->sandbox_fd, err);
+    int rc = launch_host_open_sandbox(h, r->sandbox_dir, &in->sandbox_fd, err);
     if (!rc)
-        rc = open_beneath(h->templates_fd, h->conf->templates_dir, root, O_RDONLY | O_DIRECTORY,
-                          &template, err);
+        rc = launch_host_open_template(h, root, O_RDONLY | O_DIRECTORY, &template, err);
     if (!rc)
         rc = check_template_root(template, err);
     if (!rc)
@@ -595,11 +383,12 @@ static int make_container_dir(const struct launch_request *r, int sandbox_fd, in
     ADIT_CLEANUP_CLOSE int container = -1;
     ADIT_CLEANUP_CLOSE int upper = -1;
     ADIT_CLEANUP_CLOSE int work = -1;
-    int rc = make_dir(sandbox_fd, LAUNCH_CONTAINER_NAME, 0700, 0, &container, err);
+    int rc = launch_sandbox_make_dir(sandbox_fd, LAUNCH_CONTAINER_NAME, 0700, 0, &container, err);
     if (!rc)
-        rc = make_dir(container, "upper", MODE_DIR, uid_base(r), &upper, err);
+        rc = launch_sandbox_make_dir(container, "upper", MODE_DIR, launch_sandbox_uid(r), &upper,
+                                     err);
     if (!rc)
-        rc = make_dir(container, "work", 0700, 0, &work, err);
+        rc = launch_sandbox_make_dir(container, "work", 0700, 0, &work, err);
     return rc ? rc : clone_mount(container, LAUNCH_CONTAINER_NAME, tree, err);
 }
 
@@ -617,15 +406,15 @@ static int start(const struct launch_host *h, const struct launch_request *r,
     };
     int rc = make_container_dir(r, in->sandbox_fd, &tree, err);
     if (!rc)
-        rc = listen_channel(h, in->sandbox_fd, &channel, err);
+        rc = launch_sandbox_listen(h, in->sandbox_fd, LAUNCH_CHANNEL_NAME, &channel, err);
     if (!rc)
-        rc = open_console(in->sandbox_fd, &console, err);
+        rc = launch_sandbox_console(in->sandbox_fd, &console, err);
     if (!rc)
         rc = launch_cgroup_create(&h->cgroups, r->sandbox_id, &limits, err);
     if (!rc)
         rc = enter_stage(in, err);
     if (!rc)
-        rc = open_userns(uid_base(r), &userns, err);
+        rc = open_userns(launch_sandbox_uid(r), &userns, err);
     if (!rc)
         rc = show_userns(userns, err);
     if (!rc)
@@ -633,35 +422,6 @@ static int start(const struct launch_host *h, const struct launch_request *r,
     if (!rc)
         rc = write_config(h, r, err);
     return rc ? rc : run_runtime(h, r, channel, console, err);
-}
-
-int launch_container_adopt(const struct launch_request *r, int *pidfd, struct adit_err *err)
-{
-    uint64_t start = 0;
-    ADIT_CLEANUP_CLOSE int fd = (int)syscall(SYS_pidfd_open, r->pid, 0);
-    int rc = fd < 0 ? adit_err_sys(err, errno, "open process %d", r->pid) : 0;
-    if (rc == 0) /* in this order: while the descriptor is held, the number cannot pass on */
-        rc = launch_container_pid_start(r->pid, &start, err);
-    if (rc == ADIT_ERR_LIMIT || rc == ADIT_ERR_NO_MEMORY)
-        return rc;
-    if (rc || start != r->pid_start || !launch_cgroup_has((uint64_t)r->pid, r->sandbox_id))
-        return adit_err_set(err, ADIT_ERR_NOT_FOUND, "sandbox %s does not run", r->sandbox_id);
-    *pidfd = adit_steal_fd(&fd);
-    return 0;
-}
-
-static int remove_all(const struct launch_host *h, const char *sandbox_id, int sandbox_fd,
-                      struct adit_err *err)
-{
-    int rc = launch_cgroup_remove(&h->cgroups, sandbox_id, err);
-    if (!rc && sandbox_fd >= 0) {
-        rc = adit_file_remove_tree(sandbox_fd, LAUNCH_CONTAINER_NAME, err);
-        if (!rc && unlinkat(sandbox_fd, LAUNCH_CHANNEL_NAME, 0) && errno != ENOENT)
-            rc = adit_err_sys(err, errno, "remove %s", LAUNCH_CHANNEL_NAME);
-        if (!rc && unlinkat(sandbox_fd, LAUNCH_CONSOLE_NAME, 0) && errno != ENOENT)
-            rc = adit_err_sys(err, errno, "remove %s", LAUNCH_CONSOLE_NAME);
-    }
-    return rc;
 }
 
 int launch_container_create(const struct launch_host *h, const struct launch_request *r, pid_t *pid,
@@ -679,23 +439,9 @@ int launch_container_create(const struct launch_host *h, const struct launch_req
         if (!rc)
             protect_init(*pid);
         if (rc)
-            (void)remove_all(h, r->sandbox_id, in.sandbox_fd, NULL); /* the first error counts */
+            (void)launch_sandbox_remove(h, r->sandbox_id, in.sandbox_fd,
+                                        NULL); /* the first error counts */
     }
     close_inputs(&in);
     return rc;
-}
-
-int launch_container_destroy(const struct launch_host *h, const struct launch_request *r,
-                             struct adit_err *err)
-{
-    ADIT_CLEANUP_CLOSE int sandbox = -1;
-    struct adit_err open_err;
-    int rc = open_beneath(h->sandboxes_fd, h->conf->sandboxes_dir, r->sandbox_dir,
-                          O_RDONLY | O_DIRECTORY, &sandbox, &open_err);
-    if (rc && rc != ADIT_ERR_NOT_FOUND) {
-        if (err)
-            *err = open_err;
-        return rc;
-    }
-    return remove_all(h, r->sandbox_id, sandbox, err);
 }

@@ -48,6 +48,7 @@
 #include "base/limit.h"
 #include "base/log.h"
 #include "broker/launcher/launch_container.h"
+#include "broker/launcher/launch_sandbox.h"
 #include "broker/launcher/launcher_profile.h"
 #include "broker/launcher/runtime_version.h"
 
@@ -149,7 +150,7 @@ static int work(struct launcher *l, const struct launch_request *r)
     int pidfd = -1;
 
     if (r->kind == LAUNCH_DESTROY) {
-        int rc = launch_container_destroy(&l->host, r, &err);
+        int rc = launch_sandbox_destroy(&l->host, r, &err);
         (void)answer(r->id, rc ? &err : NULL, ""); /* without a broker it is done all the same */
         return 0;
     }
@@ -179,7 +180,7 @@ static bool start_worker(struct launcher *l, struct job *job, bool is_undo)
         if (getppid() != launcher)
             _exit(1);
         if (is_undo)
-            status = launch_container_destroy(&l->host, &job->request, NULL) ? 1 : 0;
+            status = launch_sandbox_destroy(&l->host, &job->request, NULL) ? 1 : 0;
         else
             status = work(l, &job->request);
         _exit(status);
@@ -317,7 +318,7 @@ static void adopt(const struct launch_request *r)
     struct launch_reply reply = {.id = r->id};
     struct adit_err err;
     int pidfd = -1;
-    if (launch_container_adopt(r, &pidfd, &err)) {
+    if (launch_sandbox_adopt(r, &pidfd, &err)) {
         (void)answer(r->id, &err, ""); /* a broker that is gone asks no more */
         return;
     }
@@ -461,7 +462,7 @@ static _Noreturn void run_keeper(const struct launcher_conf *conf, int socket_fd
     int status;
 
     (void)prctl(PR_SET_NAME, "adit-keeper", 0, 0, 0); /* always valid */
-    if (isolate(socket_fd, &err) || launch_container_open(&host, conf, true, &err) ||
+    if (isolate(socket_fd, &err) || launch_host_open(&host, conf, true, &err) ||
         launcher_profile_enter(&err)) {
         adit_log(ADIT_LOG_ERROR, "launcher_failed", LOG_ERR(&err));
         _exit(1);
@@ -491,10 +492,10 @@ int launcher_start(const struct launcher_conf *conf, int *out_fd, pid_t *out_pid
     if (geteuid() != 0)
         return adit_err_set(err, ADIT_ERR_PRECONDITION,
                             "containers need root for mounts, user ids and control groups");
-    int rc = launch_container_open(&probe, conf, false, err);
+    int rc = launch_host_open(&probe, conf, false, err);
     if (rc)
         return rc;
-    launch_container_close(&probe);
+    launch_host_close(&probe);
     runtime_version_check(conf->runtime);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
         return adit_err_sys(err, errno, "socket pair");

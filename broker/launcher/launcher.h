@@ -24,13 +24,16 @@
  * All paths absolute; all strings must stay valid until launcher_start() returns.
  * @runtime:       OCI runtime ("/usr/bin/crun")
  * @envd:          the agent's binary
+ * @qemu, @vsock_device: programs of virtual machines; opened when one is made. @qemu: "" without
+ * @guest_dir:     their kernel and initramfs
  * @templates_dir: templates of requests lie below it
  * @sandboxes_dir: sandbox directories of requests lie below it
  * @cgroup_parent: one name, "adit"
  * @uid, @gid:     who connects to the channels: the broker's user after it dropped privileges
  */
 struct launcher_conf {
-    const char *runtime, *envd, *templates_dir, *sandboxes_dir, *cgroup_parent;
+    const char *runtime, *envd, *qemu, *vsock_device, *guest_dir;
+    const char *templates_dir, *sandboxes_dir, *cgroup_parent;
     uid_t uid;
     gid_t gid;
 };

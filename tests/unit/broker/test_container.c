@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "broker/launcher/launch_container.h"
+#include "broker/launcher/launch_sandbox.h"
 #include "broker/launcher/launcher.h"
 
 #define TEXT_CAP (1024u * 1024)
@@ -499,7 +500,7 @@ START_TEST(container_outlives_launcher_and_driver)
     reopen_driver();
     stranger = i;
     stranger.pid = getpid();
-    (void)launch_container_pid_start(getpid(), &stranger.pid_start, NULL);
+    (void)launch_sandbox_pid_start(getpid(), &stranger.pid_start, NULL);
     ck_assert_int_eq(ops->adopt(driver, "e1", &stranger, NULL), 0); /* alive, but no container */
     ck_assert_str_eq(wait_end("e1"), VMM_ENDED_UNWATCHED);
     reopen_driver();

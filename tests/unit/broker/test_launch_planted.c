@@ -4,6 +4,7 @@
  * elsewhere. Needs root and control groups; nothing is started: the runtime does nothing.
  */
 #include "broker/launcher/launch_container.h"
+#include "broker/launcher/launch_sandbox.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -90,14 +91,14 @@ static void setup(void)
                                       .sandbox_id = "s1"};
     (void)snprintf(request.sandbox_dir, sizeof(request.sandbox_dir), "%s", sandbox);
     (void)snprintf(request.template_dir, sizeof(request.template_dir), "%s/t", templates);
-    ck_assert_msg(launch_container_open(&host, &conf, true, &err) == 0, "%s", err.msg);
+    ck_assert_msg(launch_host_open(&host, &conf, true, &err) == 0, "%s", err.msg);
     ck_assert_msg(launcher_profile_enter(&err) == 0, "%s", err.msg);
     list_outside(before);
 }
 
 static void teardown(void)
 {
-    launch_container_close(&host);
+    launch_host_close(&host);
 }
 
 /* As a worker does it, in a process of its own: a create changes mounts and directory. */
@@ -148,7 +149,7 @@ START_TEST(launch_planted_names_in_a_sandbox_are_refused_and_removed_alone)
     list_outside(before); /* a second name changed the time of a file */
     ck_assert_msg(create(message) != 0 && strstr(message, planted[_i].refusal), "%s: %s", command,
                   message);
-    ck_assert_int_eq(launch_container_destroy(&host, &request, NULL), 0);
+    ck_assert_int_eq(launch_sandbox_destroy(&host, &request, NULL), 0);
     shell("[ -z \"$(ls -A %s)\" ]", sandbox);
     if (strcmp(planted[_i].how, "ln") != 0) /* else its removal changed that time again */
         assert_nothing_changed(command);
@@ -175,7 +176,7 @@ START_TEST(launch_planted_link_for_a_sandbox_is_not_followed)
     shell("rmdir %s && ln -s %s/outside %s", sandbox, base, sandbox);
     ck_assert_int_ne(create(message), 0);
     ck_assert_msg(strstr(message, sandbox), "%s", message);
-    ck_assert_int_ne(launch_container_destroy(&host, &request, NULL), 0);
+    ck_assert_int_ne(launch_sandbox_destroy(&host, &request, NULL), 0);
     assert_nothing_changed("a link in the place of the sandbox");
 }
 END_TEST
@@ -189,7 +190,7 @@ START_TEST(launch_planted_link_for_all_sandboxes_is_not_followed)
     list_outside(before);
     ck_assert_int_eq(create(message), ADIT_ERR_NOT_FOUND);
     ck_assert_msg(strstr(message, "pid"), "%s", message);
-    ck_assert_int_eq(launch_container_destroy(&host, &request, NULL), 0);
+    ck_assert_int_eq(launch_sandbox_destroy(&host, &request, NULL), 0);
     assert_nothing_changed("a link in the place of all sandboxes");
 }
 END_TEST
@@ -201,7 +202,7 @@ START_TEST(launch_planted_links_in_a_layer_are_removed_alone)
           "ln -s %s/outside container/upper/dir && ln -s %s/outside/file container/upper/a/file && "
           "ln -s / container/work/root && chown -hR %u container/upper",
           sandbox, base, base, LAUNCH_UID_BASE);
-    ck_assert_int_eq(launch_container_destroy(&host, &request, NULL), 0);
+    ck_assert_int_eq(launch_sandbox_destroy(&host, &request, NULL), 0);
     shell("[ -z \"$(ls -A %s)\" ]", sandbox);
     assert_nothing_changed("links in a layer");
 }
