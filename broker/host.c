@@ -245,21 +245,19 @@ int host_open(struct host *h, uv_loop_t *uv, const struct broker_conf *c, vmm_ex
     int rc = launcher_client_open(uv, h->launcher_fd, &ops, h, &h->launcher, err);
     if (rc)
         return rc;
-    struct container_conf conf = {
-        .loop = uv,
-        .client = h->launcher,
-        .isolation = is_gvisor ? "gvisor" : "container",
-        .on_exited = on_exited,
-        .owner = owner,
-    };
-    rc = container_open(&conf, &h->vmm, err);
-    if (rc == 0)
-        h->driver = container_driver(h->vmm);
-    return rc;
+    struct launched_conf conf = {
+        .loop = uv, .client = h->launcher, .on_exited = on_exited, .owner = owner};
+    rc = launched_open(&conf, &h->launched, err);
+    if (rc)
+        return rc;
+    container_init(&h->container, h->launched, is_gvisor ? "gvisor" : "container");
+    h->vmms = (struct vmm_set){.items = {&h->container.vmm}, .cnt = 1};
+    h->vmms.fallback = h->vmms.items[0];
+    return 0;
 }
 
 void host_close(struct host *h)
 {
     launcher_client_close(h->launcher);
-    container_close(h->vmm);
+    launched_close(h->launched);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a broker has of its host: directories, its helpers with privileges, the driver. */
+/* What a broker has of its host: directories, its helpers with privileges, the drivers. */
 #ifndef BROKER_HOST_H
 #define BROKER_HOST_H
 
@@ -9,7 +9,8 @@
 #include "broker/launcher/launcher_client.h"
 #include "broker/machine.h"
 #include "broker/node/record.h"
-#include "broker/vmm/vmm.h"
+#include "broker/vmm/launched.h"
+#include "broker/vmm/vmm_set.h"
 #include "confine/confine.h"
 
 /* owned by: main() */
@@ -19,8 +20,9 @@ struct host {
     int launcher_fd, scheduler_fd;
     struct confine_user user;
     struct launcher_client *launcher;
-    struct vmm *vmm;
-    const struct vmm_driver *driver;
+    struct launched *launched;
+    struct launched_vmm container;
+    struct vmm_set vmms;
     void (*on_lost)(void *owner); /* may be NULL */
     void *owner;
 };
@@ -39,8 +41,8 @@ ADIT_MUST_CHECK int host_start_scheduler(struct host *h, const struct broker_con
 ADIT_MUST_CHECK int host_confine(const struct host *h, const struct broker_conf *c,
                                  struct adit_err *err);
 /*
- * Open the driver. @on_exited and @on_lost get @owner. @on_lost (may be NULL): the launcher is gone
- * for good, nothing can be created or ended any more. Errors: NO_MEMORY, IO.
+ * Open the drivers. @on_exited and @on_lost get @owner. @on_lost (may be NULL): the launcher is
+ * gone for good, nothing can be created or ended any more. Errors: NO_MEMORY, IO.
  */
 ADIT_MUST_CHECK int host_open(struct host *h, uv_loop_t *uv, const struct broker_conf *c,
                               vmm_exited_fn on_exited, void (*on_lost)(void *owner), void *owner,

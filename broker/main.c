@@ -157,8 +157,7 @@ static int open_node(struct program *p, struct adit_err *err)
         .loop = &b->net,
         .state_dir = b->conf.state_dir,
         .boot_id = p->host.boot_id,
-        .driver = p->host.driver,
-        .vmm = p->host.vmm,
+        .vmms = &p->host.vmms,
         .tokens = &b->tokens,
         .ops = &broker_node_ops,
         .owner = b,
@@ -205,7 +204,7 @@ static int open_registration(struct program *p, struct adit_err *err)
     struct client_env_conf env = {
         b->scheduler,   b->conf.state_dir,
         b->conf.domain, b->certificate ? b->conf.tls_cert : "",
-        &p->address,    node_isolation(b->node),
+        &p->address,    p->host.vmms.fallback->isolation,
     };
     struct registration_conf conf = {
         .loop = &b->net,

@@ -158,7 +158,7 @@ struct node_message {
     Scheduler__Node node;
     Scheduler__Resources capacity, allocated;
     Scheduler__Machine machine;
-    char *isolation;
+    char *isolations[VMM_SET_MAX];
     char *template_ids[TEMPLATE_DIR_MAX];
 };
 
@@ -177,6 +177,15 @@ static void fill_counts(const struct registration *r, Scheduler__Node *out)
     out->creating_cnt = (uint32_t)stats.creating;
     out->creates_ok = stats.creates_ok;
     out->creates_failed = stats.creates_failed + stats.creates_refused;
+}
+
+static size_t fill_isolations(const struct registration *r, char *out[VMM_SET_MAX])
+{
+    const char *words[VMM_SET_MAX];
+    size_t cnt = vmm_set_isolations(node_vmms(r->conf.node), words);
+    for (size_t i = 0; i < cnt; i++)
+        out[i] = text(words[i]);
+    return cnt;
 }
 
 static void fill_node(const struct registration *r, struct node_message *m)
@@ -198,13 +207,12 @@ static void fill_node(const struct registration *r, struct node_message *m)
     m->node.allocated = &m->allocated;
     m->node.sandbox_cnt = (uint32_t)a->sandbox_cnt;
     m->node.sandbox_max = (uint32_t)a->sandbox_max;
-    m->isolation = text(node_isolation(r->conf.node));
     m->node.version = text(ADIT_VERSION);
     fill_machine(r->conf.machine, &m->machine);
     m->node.machine = &m->machine;
     fill_counts(r, &m->node);
-    m->node.isolations = &m->isolation;
-    m->node.n_isolations = 1;
+    m->node.isolations = m->isolations;
+    m->node.n_isolations = fill_isolations(r, m->isolations);
     m->node.n_template_ids = template_dir_cnt(r->conf.templates);
     m->node.template_ids = m->template_ids;
     for (size_t i = 0; i < m->node.n_template_ids; i++)

@@ -95,6 +95,6 @@ void api_logs_v2(struct api_request *rq);
 /* Documents of the contract (section 7); NULL without memory. */
 json_t *api_json_sandbox(const struct broker *b, const struct sandbox *s);
 json_t *api_json_detail(const struct broker *b, const struct sandbox *s);
-json_t *api_json_listed(const struct broker *b, const struct sandbox *s);
+json_t *api_json_listed(const struct sandbox *s);
 
 #endif

@@ -52,11 +52,12 @@ static json_t *checked(json_t *doc, bool is_whole)
 }
 
 /* What every form has. */
-static json_t *names(const struct broker *b, const struct record *r)
+static json_t *names(const struct sandbox *s)
 {
+    const struct record *r = node_record(s);
     json_t *doc = json_pack("{s:s, s:s, s:s, s:s, s:s}", "templateID", r->template_id, "sandboxID",
                             r->sandbox_id, "clientID", SANDBOX_ID_CLIENT, "envdVersion",
-                            ADIT_ENVD_VERSION, "isolation", node_isolation(b->node));
+                            ADIT_ENVD_VERSION, "isolation", node_isolation(s));
     return doc ? checked(doc, add_alias(doc, r)) : NULL;
 }
 
@@ -76,16 +77,16 @@ static bool add_figures(json_t *doc, const struct record *r)
 json_t *api_json_sandbox(const struct broker *b, const struct sandbox *s)
 {
     const struct record *r = node_record(s);
-    json_t *doc = names(b, r);
+    json_t *doc = names(s);
     return doc ? checked(doc, add(doc, "domain", json_string(b->conf.domain)) &&
                                   add_envd_token(doc, b, r) && add_traffic_token(doc, b, r))
                : NULL;
 }
 
-json_t *api_json_listed(const struct broker *b, const struct sandbox *s)
+json_t *api_json_listed(const struct sandbox *s)
 {
     const struct record *r = node_record(s);
-    json_t *doc = names(b, r);
+    json_t *doc = names(s);
     return doc ? checked(doc, add_figures(doc, r)) : NULL;
 }
 
@@ -109,7 +110,7 @@ static bool add_options(json_t *doc, const struct record *r)
 json_t *api_json_detail(const struct broker *b, const struct sandbox *s)
 {
     const struct record *r = node_record(s);
-    json_t *doc = api_json_listed(b, s);
+    json_t *doc = api_json_listed(s);
     return doc ? checked(doc, add(doc, "domain", json_string(b->conf.domain)) &&
                                   add_envd_token(doc, b, r) && add_options(doc, r) &&
                                   add_egress_mode(doc, s))

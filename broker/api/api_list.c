@@ -90,7 +90,7 @@ static json_t *page_document(const struct api_request *rq, const struct list_que
     json_t *list = json_array();
     size_t cnt = p->cnt < q->limit ? p->cnt : q->limit;
     for (size_t i = 0; list && i < cnt; i++) {
-        if (json_array_append_new(list, api_json_listed(rq->broker, p->items[i]))) {
+        if (json_array_append_new(list, api_json_listed(p->items[i]))) {
             json_decref(list);
             list = NULL;
         }

@@ -161,6 +161,7 @@ static int copy_spec(struct sandbox *s, const struct node_create *spec, struct a
     s->started_mono_ns = adit_clock_mono_ns();
     s->timeout_ms = spec->timeout_ms;
     s->env_vars = json_incref(spec->env_vars);
+    (void)snprintf(r->instance.driver, sizeof(r->instance.driver), "%s", s->vmm->name);
     s->template_dir = strdup(spec->template_dir);
     s->default_user = strdup(spec->default_user);
     s->default_workdir = strdup(spec->default_workdir);
@@ -204,9 +205,14 @@ int node_create(struct node *n, const struct node_create *spec, node_created_fn 
         return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "this node is stopping");
     if (!sandbox_id_is_valid(adit_view_str(spec->sandbox_id)))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "Invalid sandbox ID");
+    struct vmm *vmm = vmm_set_choose(n->conf.vmms, spec->isolation);
+    if (!vmm)
+        return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "this host has no isolation '%s'",
+                            spec->isolation);
     struct sandbox *s = sandbox_new(n, spec->sandbox_id);
     if (!s)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    s->vmm = vmm;
     s->created = on_done;
     s->created_user = user;
     int rc = copy_spec(s, spec, err);
@@ -417,9 +423,14 @@ const struct admission *node_admission(const struct node *n)
     return &n->conf.admission;
 }
 
-const char *node_isolation(const struct node *n)
+const char *node_isolation(const struct sandbox *s)
 {
-    return n->conf.driver->isolation;
+    return s->vmm->isolation;
+}
+
+const struct vmm_set *node_vmms(const struct node *n)
+{
+    return n->conf.vmms;
 }
 
 /* ---- adoption ---- */
@@ -461,9 +472,8 @@ static void restore_clocks(struct sandbox *s)
 
 static void take_up_running(struct sandbox *s)
 {
-    const struct node_conf *conf = &s->node->conf;
     struct adit_err err = ADIT_ERR_INIT;
-    int rc = conf->driver->adopt(conf->vmm, s->record.sandbox_id, &s->record.instance, &err);
+    int rc = s->vmm->driver->adopt(s->vmm, s->record.sandbox_id, &s->record.instance, &err);
     if (rc && rc != ADIT_ERR_NOT_FOUND) { /* a broker without descriptors ends nobody's work */
         adit_log(ADIT_LOG_ERROR, "sandbox_not_watched", LOG_S("sandbox", s->record.sandbox_id),
                  LOG_ERR(&err));
@@ -499,6 +509,14 @@ static void take_up(struct sandbox *s)
         take_up_running(s);
 }
 
+/* What a sandbox of an earlier broker runs in; NULL: not known here. A creation that was broken off
+ * may not have said it, and whichever driver ends it. */
+static struct vmm *made_by(const struct node *n, const struct record *r)
+{
+    const struct vmm_set *vmms = n->conf.vmms;
+    return r->instance.driver[0] ? vmm_set_named(vmms, r->instance.driver) : vmms->fallback;
+}
+
 /* Read one folder's record. *absent: there is none. */
 static int read_record(const struct node *n, const char *name, struct record *out, bool *absent,
                        struct adit_err *err)
@@ -514,10 +532,15 @@ static int read_record(const struct node *n, const char *name, struct record *ou
     if (rc == 0)
         rc = record_decode(adit_buf_view(&text), out, err);
     adit_buf_fini(&text);
-    if (rc == 0 && strcmp(out->sandbox_id, name) != 0) {
+    if (rc)
+        return rc;
+    if (strcmp(out->sandbox_id, name) != 0)
+        rc = adit_err_set(err, ADIT_ERR_BAD_INPUT, "the record is another sandbox's");
+    else if (!made_by(n, out))
+        rc = adit_err_set(err, ADIT_ERR_BAD_INPUT, "the record's driver is unknown: %s",
+                          out->instance.driver);
+    if (rc)
         record_fini(out);
-        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "the record is another sandbox's");
-    }
     return rc;
 }
 
@@ -546,6 +569,7 @@ static void adopt_folder(struct node *n, const char *name)
         record_fini(&s->record);
         s->record = record;
     }
+    s->vmm = made_by(n, &s->record);
     take_up(s);
 }
 

@@ -15,6 +15,7 @@
 #include "broker/node/sample_file.h"
 #include "broker/node/sampler.h"
 #include "broker/tokens.h"
+#include "broker/vmm/vmm_set.h"
 
 /* Nobody waits longer for an end than this; it goes on without them. */
 #define NODE_END_WAIT_MS 30000
@@ -59,23 +60,23 @@ struct node_stats {
 
 struct node_conf {
     struct net_loop *loop;
-    const char *state_dir; /* absolute; "sandboxes" is made below it */
-    const char *boot_id;   /* of the host, or "": then records count by the wall clock */
-    const struct vmm_driver *driver;
-    struct vmm *vmm;
+    const char *state_dir;      /* absolute; "sandboxes" is made below it */
+    const char *boot_id;        /* of the host, or "": then records count by the wall clock */
+    const struct vmm_set *vmms; /* borrowed */
     const struct tokens *tokens;
     const struct node_ops *ops;
     void *owner;
     struct admission admission;
-    uint64_t create_ms, ready_ms; /* a whole create; envd's part of it */
+    uint64_t create_ms, ready_ms; /* a whole create; envd's part of it; a kernel's boot is more */
     uint32_t pids_max;
     uint64_t log_retention_ms, log_bytes_max; /* of logs of sandboxes */
 };
 
-/* Everything is copied. @key_id: that made it, or "". @session_id, @session_type: NULL for a
- * sandbox that is no session's. @env_vars may be NULL. */
+/* Everything is copied. @isolation: "" for what the host takes by itself. @key_id: that made it, or
+ * "". @session_id, @session_type: NULL for a sandbox that is no session's. @env_vars may be NULL.
+ */
 struct node_create {
-    const char *sandbox_id, *team_id, *key_id;
+    const char *isolation, *sandbox_id, *team_id, *key_id;
     const char *template_id, *alias, *template_dir, *default_user, *default_workdir;
     uint32_t cpu_count;
     uint64_t memory_mb, disk_mb, timeout_ms;
@@ -100,7 +101,7 @@ void node_stop(struct node *n);
 /* After the loop has ended. */
 void node_free(struct node *n);
 
-/* Errors (then no callback): UNAVAILABLE (admission), EXISTS, LIMIT, NO_MEMORY. */
+/* Errors (then no callback): UNAVAILABLE (admission, isolation), EXISTS, LIMIT, NO_MEMORY. */
 ADIT_MUST_CHECK int node_create(struct node *n, const struct node_create *spec,
                                 node_created_fn on_done, void *user, struct adit_err *err);
 /* A running sandbox of that team, or NULL: not there and not yours are the same. */
@@ -158,6 +159,8 @@ uint64_t node_age_ms(const struct sandbox *s);
 /* The part of @ms, from now, that a life of at most @max_ms has room for. */
 uint64_t node_within_life_ms(const struct sandbox *s, uint64_t ms, uint64_t max_ms);
 const struct admission *node_admission(const struct node *n);
-const char *node_isolation(const struct node *n);
+/* What keeps it apart: "container", "gvisor", "vm". */
+const char *node_isolation(const struct sandbox *s);
+const struct vmm_set *node_vmms(const struct node *n);
 
 #endif

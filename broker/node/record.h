@@ -41,7 +41,7 @@ struct record_session {
  * @network:   the validated network object of the create request (owned), or NULL
  * @session:   its id is empty for a sandbox that is no session's
  * @authority: PEM of its own certificate authority (owned), or NULL; holds a private key
- * @instance:  how the driver finds it again; all zero until it was made
+ * @instance:  how the driver finds it again; nothing but the driver's name until it was made
  */
 struct record {
     char sandbox_id[SANDBOX_ID_CAP];

@@ -157,7 +157,7 @@ static void journal_state(struct sandbox *s)
     const struct record *r = &s->record;
     bool is_begin = r->state == SANDBOX_CREATING || r->state == SANDBOX_RUNNING;
     struct journal_field begin[] = {
-        {"template", r->template_id}, {"isolation", s->node->conf.driver->isolation}, {NULL, NULL}};
+        {"template", r->template_id}, {"isolation", s->vmm->isolation}, {NULL, NULL}};
     struct journal_field end[] = {{"reason", r->reason}, {NULL, NULL}};
     if (!s->log)
         s->log = journal_log_open(s->node->journal, r->sandbox_id, r->team_id);
@@ -209,9 +209,8 @@ static void on_measured(void *owner, const char *sandbox_id, const struct vmm_us
 static bool ask_host(void *owner)
 {
     const struct sandbox *s = owner;
-    const struct node_conf *conf = &s->node->conf;
-    return conf->driver->measure &&
-           conf->driver->measure(conf->vmm, s->record.sandbox_id, on_measured, s->node, NULL) == 0;
+    return s->vmm->driver->measure &&
+           s->vmm->driver->measure(s->vmm, s->record.sandbox_id, on_measured, s->node, NULL) == 0;
 }
 
 /* Without samples a sandbox is as good as with them. */
@@ -246,7 +245,7 @@ static int set_state(struct sandbox *s, enum sandbox_state state, const char *re
     adit_log(state == SANDBOX_FAILED ? ADIT_LOG_WARN : ADIT_LOG_INFO, "sandbox_state",
              LOG_S("sandbox", s->record.sandbox_id), LOG_S("state", record_state_name(state)),
              LOG_S("reason", s->record.reason), LOG_S("template", s->record.template_id),
-             LOG_S("isolation", s->node->conf.driver->isolation), LOG_U("age_ms", node_age_ms(s)));
+             LOG_S("isolation", s->vmm->isolation), LOG_U("age_ms", node_age_ms(s)));
     journal_state(s);
     s->node->stats.ends_killed += state == SANDBOX_KILLED;
     s->node->stats.ends_failed += state == SANDBOX_FAILED;
@@ -275,7 +274,6 @@ static void on_vmm_created(void *user, const struct vmm_instance *instance,
 
 static int start_driver(struct sandbox *s, struct adit_err *err)
 {
-    const struct node_conf *conf = &s->node->conf;
     char dir[PATH_MAX];
     sandbox_path(s, dir, sizeof(dir));
     struct vmm_spec spec = {
@@ -286,9 +284,9 @@ static int start_driver(struct sandbox *s, struct adit_err *err)
         .cpu_count = s->record.cpu_count,
         .memory_mb = s->record.memory_mb,
         .disk_mb = s->record.disk_mb,
-        .pids_max = conf->pids_max,
+        .pids_max = s->node->conf.pids_max,
     };
-    return conf->driver->create(conf->vmm, &spec, on_vmm_created, s, err);
+    return s->vmm->driver->create(s->vmm, &spec, on_vmm_created, s, err);
 }
 
 static void on_guest_ready(void *user, const struct adit_err *err)
@@ -312,7 +310,7 @@ static int wake_guest(struct sandbox *s, struct adit_err *err)
         .token = token,
         .default_user = s->default_user,
         .default_workdir = s->default_workdir,
-        .deadline_ms = s->node->conf.ready_ms,
+        .deadline_ms = s->node->conf.ready_ms + s->vmm->boot_ms,
     };
     return guest_start(&conf, on_guest_ready, s, &s->guest, err);
 }
@@ -393,11 +391,10 @@ static void on_withdrawn(void *user)
 
 static int start_destroy(struct sandbox *s, struct adit_err *err)
 {
-    const struct node_conf *conf = &s->node->conf;
     char dir[PATH_MAX];
     sandbox_path(s, dir, sizeof(dir));
-    return conf->driver->destroy(conf->vmm, s->record.sandbox_id, dir, &s->record.instance,
-                                 on_work_done, s, err);
+    return s->vmm->driver->destroy(s->vmm, s->record.sandbox_id, dir, &s->record.instance,
+                                   on_work_done, s, err);
 }
 
 static int start_removal(struct sandbox *s)
@@ -585,7 +582,7 @@ int sandbox_begin(struct sandbox *s, struct adit_err *err)
     int rc = start_work(s, err);
     if (rc)
         return err && err->code ? rc : adit_err_set(err, rc, "the record cannot be written");
-    net_deadline_arm(&s->answer, s->node->conf.create_ms);
+    net_deadline_arm(&s->answer, s->node->conf.create_ms + s->vmm->boot_ms);
     return 0;
 }
 

@@ -54,6 +54,7 @@ struct sandbox_options {
 struct sandbox {
     struct record record;
     struct node *node; /* borrowed */
+    struct vmm *vmm;   /* borrowed; what it runs in */
     enum sandbox_phase phase;
     unsigned pending, removals;
     bool is_ending;

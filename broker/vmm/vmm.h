@@ -41,6 +41,22 @@ struct vmm_instance {
 };
 
 struct vmm;
+struct vmm_driver;
+
+/*
+ * One way to run sandboxes on this host. owned by: its driver
+ *
+ * @name:      "container", "qemu", …; stands in records
+ * @isolation: what clients are told and may ask for: "container", "gvisor", "vm"
+ * @unusable:  NULL, or why this host can make none of it. Those that an earlier broker made are
+ *             watched and ended all the same
+ * @boot_ms:   what a kernel of its own takes until envd runs; 0 without one
+ */
+struct vmm {
+    const struct vmm_driver *driver;
+    const char *name, *isolation, *unusable;
+    uint64_t boot_ms;
+};
 
 typedef void (*vmm_created_fn)(void *user, const struct vmm_instance *instance,
                                const struct adit_err *err);
@@ -60,8 +76,6 @@ struct vmm_usage {
 typedef void (*vmm_measured_fn)(void *owner, const char *sandbox_id, const struct vmm_usage *usage);
 
 struct vmm_driver {
-    const char *name;      /* "container" */
-    const char *isolation; /* what clients are told: "container", "gvisor", "vm" */
     /* Start it; on failure nothing is left behind. */
     int (*create)(struct vmm *v, const struct vmm_spec *spec, vmm_created_fn done, void *user,
                   struct adit_err *err);

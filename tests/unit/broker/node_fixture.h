@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "broker/node/node.h"
 #include "net/channel.h"
@@ -26,7 +27,9 @@
 
 struct world;
 
-struct vmm {
+struct fake_vmm {
+    struct vmm base; /* with its name "fake" */
+    struct vmm_set set;
     struct world *world;
     struct listener *listener;
     struct http_server *http;
@@ -54,7 +57,7 @@ struct vmm {
 struct world {
     uv_loop_t uv;
     struct net_loop net;
-    struct vmm vmm;
+    struct fake_vmm vmm;
     struct node *node;
     struct tokens tokens;
     char dir[64];
@@ -73,7 +76,7 @@ struct world {
 
 static void on_init_body(struct http_exchange *x, struct adit_view bytes)
 {
-    struct vmm *v = http_server_owner(http_exchange_server(x));
+    struct fake_vmm *v = http_server_owner(http_exchange_server(x));
     ck_assert_int_eq(adit_buf_append_view(&v->told, bytes), 0);
 }
 
@@ -84,7 +87,7 @@ static void on_init_end(struct http_exchange *x)
 
 static void on_request(struct http_exchange *x, const struct http_head *head)
 {
-    struct vmm *v = http_server_owner(http_exchange_server(x));
+    struct fake_vmm *v = http_server_owner(http_exchange_server(x));
     bool is_init = adit_view_eq_str(head->target, "/init");
     v->inits += is_init;
     if (is_init)
@@ -112,7 +115,7 @@ static void on_request(struct http_exchange *x, const struct http_head *head)
 
 static void on_guest_read(struct net_stream *s, struct adit_view bytes)
 {
-    struct vmm *v = net_stream_owner(s);
+    struct fake_vmm *v = net_stream_owner(s);
     struct channel_line line;
     char ok[CHANNEL_LINE_CAP];
     bool done = false;
@@ -139,7 +142,7 @@ static const struct net_stream_ops guest_ops = {.on_read = on_guest_read, .on_en
 
 static void on_guest_accept(void *owner, int fd)
 {
-    struct vmm *v = owner;
+    struct fake_vmm *v = owner;
     struct net_stream *s;
     ck_assert_int_eq(net_stream_open_fd(&v->world->net, fd, &guest_ops, v, &s, NULL), 0);
     net_stream_read_start(s);
@@ -167,7 +170,7 @@ static void open_guest(struct world *w)
 
 struct later {
     uv_timer_t timer;
-    struct vmm *vmm;
+    struct fake_vmm *vmm;
     vmm_created_fn created;
     vmm_done_fn done;
     void *user;
@@ -195,7 +198,7 @@ static void on_later(uv_timer_t *t)
         l.done(l.user, l.fails ? &err : NULL);
 }
 
-static void answer_later(struct vmm *v, vmm_created_fn created, vmm_done_fn done, void *user,
+static void answer_later(struct fake_vmm *v, vmm_created_fn created, vmm_done_fn done, void *user,
                          bool fails)
 {
     struct later *l = calloc(1, sizeof(*l));
@@ -210,9 +213,15 @@ static void answer_later(struct vmm *v, vmm_created_fn created, vmm_done_fn done
     uv_timer_start(&l->timer, on_later, 0, 0);
 }
 
-static int fake_create(struct vmm *v, const struct vmm_spec *spec, vmm_created_fn done, void *user,
-                       struct adit_err *err)
+static struct fake_vmm *fake_of(struct vmm *base)
 {
+    return ADIT_CONTAINER_OF(base, struct fake_vmm, base);
+}
+
+static int fake_create(struct vmm *base, const struct vmm_spec *spec, vmm_created_fn done,
+                       void *user, struct adit_err *err)
+{
+    struct fake_vmm *v = fake_of(base);
     char record[300];
     (void)err;
     v->created++;
@@ -223,10 +232,11 @@ static int fake_create(struct vmm *v, const struct vmm_spec *spec, vmm_created_f
     return 0;
 }
 
-static int fake_destroy(struct vmm *v, const char *id, const char *dir,
+static int fake_destroy(struct vmm *base, const char *id, const char *dir,
                         const struct vmm_instance *instance, vmm_done_fn done, void *user,
                         struct adit_err *err)
 {
+    struct fake_vmm *v = fake_of(base);
     bool fails = v->destroy_fails > 0;
     (void)id;
     (void)dir;
@@ -238,9 +248,10 @@ static int fake_destroy(struct vmm *v, const char *id, const char *dir,
     return 0;
 }
 
-static int fake_adopt(struct vmm *v, const char *id, const struct vmm_instance *instance,
+static int fake_adopt(struct vmm *base, const char *id, const struct vmm_instance *instance,
                       struct adit_err *err)
 {
+    struct fake_vmm *v = fake_of(base);
     (void)id;
     v->adopted++;
     ck_assert_int_eq(instance->pid, 7);
@@ -264,9 +275,10 @@ static void on_measure(uv_timer_t *t)
     uv_close((uv_handle_t *)t, free_later);
 }
 
-static int fake_measure(struct vmm *v, const char *id, vmm_measured_fn done, void *owner,
+static int fake_measure(struct vmm *base, const char *id, vmm_measured_fn done, void *owner,
                         struct adit_err *err)
 {
+    struct fake_vmm *v = fake_of(base);
     struct measuring *m = calloc(1, sizeof(*m));
     (void)err;
     v->measured++;
@@ -280,8 +292,7 @@ static int fake_measure(struct vmm *v, const char *id, vmm_measured_fn done, voi
     return 0;
 }
 
-static const struct vmm_driver driver = {"fake",       "container", fake_create,
-                                         fake_destroy, fake_adopt,  fake_measure};
+static const struct vmm_driver driver = {fake_create, fake_destroy, fake_adopt, fake_measure};
 
 /* ---- the rest of the broker, counted ---- */
 
@@ -405,11 +416,12 @@ static int64_t wall(void)
 
 static void open_node(struct world *w)
 {
+    w->vmm.base = (struct vmm){.driver = &driver, .name = "fake", .isolation = "container"};
+    w->vmm.set = (struct vmm_set){.items = {&w->vmm.base}, .cnt = 1, .fallback = &w->vmm.base};
     struct node_conf conf = {.loop = &w->net,
                              .state_dir = w->dir,
                              .boot_id = boot_id,
-                             .driver = &driver,
-                             .vmm = &w->vmm,
+                             .vmms = &w->vmm.set,
                              .tokens = &w->tokens,
                              .ops = &ops,
                              .owner = w,
@@ -467,7 +479,7 @@ static void forget_node(struct world *w)
 
 static void on_drained(void *owner)
 {
-    ((struct vmm *)owner)->is_drained = true;
+    ((struct fake_vmm *)owner)->is_drained = true;
 }
 
 static void close_world(struct world *w)

@@ -30,8 +30,10 @@ static char base_dir[RUN_WORLD_CAP], cgroup_parent[RUN_WORLD_CAP];
 static char templates_dir[96], sandboxes_dir[96], agent[96], template_dir[128];
 static uv_loop_t loop;
 static struct launcher_client *client;
-static struct vmm *driver;
-static const struct vmm_driver *ops;
+static struct launched *launched;
+static struct launched_vmm container;
+static struct vmm *const driver = &container.vmm;
+static const struct vmm_driver *const ops = &launched_driver;
 static pid_t keeper;
 static bool restarted, lost;
 
@@ -221,6 +223,13 @@ static void assert_nothing_left(const char *id)
 
 /* ---- fixture ---- */
 
+static void open_driver(void)
+{
+    struct launched_conf conf = {.loop = &loop, .client = client, .on_exited = on_exited};
+    ck_assert(launched_open(&conf, &launched, NULL) == 0);
+    container_init(&container, launched, "container");
+}
+
 static void start_broker(void)
 {
     struct adit_err err = ADIT_ERR_INIT;
@@ -232,13 +241,10 @@ static void start_broker(void)
         .cgroup_parent = cgroup_parent,
     };
     struct launcher_client_ops client_ops = {on_restart, on_lost};
-    struct container_conf conf = {.loop = &loop, .isolation = "container", .on_exited = on_exited};
     int fd;
     ck_assert_msg(launcher_start(&launcher, &fd, &keeper, &err) == 0, "%s", err.msg);
     ck_assert(launcher_client_open(&loop, fd, &client_ops, NULL, &client, &err) == 0);
-    conf.client = client;
-    ck_assert(container_open(&conf, &driver, &err) == 0);
-    ops = container_driver(driver);
+    open_driver();
     while (launcher_client_pid(client) == 0)
         (void)uv_run(&loop, UV_RUN_ONCE);
 }
@@ -246,7 +252,7 @@ static void start_broker(void)
 static void stop_broker(void)
 {
     int status;
-    container_close(driver);
+    launched_close(launched);
     launcher_client_close(client);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert(waitpid(keeper, &status, 0) == keeper);
@@ -456,11 +462,8 @@ END_TEST
 /* As a new broker would, with what was watched forgotten. */
 static void reopen_driver(void)
 {
-    struct container_conf conf = {
-        .loop = &loop, .client = client, .isolation = "container", .on_exited = on_exited};
-    container_close(driver);
-    ck_assert(container_open(&conf, &driver, NULL) == 0);
-    ops = container_driver(driver);
+    launched_close(launched);
+    open_driver();
     ended_id[0] = '\0';
 }
 
