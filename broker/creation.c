@@ -92,6 +92,8 @@ static int create_here(struct creation *c, const Scheduler__Template *t,
 {
     struct node_create spec = c->spec.wanted;
     (void)snprintf(c->template_id, sizeof(c->template_id), "%s", t->template_id); /* as on disk */
+    if (!spec.isolation[0])
+        spec.isolation = t->isolation;
     spec.template_id = t->template_id;
     spec.alias = t->n_aliases ? t->aliases[0] : "";
     spec.template_dir = local->dir;
@@ -201,16 +203,19 @@ static void on_placed(void *user, const ProtobufCMessage *answer, const struct a
 static int place(struct creation *c, struct adit_err *err)
 {
     char id[SANDBOX_ID_CAP], team[RECORD_TEAM_CAP], key[RECORD_TEAM_CAP], ref[CREATION_REF_CAP];
+    char isolation[TEMPLATE_ISOLATION_CAP];
     Scheduler__PlaceRequest request;
     scheduler__place_request__init(&request);
     (void)snprintf(id, sizeof(id), "%s", c->spec.wanted.sandbox_id); /* ids fit */
     (void)snprintf(team, sizeof(team), "%s", c->spec.wanted.team_id);
     (void)snprintf(key, sizeof(key), "%s", c->spec.wanted.key_id);
     (void)snprintf(ref, sizeof(ref), "%s", c->spec.template_ref);
+    (void)snprintf(isolation, sizeof(isolation), "%s", c->spec.wanted.isolation);
     request.sandbox_id = id;
     request.team_id = team;
     request.key_id = key;
     request.template_ref = ref;
+    request.isolation = isolation;
     return scheduler_client_call(c->broker->scheduler, SCHEDULER_PLACE, &request.base, on_placed, c,
                                  err);
 }
@@ -223,6 +228,8 @@ int creation_start(struct broker *b, const struct creation_spec *spec, creation_
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     c->broker = b;
     c->spec = *spec;
+    if (!spec->wanted.isolation)
+        c->spec.wanted.isolation = "";
     c->on_done = on_done;
     c->user = user;
     int rc = place(c, err);

@@ -40,8 +40,8 @@ typedef void (*creation_fn)(void *user, const struct creation_result *result);
 /*
  * What is asked for. The rest of a node's creation comes from the template.
  *
- * @wanted: sandbox_id, team_id, key_id, timeout_ms, secure, is_private, internet, mask_host,
- *          session, metadata, network, env_vars
+ * @wanted: isolation (NULL: the template's), sandbox_id, team_id, key_id, timeout_ms, secure,
+ *          is_private, internet, mask_host, session, metadata, network, env_vars
  */
 struct creation_spec {
     const char *template_ref;

@@ -332,6 +332,7 @@ static void put(struct registration *r, const struct template_dir_entry *e)
     t.ready_cmd = text(info->ready_cmd);
     t.default_user = text(info->default_user);
     t.default_workdir = text(info->default_workdir);
+    t.isolation = text(info->isolation);
     request.template_ = &t;
     call(r, SCHEDULER_PUT_TEMPLATE, &request.base, on_put);
 }

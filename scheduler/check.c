@@ -164,6 +164,8 @@ int check_template(const Scheduler__Template *t, struct adit_err *err)
         rc = check_text("default_user", t->default_user, CHECK_TEXT_MAX, err);
     if (rc == 0)
         rc = check_text("default_workdir", t->default_workdir, CHECK_PATH_MAX, err);
+    if (rc == 0 && t->isolation[0])
+        rc = check_name("isolation", t->isolation, err);
     if (rc == 0 && t->n_aliases > TEMPLATES_ALIASES_MAX)
         rc = refuse(err, "aliases", "too many");
     for (size_t i = 0; rc == 0 && i < t->n_aliases; i++)

@@ -245,7 +245,7 @@ static int choose(struct scheduler *s, const Scheduler__PlaceRequest *q,
 {
     struct placement_need need = {
         .template = t,
-        .isolation = q->isolation,
+        .isolation = q->isolation[0] ? q->isolation : t->isolation,
         .excluded = q->excluded_node_ids,
         .excluded_cnt = q->n_excluded_node_ids,
         .now_ms = scheduler_now_ms(),

@@ -145,7 +145,8 @@ static void start(struct create *c)
     struct adit_err err = ADIT_ERR_INIT;
     struct creation_spec spec = {
         .template_ref = w->template_ref,
-        .wanted = {.sandbox_id = c->sandbox_id,
+        .wanted = {.isolation = w->isolation,
+                   .sandbox_id = c->sandbox_id,
                    .team_id = c->rq->who.team_id,
                    .key_id = c->rq->who.key_id,
                    .timeout_ms = w->timeout_ms,
@@ -175,6 +176,21 @@ static int use_key(struct create *c, struct adit_view key, struct adit_err *err)
     return 0;
 }
 
+/* An unmodified client can set a header, but no member of the body. */
+static int use_isolation(struct create *c, struct adit_err *err)
+{
+    char wanted[TEMPLATE_ISOLATION_CAP];
+    struct adit_view word = edge_api_header(c->rq->edge, "Adit-Isolation");
+    int rc = word.ptr ? create_request_isolation(word, wanted, err) : 0;
+    if (rc || !word.ptr)
+        return rc;
+    if (c->wanted.isolation[0] && strcmp(c->wanted.isolation, wanted) != 0)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT,
+                            "validation error: isolation and the header Adit-Isolation differ");
+    memcpy(c->wanted.isolation, wanted, sizeof(wanted));
+    return 0;
+}
+
 static void create(struct api_request *rq, bool is_v2)
 {
     struct adit_err err = ADIT_ERR_INIT;
@@ -191,7 +207,7 @@ static void create(struct api_request *rq, bool is_v2)
     }
     struct adit_view key = edge_api_header(rq->edge, "Idempotency-Key");
     sandbox_id_make(c->sandbox_id);
-    if (key.ptr && use_key(c, key, &err))
+    if ((key.ptr && use_key(c, key, &err)) || use_isolation(c, &err))
         fail(c, NULL, &err);
     else if (!repeat(c))
         start(c);

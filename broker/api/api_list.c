@@ -84,8 +84,7 @@ static int set_page_headers(struct api_request *rq, const struct list_query *q,
     return rc ? rc : edge_api_set_header(rq->edge, "X-Next-Token", adit_view_str(cursor));
 }
 
-static json_t *page_document(const struct api_request *rq, const struct list_query *q,
-                             const struct page *p)
+static json_t *page_document(const struct list_query *q, const struct page *p)
 {
     json_t *list = json_array();
     size_t cnt = p->cnt < q->limit ? p->cnt : q->limit;
@@ -109,7 +108,7 @@ static void reply_page(struct api_request *rq, struct list_query *q)
         rc = set_page_headers(rq, q, &p);
     }
     if (rc == 0)
-        list = page_document(rq, q, &p);
+        list = page_document(q, &p);
     free(p.items);
     api_reply_json(rq, 200, list); /* NULL: answered as out of memory */
 }

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "broker/api/network_config.h"
+#include "broker/vmm/vmm_set.h"
 
 #define MS_PER_S UINT64_C(1000)
 #define NAME_CAP 128
@@ -114,6 +115,24 @@ static int take_timeout(const json_t *doc, uint64_t default_s, uint64_t max_time
     if (*timeout_ms > max_timeout_ms)
         *timeout_ms = max_timeout_ms;
     return 0;
+}
+
+/* ---- isolation ---- */
+
+int create_request_isolation(struct adit_view text, char out[TEMPLATE_ISOLATION_CAP],
+                             struct adit_err *err)
+{
+    if (!vmm_set_knows(text))
+        return refuse(err, "validation error: isolation is one of vm, container, gvisor");
+    (void)snprintf(out, TEMPLATE_ISOLATION_CAP, "%.*s", ADIT_VIEW_ARG(text)); /* a known word */
+    return 0;
+}
+
+static int take_isolation(const json_t *doc, struct create_request *out, struct adit_err *err)
+{
+    const char *word = NULL;
+    int rc = jtext_string(doc, "isolation", &word, err);
+    return rc || !word ? rc : create_request_isolation(adit_view_str(word), out->isolation, err);
 }
 
 /* ---- environment ---- */
@@ -243,7 +262,7 @@ static int take_all(const json_t *doc, bool is_v2, uint64_t max_timeout_ms,
     out->secure = is_v2;
     if ((rc = take_template(doc, out, err)) ||
         (rc = take_timeout(doc, default_s, max_timeout_ms, &out->timeout_ms, err)) ||
-        (rc = take_metadata(doc, out, err)))
+        (rc = take_metadata(doc, out, err)) || (rc = take_isolation(doc, out, err)))
         return rc;
     if (!is_v2 && (rc = jtext_bool(doc, "secure", &out->secure, err)))
         return rc;

@@ -4,6 +4,7 @@
 #define BROKER_API_CREATE_REQUEST_H
 
 #include "broker/node/record.h"
+#include "broker/vmm/template.h"
 
 #define CREATE_REQUEST_REF_CAP 256
 #define CREATE_REQUEST_ENV_MAX 1024 /* as envd takes */
@@ -19,6 +20,7 @@
 struct create_request {
     char template_ref[CREATE_REQUEST_REF_CAP];
     uint64_t timeout_ms;
+    char isolation[TEMPLATE_ISOLATION_CAP]; /* "": none was asked for */
     bool secure, is_private;
     enum record_internet internet;
     char mask_host[RECORD_HOST_CAP];
@@ -33,6 +35,11 @@ struct create_request {
 ADIT_MUST_CHECK int create_request_parse(struct adit_view body, bool is_v2, uint64_t max_timeout_ms,
                                          struct create_request *out, struct adit_err *err);
 void create_request_fini(struct create_request *r);
+
+/* A word for what is to keep the sandbox apart: "container", "gvisor", "vm". Errors: BAD_INPUT. */
+ADIT_MUST_CHECK int create_request_isolation(struct adit_view text,
+                                             char out[TEMPLATE_ISOLATION_CAP],
+                                             struct adit_err *err);
 
 /*
  * {"timeout": s, "memory": bool} of connect and resume. @default_s: when there is no timeout; 0: it

@@ -14,5 +14,6 @@ void container_init(struct launched_vmm *out, struct launched *all, const char *
     *out = (struct launched_vmm){
         .vmm = {.driver = &launched_driver, .name = "container", .isolation = isolation},
         .all = all,
+        .kind = LAUNCH_DRIVER_CONTAINER,
     };
 }

@@ -180,18 +180,17 @@ static void on_explained(void *user, const struct launch_reply *reply, int take_
 static void on_pidfd(uv_poll_t *handle, int status, int events)
 {
     struct launched_sandbox *s = handle->data;
-    struct launch_request request = {.kind = LAUNCH_EXPLAIN, .pid = s->pid};
+    struct launch_request request = {.kind = LAUNCH_EXPLAIN, .driver = s->vmm->kind, .pid = s->pid};
     (void)status;
     (void)events;
     unwatch(s);
     s->state = ENDED;
     memcpy(request.sandbox_id, s->id, sizeof(request.sandbox_id));
-    s->holds += 2; /* the request, and what is done here */
+    s->holds++;
     if (launcher_client_send(s->all->conf.client, &request, on_explained, s, NULL)) {
         report_end(s, "ended");
         unhold(s);
     }
-    unhold(s);
 }
 
 static void on_poll_closed(uv_handle_t *handle)
@@ -320,10 +319,14 @@ static int fill_create(const struct launched_sandbox *s, const struct vmm_spec *
                        struct launch_request *out, struct adit_err *err)
 {
     *out = (struct launch_request){.kind = LAUNCH_CREATE,
+                                   .driver = s->vmm->kind,
+                                   .accel = s->vmm->accel,
                                    .slot = s->slot,
                                    .cpu_count = spec->cpu_count,
                                    .pids_max = spec->pids_max,
                                    .memory_mb = spec->memory_mb};
+    if (s->vmm->kind != LAUNCH_DRIVER_CONTAINER) /* which has no disk of its own */
+        out->disk_mb = spec->disk_mb;
     if (strlen(spec->template_dir) >= sizeof(out->template_dir))
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "template path is too long");
     (void)snprintf(out->sandbox_id, sizeof(out->sandbox_id), "%s", s->id);

@@ -30,13 +30,15 @@ struct launched_ops {
 /*
  * One driver. owned by: the driver's file, or who has it from there; outlives @all
  *
- * @vmm:  its driver is launched_driver
- * @all:  borrowed
- * @ops:  NULL when there is nothing to keep
+ * @vmm: its driver is launched_driver
+ * @all: borrowed
+ * @ops: NULL when there is nothing to keep
  */
 struct launched_vmm {
     struct vmm vmm;
     struct launched *all;
+    enum launch_driver kind;
+    enum launch_accel accel;
     const struct launched_ops *ops;
 };
 

@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "broker/vmm/vmm_set.h"
 
 static bool is_lower_or_digit(char c)
 {
@@ -155,6 +156,7 @@ static int take_texts(const json_t *root, struct template_info *out, struct adit
         {"default_workdir", is_workdir, out->default_workdir, sizeof(out->default_workdir)},
         {"start_cmd", is_any, out->start_cmd, sizeof(out->start_cmd)},
         {"ready_cmd", is_any, out->ready_cmd, sizeof(out->ready_cmd)},
+        {"isolation", vmm_set_knows, out->isolation, sizeof(out->isolation)},
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         int rc = take_text(json_object_get(root, texts[i].name), texts[i].name, texts[i].is_valid,

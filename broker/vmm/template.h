@@ -16,6 +16,7 @@
 #define TEMPLATE_USER_CAP 33
 #define TEMPLATE_PATH_CAP 1024
 #define TEMPLATE_CMD_CAP 4096
+#define TEMPLATE_ISOLATION_CAP 16
 #define TEMPLATE_CPU_MAX 1024
 #define TEMPLATE_MEMORY_MB_MIN 128
 #define TEMPLATE_MEMORY_MB_MAX (16 * 1024 * 1024)
@@ -35,6 +36,7 @@ struct template_info {
     char default_workdir[TEMPLATE_PATH_CAP];
     char start_cmd[TEMPLATE_CMD_CAP];
     char ready_cmd[TEMPLATE_CMD_CAP];
+    char isolation[TEMPLATE_ISOLATION_CAP]; /* of sandboxes that ask for none */
 };
 
 /* Take the text of a template.json; unknown members are ignored. Errors: BAD_INPUT naming the

@@ -416,8 +416,6 @@ static int64_t wall(void)
 
 static void open_node(struct world *w)
 {
-    w->vmm.base = (struct vmm){.driver = &driver, .name = "fake", .isolation = "container"};
-    w->vmm.set = (struct vmm_set){.items = {&w->vmm.base}, .cnt = 1, .fallback = &w->vmm.base};
     struct node_conf conf = {.loop = &w->net,
                              .state_dir = w->dir,
                              .boot_id = boot_id,
@@ -446,6 +444,8 @@ static void open_world(struct world *w)
     ck_assert_int_eq(uv_loop_init(&w->uv), 0);
     ck_assert_int_eq(net_loop_init(&w->net, &w->uv, NULL), 0);
     ck_assert_int_eq(tokens_load(w->dir, &w->tokens, NULL), 0);
+    w->vmm.base = (struct vmm){.driver = &driver, .name = "fake", .isolation = "container"};
+    w->vmm.set = (struct vmm_set){.items = {&w->vmm.base}, .cnt = 1, .fallback = &w->vmm.base};
     open_guest(w);
     open_node(w);
 }
@@ -518,24 +518,31 @@ static void on_ended(void *user, const struct adit_err *err)
     w->last.code = err ? err->code : 0;
 }
 
+static struct node_create spec_of(const char *id)
+{
+    return (struct node_create){.isolation = "",
+                                .sandbox_id = id,
+                                .team_id = "red",
+                                .key_id = "",
+                                .template_id = "tbase",
+                                .alias = "base",
+                                .template_dir = "/nowhere",
+                                .default_user = "user",
+                                .default_workdir = "",
+                                .mask_host = "",
+                                .cpu_count = 1,
+                                .memory_mb = 128,
+                                .disk_mb = 64,
+                                .timeout_ms = 60000,
+                                .secure = true};
+}
+
 static int create_with(struct world *w, const char *id, uint64_t timeout_ms, json_t *network,
                        struct adit_err *err)
 {
-    struct node_create spec = {.sandbox_id = id,
-                               .team_id = "red",
-                               .key_id = "",
-                               .template_id = "tbase",
-                               .alias = "base",
-                               .template_dir = "/nowhere",
-                               .default_user = "user",
-                               .default_workdir = "",
-                               .mask_host = "",
-                               .cpu_count = 1,
-                               .memory_mb = 128,
-                               .disk_mb = 64,
-                               .timeout_ms = timeout_ms,
-                               .network = network,
-                               .secure = true};
+    struct node_create spec = spec_of(id);
+    spec.timeout_ms = timeout_ms;
+    spec.network = network;
     return node_create(w->node, &spec, on_created, w, err);
 }
 

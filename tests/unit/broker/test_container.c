@@ -126,7 +126,7 @@ static void on_lost(void *owner)
 
 static char *dir_of(const char *id)
 {
-    static char dir[160];
+    static char dir[192];
     (void)snprintf(dir, sizeof(dir), "%s/%s", sandboxes_dir, id);
     return dir;
 }

@@ -66,6 +66,9 @@ static const struct {
     {"{\"templateID\":\"b\",\"autoResume\":{\"enabled\":true}}", 501,
      "autoResume is not available yet"},
     {"{\"templateID\":\"b\",\"autoResume\":true}", 400, "validation error: autoResume must be an"},
+    {"{\"templateID\":\"b\",\"isolation\":\"VM\"}", 400,
+     "validation error: isolation is one of vm, container, gvisor"},
+    {"{\"templateID\":\"b\",\"isolation\":1}", 400, "validation error: isolation must be a"},
     {"{\"templateID\":\"b\",\"mcp\":{}}", 501, "mcp is not available yet"},
     {"{\"templateID\":\"b\",\"iam\":{\"tokens\":{}}}", 501, "iam is not available yet"},
     {"{\"templateID\":\"b\",\"volumeMounts\":[{\"name\":\"v\",\"path\":\"/v\"}]}", 400,
@@ -94,12 +97,13 @@ START_TEST(create_request_takes_what_the_clients_send)
         "\"K\":\"v\"},\"secure\":true,\"allow_internet_access\":false,\"autoPause\":false,"
         "\"autoResume\":{\"enabled\":false},\"network\":{\"allowPublicTraffic\":false,"
         "\"maskRequestHost\":\"custom-host.example.com:${PORT}\",\"allowOut\":[],\"denyOut\":null},"
-        "\"mcp\":null,\"volumeMounts\":[],\"somethingNewer\":{\"x\":[1]}}";
+        "\"isolation\":\"vm\",\"mcp\":null,\"volumeMounts\":[],\"somethingNewer\":{\"x\":[1]}}";
     struct create_request r;
     struct adit_err err = ADIT_ERR_INIT;
     int rc = create_request_parse(adit_view_str(body), false, DAY_MS, &r, &err);
     ck_assert_msg(rc == 0, "%s", err.msg);
     ck_assert_str_eq(r.template_ref, "base:default");
+    ck_assert_str_eq(r.isolation, "vm");
     ck_assert_uint_eq(r.timeout_ms, 300000);
     ck_assert(r.secure && r.is_private);
     ck_assert_int_eq(r.internet, RECORD_INTERNET_DENIED);
@@ -118,6 +122,7 @@ START_TEST(create_request_has_the_defaults_of_its_version)
     ck_assert_int_eq(create_request_parse(body, false, DAY_MS, &r, NULL), 0);
     ck_assert_uint_eq(r.timeout_ms, 15000);
     ck_assert(!r.secure && !r.is_private && r.internet == RECORD_INTERNET_UNSAID);
+    ck_assert_str_eq(r.isolation, "");
     create_request_fini(&r);
     ck_assert_int_eq(create_request_parse(body, true, DAY_MS, &r, NULL), 0);
     ck_assert_uint_eq(r.timeout_ms, 300000);

@@ -48,19 +48,9 @@ START_TEST(node_takes_all_metadata_and_variables_that_the_door_takes)
     struct world w;
     json_t *metadata = escaped_text(RECORD_METADATA_CAP - 1);
     json_t *env_vars = escaped_text(CREATE_REQUEST_ENV_CAP - 1);
-    struct node_create spec = {.sandbox_id = "ia",
-                               .team_id = "red",
-                               .key_id = "",
-                               .template_id = "tbase",
-                               .alias = "base",
-                               .template_dir = "/nowhere",
-                               .default_user = "user",
-                               .default_workdir = "",
-                               .mask_host = "",
-                               .cpu_count = 1,
-                               .timeout_ms = 60000,
-                               .metadata = metadata,
-                               .env_vars = env_vars};
+    struct node_create spec = spec_of("ia");
+    spec.metadata = metadata;
+    spec.env_vars = env_vars;
     open_world(&w);
     ck_assert_int_eq(node_create(w.node, &spec, on_created, &w, NULL), 0);
     run_until(&w, &w.created_cnt, 1);
@@ -200,6 +190,27 @@ START_TEST(node_tries_again_until_a_sandbox_is_destroyed)
 }
 END_TEST
 
+START_TEST(node_makes_no_sandbox_of_an_isolation_that_the_host_does_not_have)
+{
+    struct world w;
+    struct node_create spec;
+    struct adit_err err = ADIT_ERR_INIT;
+    open_world(&w);
+    spec = spec_of("ia");
+    spec.isolation = "vm";
+    ck_assert_int_eq(node_create(w.node, &spec, on_created, &w, &err), ADIT_ERR_UNAVAILABLE);
+    ck_assert_str_eq(err.msg, "this host has no isolation 'vm'");
+    w.vmm.base.isolation = "vm";
+    w.vmm.base.unusable = "as the test wants it";
+    ck_assert_int_eq(node_create(w.node, &spec, on_created, &w, NULL), ADIT_ERR_UNAVAILABLE);
+    w.vmm.base.unusable = NULL;
+    ck_assert_int_eq(node_create(w.node, &spec, on_created, &w, NULL), 0);
+    run_until(&w, &w.created_cnt, 1);
+    ck_assert_str_eq(node_isolation(node_find(w.node, "red", "ia")), "vm");
+    close_world(&w);
+}
+END_TEST
+
 START_TEST(node_undoes_a_create_whose_driver_fails)
 {
     struct world w;
@@ -236,10 +247,13 @@ START_TEST(node_gives_up_on_an_envd_that_is_never_ready)
 {
     struct world w;
     open_world(&w);
-    w.vmm.init_status = 503; /* tried again until ready_ms */
+    w.vmm.init_status = 503; /* tried again until ready_ms, and what its kernel may take */
+    w.vmm.base.boot_ms = 300;
+    uint64_t begin = uv_hrtime();
     ck_assert_int_eq(create(&w, "ia", 60000, NULL), 0);
     run_until(&w, &w.failed_cnt, 1);
     ck_assert_int_eq(w.last.code, ADIT_ERR_TIMEOUT);
+    ck_assert_uint_ge((uv_hrtime() - begin) / 1000000, 2290);
     ck_assert_uint_gt(w.vmm.inits, 5);
     ck_assert(!has_folder(&w, "ia"));
     close_world(&w);
@@ -553,6 +567,7 @@ SUITE_MAIN_WITH(
           node_answers_a_kill_that_takes_too_long_during_a_creation,
           node_kill_leaves_a_sandbox_alone_until_its_route_is_withdrawn,
           node_kill_works_without_the_scheduler, node_tries_again_until_a_sandbox_is_destroyed,
+          node_makes_no_sandbox_of_an_isolation_that_the_host_does_not_have,
           node_undoes_a_create_whose_driver_fails, node_undoes_a_create_whose_envd_refuses,
           node_gives_up_on_an_envd_that_is_never_ready, node_refuses_more_than_fits,
           node_refuses_an_id_twice, node_ends_a_sandbox_at_its_time,

@@ -181,11 +181,29 @@ START_TEST(node_ends_a_create_that_an_earlier_broker_did_not_finish)
 }
 END_TEST
 
+/* A newer broker's, say. */
+START_TEST(node_leaves_a_sandbox_of_an_unknown_driver_alone)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    forget_node(&w);
+    w.vmm.base.name = "other";
+    adopt_all(&w);
+    ck_assert(!node_has(w.node, "ia"));
+    ck_assert_uint_eq(w.vmm.adopted, 0);
+    ck_assert_uint_eq(w.vmm.destroyed, 0);
+    ck_assert(has_folder(&w, "ia"));
+    close_world(&w);
+}
+END_TEST
+
 SUITE_MAIN_WITH("node_adopt",
                 TESTS(node_takes_running_sandboxes_up_again,
                       node_counts_by_the_wall_clock_after_a_boot,
                       node_ends_what_expired_while_no_broker_ran,
                       node_ends_what_died_while_no_broker_ran, node_serves_on_what_it_cannot_watch,
                       node_removes_half_made_sandboxes_and_leaves_torn_records_alone,
+                      node_leaves_a_sandbox_of_an_unknown_driver_alone,
                       node_ends_a_create_that_an_earlier_broker_did_not_finish),
                 LOOPS({node_counts_on_when_the_wall_clock_was_set, 3}))

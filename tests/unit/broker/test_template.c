@@ -28,7 +28,8 @@ START_TEST(template_takes_a_whole_one)
 {
     ck_assert_int_eq(parse("{" ID "," REST ",\"aliases\":[\"base\",\"team/x_1\"],"
                            "\"default_user\":\"user\",\"default_workdir\":\"/home/user\","
-                           "\"start_cmd\":\"a\",\"ready_cmd\":\"b\",\"root\":\"root\",\"new\":{}}"),
+                           "\"start_cmd\":\"a\",\"ready_cmd\":\"b\",\"root\":\"root\",\"new\":{},"
+                           "\"isolation\":\"vm\"}"),
                      0);
     ck_assert_str_eq(info.template_id, "abcdefghij0123456789");
     ck_assert_uint_eq(info.alias_cnt, 2);
@@ -41,6 +42,7 @@ START_TEST(template_takes_a_whole_one)
     ck_assert_str_eq(info.default_workdir, "/home/user");
     ck_assert_str_eq(info.start_cmd, "a");
     ck_assert_str_eq(info.ready_cmd, "b");
+    ck_assert_str_eq(info.isolation, "vm");
 }
 END_TEST
 
@@ -50,6 +52,7 @@ START_TEST(template_has_defaults_for_what_is_optional)
     ck_assert_uint_eq(info.alias_cnt, 0);
     ck_assert_str_eq(info.default_user, "");
     ck_assert_str_eq(info.start_cmd, "");
+    ck_assert_str_eq(info.isolation, "");
 }
 END_TEST
 
@@ -87,6 +90,9 @@ START_TEST(template_refuses_malformed_ones)
         "{" ID "," REST ",\"default_user\":\"\"}",
         "{" ID "," REST ",\"default_user\":\"a b\"}",
         "{" ID "," REST ",\"default_user\":\"-a\"}",
+        "{" ID "," REST ",\"isolation\":\"\"}",
+        "{" ID "," REST ",\"isolation\":\"jail\"}",
+        "{" ID "," REST ",\"isolation\":1}",
         "{" ID "," REST ",\"default_workdir\":\"home\"}",
         "{" ID "," REST ",\"start_cmd\":\"a\\u0000b\"}",
         "{" ID "," REST ",\"start_cmd\":7}",

@@ -229,13 +229,23 @@ START_TEST(service_explains_refusals_and_counts_them)
     says(ask("Place", "{\"sandboxId\":\"i1\",\"teamId\":\"t\",\"templateRef\":\"base\","
                       "\"isolation\":\"vm\"}"),
          "1 incompatible (n1: no isolation 'vm')");
+    ck_assert_str_eq(ask("PutTemplate", "{\"template\":{\"templateId\":\"vms\",\"buildId\":\"b\","
+                                        "\"aliases\":[\"vms\"],\"resources\":{\"cpuCount\":1,"
+                                        "\"memoryMb\":\"9\"},\"isolation\":\"vm\","
+                                        "\"createdAt\":\"2026-01-01T00:00:00Z\"}}"),
+                     "{}");
+    says(ask("Place", "{\"sandboxId\":\"i1\",\"teamId\":\"t\",\"templateRef\":\"vms\"}"),
+         "1 incompatible (n1: no isolation 'vm')");
+    says(ask("Place", "{\"sandboxId\":\"i2\",\"teamId\":\"t\",\"templateRef\":\"vms\","
+                      "\"isolation\":\"container\"}"),
+         "\"nodeId\":\"n1\"");
     clock_offset_ns += UINT64_C(7000000000);
     says(ask("Place", PLACE("i1")), "1 unreachable (n1: not heard of for 7 s)");
     ck_assert_str_eq(ask("Heartbeat", NODE("a", "")), "{}");
     says(ask("Place", PLACE("i1")), "\"nodeId\":\"n1\"");
     const char *status = ask("Status", "{}");
-    says(status, "\"placedTotal\":\"1\",\"refusedUnreachableTotal\":\"1\"");
-    says(status, "\"refusedIncompatibleTotal\":\"1\"");
+    says(status, "\"placedTotal\":\"2\",\"refusedUnreachableTotal\":\"1\"");
+    says(status, "\"refusedIncompatibleTotal\":\"2\"");
 }
 END_TEST
 
