@@ -16,7 +16,7 @@
 struct builder_conf {
     char *alias, *out, *suite, *packages;
     uint64_t cpu_count, memory_mb, disk_mb;
-    char *default_user, *default_workdir, *start_cmd, *ready_cmd;
+    char *default_user, *default_workdir, *start_cmd, *ready_cmd, *isolation;
 };
 
 #define BUILDER_ROW(field) offsetof(struct builder_conf, field)
@@ -39,6 +39,14 @@ struct builder_conf {
          128,      16777216,       "memory of a sandbox in MiB"},                                  \
         {"disk", ADIT_CONF_UINT, BUILDER_ROW(disk_mb),      "2048",                                \
          0,      1073741824,     "disk of a sandbox in MiB"},                                      \
+        {"isolation",                                                                              \
+         ADIT_CONF_STRING,                                                                         \
+         BUILDER_ROW(isolation),                                                                   \
+         "",                                                                                       \
+         0,                                                                                        \
+         15,                                                                                       \
+         "what its sandboxes run in unless a create says it: vm, container, gvisor (default: "     \
+         "what the host takes)"},                                                                  \
         {"start-cmd",                                                                              \
          ADIT_CONF_STRING,                                                                         \
          BUILDER_ROW(start_cmd),                                                                   \

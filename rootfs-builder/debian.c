@@ -96,6 +96,8 @@ static int add_options(struct adit_buf *inputs, const struct builder_conf *conf)
                          (unsigned long long)conf->disk_mb);
     for (size_t i = 0; !rc && i < sizeof(texts) / sizeof(texts[0]); i++)
         rc = fingerprint_add(inputs, texts[i].name, adit_view_str(texts[i].value));
+    if (!rc && conf->isolation[0])
+        rc = fingerprint_add(inputs, "isolation", adit_view_str(conf->isolation));
     for (size_t i = 0; !rc && i < sizeof(dpkg_options) / sizeof(dpkg_options[0]); i++)
         rc = fingerprint_add(inputs, "dpkg", adit_view_str(dpkg_options[i]));
     return rc;

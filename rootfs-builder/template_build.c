@@ -12,6 +12,7 @@
 
 #include <ftw.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -33,6 +34,9 @@ static int check_conf(const struct builder_conf *conf, struct adit_err *err)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "alias: only a-z, 0-9, _ and - are allowed");
     if (conf->default_workdir && conf->default_workdir[0] && conf->default_workdir[0] != '/')
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "workdir: not an absolute path");
+    if (conf->isolation && conf->isolation[0] && strcmp(conf->isolation, "vm") != 0 &&
+        strcmp(conf->isolation, "container") != 0 && strcmp(conf->isolation, "gvisor") != 0)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "isolation: vm, container or gvisor");
     return 0;
 }
 

@@ -15,7 +15,7 @@
 
 static char dir[64], out_dir[96];
 static char alias[] = "base", suite_name[] = "bookworm", none[] = "", user[] = "user",
-            home[] = "/h";
+            home[] = "/h", vm[] = "vm";
 
 static struct builder_conf conf_of(void)
 {
@@ -29,7 +29,8 @@ static struct builder_conf conf_of(void)
                                  .default_user = user,
                                  .default_workdir = home,
                                  .start_cmd = none,
-                                 .ready_cmd = none};
+                                 .ready_cmd = none,
+                                 .isolation = none};
 }
 
 static void make_dir(void)
@@ -146,6 +147,13 @@ START_TEST(template_out_describes_the_template)
     ck_assert_int_eq(json_integer_value(json_object_get(root, "memory_mb")), 512);
     ck_assert_str_eq(json_string_value(json_object_get(root, "created_at")),
                      "1970-01-01T00:00:00.000Z");
+    ck_assert_ptr_null(json_object_get(root, "isolation"));
+    json_decref(root);
+    adit_buf_clear(&text);
+    conf.isolation = vm;
+    ck_assert_int_eq(template_out_write_json(&t, &conf, 0, &text, NULL), 0);
+    root = json_loadb(adit_buf_view(&text).ptr, text.len, JSON_REJECT_DUPLICATES, NULL);
+    ck_assert_str_eq(json_string_value(json_object_get(root, "isolation")), "vm");
     json_decref(root);
     adit_buf_fini(&text);
 }
@@ -162,6 +170,10 @@ START_TEST(debian_fingerprint_follows_every_input)
     ck_assert_int_eq(debian_fingerprint(&conf, &apt, second, NULL), 0);
     ck_assert_str_eq(first, second);
     conf.packages = git;
+    ck_assert_int_eq(debian_fingerprint(&conf, &apt, second, NULL), 0);
+    ck_assert_str_ne(first, second);
+    conf = conf_of();
+    conf.isolation = vm;
     ck_assert_int_eq(debian_fingerprint(&conf, &apt, second, NULL), 0);
     ck_assert_str_ne(first, second);
     conf = conf_of();
