@@ -276,6 +276,16 @@ template-interpreter: build ## make the template of the code interpreter (kept a
 	@$(SUDO) $(B)/bin/rootfs-builder debian --alias code-interpreter-v1 --memory 1024 \
 		--packages $(INTERPRETER_PACKAGES) --out $(TEMPLATES)
 
+# What virtual machines start from: the kernel (fetched once, 40 MB), and the agent with its modules.
+GUEST := $(RUN_DIR)/guest
+.PHONY: guest
+guest: build $(B)/envd-stripped ## make the kernel and the first root of virtual machines
+	@$(SUDO) $(B)/bin/rootfs-builder kernel --out $(GUEST)
+	@$(SUDO) $(B)/bin/rootfs-builder initramfs --out $(GUEST) --envd $(B)/envd-stripped
+$(B)/envd-stripped: $(B)/bin/envd
+	$(call say,STRIP)
+	$(Q)strip -o $@ $<
+
 .PHONY: run
 run: setup ## install, build, make the base template, start the broker in the foreground
 	@$(MAKE) --no-print-directory -j$$(nproc) build

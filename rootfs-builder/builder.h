@@ -17,6 +17,7 @@ struct builder_conf {
     char *alias, *out, *suite, *packages;
     uint64_t cpu_count, memory_mb, disk_mb;
     char *default_user, *default_workdir, *start_cmd, *ready_cmd, *isolation;
+    char *kernel, *kernel_package, *modules, *load, *envd;
 };
 
 #define BUILDER_ROW(field) offsetof(struct builder_conf, field)
