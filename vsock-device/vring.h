@@ -57,7 +57,6 @@ struct vring {
     uint16_t next_used;  /* the entry that vring_push writes next */
     uint16_t told_used;  /* next_used when the guest was last told */
     bool has_told;       /* told_used says something */
-    bool is_kick_wanted; /* what the guest reads now about kicks */
 };
 
 /* A chain: iov[0..cnt) with len bytes, into guest memory; valid until pushed or a new table. */

@@ -33,11 +33,12 @@
 #define VSOCK_NONE UINT32_MAX
 /* Credit that a guest gets for a connection, and so the most that is kept for one. */
 #define VSOCK_BUF_ALLOC (256u * 1024)
-/* A connect that the guest does not answer; a shutdown that it does not confirm. */
-#define VSOCK_CONNECT_TIMEOUT_MS 2000u
-#define VSOCK_SHUTDOWN_TIMEOUT_MS 2000u
+/* What the guest has to answer a request in, and a shutdown of both directions. */
+#define VSOCK_ANSWER_TIMEOUT_MS 2000u
 /* Bytes that a connection sends in its turn while others wait. */
 #define VSOCK_QUANTUM (16u * 1024)
+/* Packets of connections that have just become readable, before one of those that were before. */
+#define VSOCK_FRESH_RUN 8u
 /* Resets waiting for a receive buffer that answer packets of no connection; more are not sent. */
 #define VSOCK_STRAY_MAX 128u
 /* Host ports: this bit, 20 bits that count the uses of a slot, 10 bits of slot. A slot that was
@@ -139,7 +140,8 @@ void vsock_core_forget(struct vsock_core *core, uint32_t id);
  * whole packet, or longer than VSOCK_PACKET_PAYLOAD_MAX: the device ends. */
 ADIT_MUST_CHECK int vsock_core_feed(struct vsock_core *core, const struct iovec *iov, unsigned cnt,
                                     struct vsock_payload *payload, struct adit_err *err);
-/* The host took the first @n bytes of @payload (0 when it would block); the others are kept. */
+/* The host took the first @n bytes of @payload (0 when it would block); the others are kept. To be
+ * called before anything else is fed, unless the socket failed and vsock_core_host_shut was. */
 void vsock_core_wrote(struct vsock_core *core, const struct vsock_payload *payload, size_t n);
 /* What is kept for the host, oldest first. Return: how many iovecs, 0 when nothing is. */
 unsigned vsock_core_kept(struct vsock_core *core, uint32_t id, struct iovec out[2]);
