@@ -14,15 +14,8 @@
  * What:      a dial is judged by the address that is dialled, before a packet is sent. The program
  * in the guest is told of success only when the destination has accepted, so it sees what it would
  * see on a network.
- * Names:     one that is allowed only by names says which it is for in its first bytes (PEEKING:
- * egress_peek.h), which are held until it has; so it is not for protocols in which servers begin.
- * What it says counts only where the guest was led here by that name: neither an allowed name nor
- * the headers of its rule are for whoever else has an address.
- * Headers:   a sandbox with rules for headers has its connections looked at, too, on any port: in
- * PEEKING the destination is read, and when it speaks first, or the program says anything else than
- * HTTP or TLS for a name with a rule, bytes are passed untouched from then on. Plain HTTP goes
- * through a filter (egress_filter.h); TLS is spoken with both sides first (SECURING,
- * egress_intercept.h), where the server itself proves its name.
+ * Names and headers: a connection that is allowed only by its name, or of a sandbox with rules for
+ * headers, is looked at before it is joined (PEEKING, SECURING: egress_dial_peek.c).
  * Ends:      a channel's end does not tell a reset, so each side says on the control channel how it
  * ends before it does (proto/control.proto); until the guest has, the end of its channel is held
  * back (net/join.h). A connection whose channel fails before "OK" is refused and ended: the guest
@@ -33,90 +26,25 @@
  * again.
  * Trust:     the guest is hostile. Its ids are looked up; one used twice breaks a rule.
  */
-#include "broker/egress/egress_dial.h"
+#include "broker/egress/egress_dial_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/limit.h"
-#include "base/map.h"
-#include "broker/egress/egress_filter.h"
-#include "broker/egress/egress_flow.h"
-#include "broker/egress/egress_intercept.h"
-#include "broker/egress/egress_peek.h"
-#include "broker/egress/egress_proxy.h"
-#include "broker/egress/egress_reach.h"
-#include "net/join.h"
-
-/* Sides of a join. */
-enum { GUEST, TARGET };
-
-enum dial_state { DIAL_CONNECTING, DIAL_OPENING, DIAL_PEEKING, DIAL_SECURING, DIAL_JOINED };
-
-/*
- * @host:        @addr as text
- * @reach, @handshake: to the target, or to @proxy (borrowed from the policy) and through it
- * @dial:        to the guest
- * @early:       what the target said before the guest could hear it
- * @streams:     GUEST and TARGET, until they are joined
- * @guest_ended: the guest has said that its side ends
- * @is_named:    it has to say its name
- * @peek:        where what it says is looked at; in PEEKING what came so far is @gathered
- * @is_led:      what it said is a name that led the guest to @addr
- * @intercept:   SECURING: TLS on both sides; @is_secured: that is done
- * @filter:      where each of its requests is; else NULL
- * @waits:       of the join's sides, for bandwidth
- */
-struct egress_dial {
-    struct adit_list node;
-    struct egress_dials *table; /* borrowed */
-    enum dial_state state;
-    uint32_t id;
-    struct ip_addr addr;
-    uint16_t port;
-    bool guest_ended, is_named, is_led, is_secured;
-    char host[IP_ADDR_TEXT_CAP];
-    const struct egress_proxy *proxy;
-    struct egress_reach *reach;
-    struct egress_proxy_handshake *handshake;
-    struct dial *dial;
-    struct net_stream *streams[2];
-    struct net_deadline deadline;
-    struct join *join;
-    struct egress_peek *peek;
-    struct egress_intercept *intercept;
-    struct egress_filter *filter;
-    struct egress_flow_wait waits[2];
-    struct adit_buf gathered, early;
-};
-
-/*
- * @by_id:     id → struct egress_dial
- * @asked_cnt: CONNECTING: the guest may take an answer for given from then on
- */
-struct egress_dials {
-    struct egress_dials_conf conf;
-    struct http_target guest;
-    struct adit_map by_id;
-    struct adit_list all;
-    size_t cnt, asked_cnt;
-    struct adit_limit rate, secured_rate;
-    struct egress_flow flow;
-};
 
 static struct adit_view key_of(const uint32_t *id)
 {
     return adit_view_mem(id, sizeof(*id));
 }
 
-static struct egress_dial *find(const struct egress_dials *t, uint32_t id)
+struct egress_dial *egress_dial_find(const struct egress_dials *t, uint32_t id)
 {
     return adit_map_get(&t->by_id, key_of(&id));
 }
 
-static void set_state(struct egress_dial *d, enum dial_state state)
+void egress_dial_set_state(struct egress_dial *d, enum dial_state state)
 {
     d->table->asked_cnt -= d->state == DIAL_CONNECTING && state != DIAL_CONNECTING;
     d->state = state;
@@ -128,7 +56,7 @@ static void set_state(struct egress_dial *d, enum dial_state state)
 static void forget(struct egress_dial *d)
 {
     struct egress_dials *t = d->table;
-    set_state(d, DIAL_JOINED);
+    egress_dial_set_state(d, DIAL_JOINED);
     net_deadline_cancel(&d->deadline);
     for (int side = GUEST; side <= TARGET; side++)
         egress_flow_wait_cancel(&d->waits[side]);
@@ -143,8 +71,7 @@ static void forget(struct egress_dial *d)
     free(d);
 }
 
-/* Both sides are reset; the guest knows already, or hears of it otherwise. */
-static void drop(struct egress_dial *d)
+void egress_dial_drop(struct egress_dial *d)
 {
     if (d->reach)
         egress_reach_cancel(d->reach);
@@ -175,8 +102,7 @@ static void count_end(struct egress_dials *t, Control__Reason reason)
     egress_count(t->conf.counters, counts[reason]);
 }
 
-/* The program's connect() fails, or its connection is reset. */
-static void refuse(struct egress_dial *d, Control__Reason reason)
+void egress_dial_refuse(struct egress_dial *d, Control__Reason reason)
 {
     struct egress_dials *t = d->table;
     uint32_t id = d->id;
@@ -185,17 +111,11 @@ static void refuse(struct egress_dial *d, Control__Reason reason)
         egress_count(t->conf.counters, EGRESS_COUNT_BROKEN);
     else
         count_end(t, reason);
-    drop(d);
+    egress_dial_drop(d);
     if (state <= DIAL_OPENING)
         egress_control_refuse(t->conf.control, id, reason);
     if (state >= DIAL_OPENING) /* in it the guest may or may not have taken the channel */
         egress_control_end(t->conf.control, id, true);
-}
-
-/* What counts of what it said. */
-static struct adit_view said_name(const struct egress_dial *d)
-{
-    return d->is_led ? egress_peek_name(d->peek) : adit_view_mem(NULL, 0);
 }
 
 /* It is too late to hear which names it is for. */
@@ -209,14 +129,15 @@ static void end_forbidden(struct egress_dial *d)
 {
     struct egress_dials *t = d->table;
     if (d->proxy) { /* which ends with its policy: the guest's kernel tries again */
-        refuse(d, CONTROL__REASON__REASON_BUSY);
+        egress_dial_refuse(d, CONTROL__REASON__REASON_BUSY);
         return;
     }
-    enum egress_verdict v = d->state == DIAL_JOINED && d->peek
-                                ? egress_judge_named(t->conf.judge, &d->addr, d->port, said_name(d))
-                                : egress_judge_address(t->conf.judge, &d->addr, d->port);
+    enum egress_verdict v =
+        d->state == DIAL_JOINED && d->peek
+            ? egress_judge_named(t->conf.judge, &d->addr, d->port, egress_dial_said_name(d))
+            : egress_judge_address(t->conf.judge, &d->addr, d->port);
     if (v > EGRESS_ALLOW_NAMED || (v == EGRESS_ALLOW_NAMED && is_unread(d))) {
-        refuse(d, CONTROL__REASON__REASON_PROHIBITED);
+        egress_dial_refuse(d, CONTROL__REASON__REASON_PROHIBITED);
         return;
     }
     d->is_named = v == EGRESS_ALLOW_NAMED;
@@ -316,248 +237,18 @@ static bool pass_first(struct egress_dial *d, struct adit_view already)
     return pass(d, TARGET, adit_buf_view(&d->early)) && pass(d, GUEST, already);
 }
 
-/* @already: what the program said behind the guest's "OK". */
-static void join(struct egress_dial *d, struct adit_view already)
+void egress_dial_join(struct egress_dial *d, struct adit_view already)
 {
     net_deadline_cancel(&d->deadline);
-    set_state(d, DIAL_JOINED);
+    egress_dial_set_state(d, DIAL_JOINED);
     egress_count(d->table->conf.counters, EGRESS_COUNT_CONNECTED);
     if (join_streams(d) != ADIT_OK || !pass_first(d, already))
-        refuse(d, CONTROL__REASON__REASON_BUSY);
+        egress_dial_refuse(d, CONTROL__REASON__REASON_BUSY);
     else
         adit_buf_clear(&d->early);
 }
 
-/* ---- a connection whose first bytes are looked at ---- */
-
-static bool may_name(const struct egress_dial *d, struct adit_view name)
-{
-    return egress_judge_named(d->table->conf.judge, &d->addr, d->port, name) <= EGRESS_ALLOW_NAMED;
-}
-
-/* A server that has proved its name is that host, and no other. A connection may last longer than
- * what was looked up is remembered. */
-static bool is_led_by(const struct egress_dial *d, struct adit_view name)
-{
-    if ((d->is_led || d->is_secured) && adit_view_ieq_str(name, d->peek->name))
-        return true;
-    return !d->is_secured && egress_judge_leads(d->table->conf.judge, name, &d->addr);
-}
-
-static enum egress_inject_verdict judge_request(void *owner, struct adit_view name)
-{
-    const struct egress_dial *d = owner;
-    bool is_led = is_led_by(d, name);
-    if (d->is_named && !may_name(d, is_led ? name : adit_view_mem(NULL, 0)))
-        return EGRESS_INJECT_REFUSE;
-    return is_led ? EGRESS_INJECT_SET : EGRESS_INJECT_PASS;
-}
-
-static void join_peeked(struct egress_dial *d)
-{
-    struct adit_buf gathered = d->gathered;
-    adit_buf_init(&d->gathered, 0);
-    join(d, adit_buf_view(&gathered));
-    adit_buf_fini(&gathered);
-}
-
-/* Later requests of the connection may be for other hosts. */
-static void join_read(struct egress_dial *d)
-{
-    d->filter = egress_filter_new(egress_judge_rules(d->table->conf.judge), judge_request, d);
-    if (d->filter)
-        join_peeked(d);
-    else
-        refuse(d, CONTROL__REASON__REASON_BUSY);
-}
-
-/* The program hears of it in its own protocol: a fatal alert (RFC 8446, 6), then the end. */
-static void turn_away(struct egress_dial *d, bool is_clear, bool is_distrusted)
-{
-    const char alert[] = {21, 3, 3, 0, 2, 2, is_distrusted ? 42 : 80}; /* bad_certificate, … */
-    struct adit_view bytes = adit_view_mem(alert, is_clear ? sizeof(alert) : 0);
-    struct egress_dials *t = d->table;
-    struct net_stream *guest = adit_steal(&d->streams[GUEST]);
-    uint32_t id = d->id;
-    egress_count(t->conf.counters, EGRESS_COUNT_INSECURE);
-    drop(d);
-    egress_control_end(t->conf.control, id, false);
-    (void)net_stream_write(guest, &bytes, 1); /* or it hears of the end only */
-    net_stream_close_gracefully(guest);
-}
-
-static void on_secured(void *owner, bool is_guest_clear, const struct adit_err *err)
-{
-    struct egress_dial *d = owner;
-    d->intercept = NULL;
-    if (err) {
-        egress_judge_tell(d->table->conf.judge, &d->addr, d->port, err->msg,
-                          egress_peek_name(d->peek));
-        turn_away(d, is_guest_clear, err->code == ADIT_ERR_UNAUTHENTICATED);
-        return;
-    }
-    d->is_secured = true;
-    join_read(d);
-}
-
-static int start_intercept(struct egress_dial *d, struct adit_err *err)
-{
-    const struct egress_dials_conf *conf = &d->table->conf;
-    struct egress_intercept_conf intercept = {.guest = d->streams[GUEST],
-                                              .target = d->streams[TARGET],
-                                              .name = egress_peek_name(d->peek),
-                                              .hello = adit_buf_view(&d->gathered),
-                                              .trust = conf->trust};
-    int rc = egress_authority_context(egress_judge_authority(conf->judge), intercept.name,
-                                      &intercept.leaf, err);
-    if (rc != ADIT_OK)
-        return rc;
-    rc = egress_intercept_start(&intercept, on_secured, d, &d->intercept, err);
-    tls_context_unref(intercept.leaf);
-    return rc;
-}
-
-static void secure(struct egress_dial *d)
-{
-    struct adit_err err = ADIT_ERR_INIT;
-    net_deadline_cancel(&d->deadline);
-    set_state(d, DIAL_SECURING);
-    if (!adit_limit_take(&d->table->secured_rate, adit_clock_mono_ns())) {
-        refuse(d, CONTROL__REASON__REASON_BUSY);
-        return;
-    }
-    if (start_intercept(d, &err) == ADIT_OK) {
-        adit_buf_fini(&d->gathered);
-        return;
-    }
-    egress_judge_tell(d->table->conf.judge, &d->addr, d->port, err.msg, egress_peek_name(d->peek));
-    refuse(d, CONTROL__REASON__REASON_BUSY);
-}
-
-static bool has_headers(const struct egress_dial *d)
-{
-    const struct egress_rule *rule =
-        egress_rules_find(egress_judge_rules(d->table->conf.judge), egress_peek_name(d->peek));
-    return d->peek->result == EGRESS_PEEK_NAMED && rule && rule->header_cnt > 0;
-}
-
-static bool is_to_be_secured(const struct egress_dial *d)
-{
-    return d->peek->kind == EGRESS_PEEK_TLS && has_headers(d) && d->table->conf.trust &&
-           egress_judge_authority(d->table->conf.judge);
-}
-
-/* In plain HTTP: each request is judged, or gets headers if it leads to a rule's host. */
-static bool is_to_be_filtered(const struct egress_dial *d)
-{
-    return d->peek->kind == EGRESS_PEEK_HTTP && (d->is_named || (d->is_led && has_headers(d)));
-}
-
-static void on_peeked(struct egress_dial *d)
-{
-    d->is_led = egress_judge_leads(d->table->conf.judge, egress_peek_name(d->peek), &d->addr);
-    bool may = !d->is_named || (d->peek->result != EGRESS_PEEK_BROKEN && may_name(d, said_name(d)));
-    if (!may)
-        refuse(d, CONTROL__REASON__REASON_PROHIBITED);
-    else if (is_to_be_secured(d))
-        secure(d);
-    else if (is_to_be_filtered(d))
-        join_read(d);
-    else
-        join_peeked(d);
-}
-
-static void peek_at(struct egress_dial *d, struct adit_view bytes)
-{
-    bool is_first = d->gathered.len == 0;
-    if (adit_buf_append_view(&d->gathered, bytes) != ADIT_OK)
-        refuse(d, CONTROL__REASON__REASON_BUSY);
-    else if (egress_peek_feed(d->peek, adit_buf_view(&d->gathered)) != EGRESS_PEEK_MORE)
-        on_peeked(d);
-    else if (is_first && !d->is_named) /* one that says nothing may do so */
-        net_deadline_arm(&d->deadline, EGRESS_DIAL_PEEK_MS);
-}
-
-/* The destination speaks first: it is neither HTTP nor TLS. */
-static void on_peek_answer(struct egress_dial *d, struct adit_view bytes)
-{
-    if (adit_buf_append_view(&d->early, bytes) == ADIT_OK)
-        join_peeked(d);
-    else
-        refuse(d, CONTROL__REASON__REASON_BUSY);
-}
-
-static void on_peek_read(struct net_stream *s, struct adit_view bytes)
-{
-    struct egress_dial *d = net_stream_owner(s);
-    if (s == d->streams[GUEST])
-        peek_at(d, bytes);
-    else
-        on_peek_answer(d, bytes);
-}
-
-/* One side has nothing to say, and the other may have. */
-static void on_peek_end(struct net_stream *s, const struct adit_err *err)
-{
-    struct egress_dial *d = net_stream_owner(s);
-    struct egress_dials *t = d->table;
-    uint32_t id = d->id;
-    int side = s == d->streams[GUEST] ? GUEST : TARGET;
-    if (err || d->is_named) {
-        refuse(d, CONTROL__REASON__REASON_PROHIBITED);
-        return;
-    }
-    join_peeked(d);
-    if (find(t, id)) /* joined */
-        join_take_end(d->join, side);
-}
-
-static void on_peek_drain(struct net_stream *s)
-{
-    (void)s; /* nothing is written */
-}
-
-static const struct net_stream_ops peek_ops = {on_peek_read, on_peek_end, on_peek_drain};
-
-static void start_peek(struct egress_dial *d, struct adit_view already)
-{
-    d->peek = calloc(1, sizeof *d->peek);
-    set_state(d, DIAL_PEEKING);
-    if (!d->peek) {
-        refuse(d, CONTROL__REASON__REASON_BUSY);
-        return;
-    }
-    egress_peek_init(d->peek);
-    adit_buf_init(&d->gathered, EGRESS_PEEK_MAX + NET_SCRATCH_CAP);
-    net_deadline_cancel(&d->deadline);
-    net_stream_set_owner(d->streams[GUEST], &peek_ops, d);
-    net_stream_set_owner(d->streams[TARGET], &peek_ops, d);
-    if (d->is_named)
-        net_deadline_arm(&d->deadline, EGRESS_DIAL_PEEK_MS);
-    else
-        net_stream_read_start(d->streams[TARGET]);
-    if (d->early.len > 0 && !d->is_named)
-        join(d, already);
-    else if (already.len > 0)
-        peek_at(d, already);
-}
-
 /* ---- the guest's side ---- */
-
-static bool is_to_be_peeked(const struct egress_dial *d)
-{
-    return d->is_named || !egress_rules_is_empty(egress_judge_rules(d->table->conf.judge));
-}
-
-/* It is still PEEKING. */
-static void on_deadline(struct net_deadline *due)
-{
-    struct egress_dial *d = ADIT_CONTAINER_OF(due, struct egress_dial, deadline);
-    if (d->is_named)
-        refuse(d, CONTROL__REASON__REASON_PROHIBITED);
-    else
-        join_peeked(d); /* it speaks something else */
-}
 
 /* @already: what the program said behind the guest's "OK". */
 static void on_channel(void *owner, struct net_stream *take_stream, struct adit_view already,
@@ -566,14 +257,14 @@ static void on_channel(void *owner, struct net_stream *take_stream, struct adit_
     struct egress_dial *d = owner;
     d->dial = NULL;
     if (err) { /* the guest is told the same of every failure */
-        refuse(d, CONTROL__REASON__REASON_BUSY);
+        egress_dial_refuse(d, CONTROL__REASON__REASON_BUSY);
         return;
     }
     d->streams[GUEST] = take_stream;
-    if (is_to_be_peeked(d))
-        start_peek(d, already);
+    if (egress_dial_is_to_be_peeked(d))
+        egress_dial_peek(d, already);
     else
-        join(d, already);
+        egress_dial_join(d, already);
 }
 
 /* ---- the destination's side ---- */
@@ -589,12 +280,12 @@ static void connected(struct egress_dial *d, struct net_stream *take_stream, str
     net_stream_set_owner(take_stream, &unjoined_ops, d);
     d->streams[TARGET] = take_stream;
     d->proxy = NULL;
-    set_state(d, DIAL_OPENING);
+    egress_dial_set_state(d, DIAL_OPENING);
     t->guest.accept_id = d->id;
     if (adit_buf_append_view(&d->early, early) != ADIT_OK ||
         dial_start(t->conf.loop, &t->guest, EGRESS_DIAL_CHANNEL_MS, on_channel, d, &d->dial,
                    NULL) != ADIT_OK)
-        refuse(d, CONTROL__REASON__REASON_BUSY);
+        egress_dial_refuse(d, CONTROL__REASON__REASON_BUSY);
 }
 
 static void on_proxied(void *owner, struct net_stream *take_stream, struct adit_view already,
@@ -606,7 +297,7 @@ static void on_proxied(void *owner, struct net_stream *take_stream, struct adit_
     if (take_stream)
         connected(d, take_stream, already);
     else
-        refuse(d, reason);
+        egress_dial_refuse(d, reason);
 }
 
 static void on_reached(void *owner, struct net_stream *take_stream, Control__Reason reason)
@@ -614,13 +305,13 @@ static void on_reached(void *owner, struct net_stream *take_stream, Control__Rea
     struct egress_dial *d = owner;
     d->reach = NULL;
     if (!take_stream)
-        refuse(d, reason);
+        egress_dial_refuse(d, reason);
     else if (!d->proxy)
         connected(d, take_stream, adit_view_mem(NULL, 0));
     else if (egress_proxy_open(take_stream, d->proxy, &d->addr, d->port,
                                EGRESS_DIAL_BEHIND_PROXY_MS, on_proxied, d,
                                &d->handshake) != ADIT_OK)
-        refuse(d, CONTROL__REASON__REASON_BUSY);
+        egress_dial_refuse(d, CONTROL__REASON__REASON_BUSY);
 }
 
 static bool may_be_proxy(void *owner, const struct ip_addr *addr)
@@ -673,7 +364,7 @@ static struct egress_dial *enter(struct egress_dials *t, uint32_t id, const stru
     d->port = port;
     adit_buf_init(&d->gathered, 0);
     adit_buf_init(&d->early, NET_SCRATCH_CAP);
-    net_deadline_init(&d->deadline, t->conf.loop, on_deadline);
+    net_deadline_init(&d->deadline, t->conf.loop, egress_dial_on_peek_deadline);
     egress_flow_wait_init(&d->waits[GUEST], guest_reads_on);
     egress_flow_wait_init(&d->waits[TARGET], target_reads_on);
     adit_list_init(&d->node);
@@ -722,13 +413,13 @@ static void begin(struct egress_dials *t, uint32_t id, const struct ip_addr *add
     }
     d->is_named = is_named;
     if (start_connect(d) != ADIT_OK)
-        refuse(d, CONTROL__REASON__REASON_BUSY);
+        egress_dial_refuse(d, CONTROL__REASON__REASON_BUSY);
 }
 
 int egress_dials_begin(struct egress_dials *t, const Control__Dial *dial, struct adit_err *err)
 {
     struct ip_addr addr;
-    if (find(t, dial->id))
+    if (egress_dial_find(t, dial->id))
         return adit_err_set(err, ADIT_ERR_PROTOCOL, "the guest uses an id twice");
     if (!ip_addr_from_bytes(adit_view_mem(dial->address.data, dial->address.len), &addr))
         return adit_err_set(err, ADIT_ERR_PROTOCOL, "a dial without an address");
@@ -738,14 +429,14 @@ int egress_dials_begin(struct egress_dials *t, const Control__Dial *dial, struct
 
 void egress_dials_ended(struct egress_dials *t, uint32_t id, bool is_reset)
 {
-    struct egress_dial *d = find(t, id);
+    struct egress_dial *d = egress_dial_find(t, id);
     if (!d)
         return;
     d->guest_ended = true;
     if (is_reset || d->state < DIAL_OPENING) {
         egress_count(t->conf.counters,
                      d->state < DIAL_JOINED ? EGRESS_COUNT_CANCELED : EGRESS_COUNT_BROKEN);
-        drop(d);
+        egress_dial_drop(d);
     } else if (d->join) {
         join_pass_end(d->join, GUEST);
     }
@@ -758,7 +449,7 @@ void egress_dials_lost(struct egress_dials *t)
         struct egress_dial *d = ADIT_CONTAINER_OF(it, struct egress_dial, node);
         egress_count(t->conf.counters,
                      d->state < DIAL_JOINED ? EGRESS_COUNT_CANCELED : EGRESS_COUNT_BROKEN);
-        drop(d);
+        egress_dial_drop(d);
     }
 }
 

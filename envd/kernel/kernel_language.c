@@ -31,6 +31,7 @@ EMBED(kernel_charts, "charts.py");
 EMBED(kernel_plain, "plain.py");
 EMBED(kernel_ipython, "ipython.py");
 EMBED(kernel_javascript, "javascript.js");
+EMBED(kernel_translation, "javascript_translation.js");
 EMBED(kernel_bash, "bash.sh");
 EMBED(kernel_r, "r.R");
 EMBED(kernel_java, "java.java");
@@ -56,13 +57,13 @@ static const char bash_boot[] =
     "exec \"$BASH\" --noprofile --norc -c \"$s\" 201>&1 202>&2 203<&3 3<&-";
 static const char *const bash_options[] = {"--noprofile", "--norc", "-c", NULL};
 
-/* Reads the program byte by byte up to its length, and leaves the rest to it; its names are its
- * own. Node marks 3 close-on-exec itself. */
+/* Reads the two texts of the program, each byte by byte up to its length, and leaves the rest to
+ * it; its names are its own. Node marks 3 close-on-exec itself. */
 #define JAVASCRIPT_BOOT(language)                                                                  \
-    "{const fs=require('fs'),b=Buffer.alloc(1);let h='',n=0;while(fs.readSync(3,b)&&b[0]!=10)"     \
-    "h+=b.latin1Slice();const s=Buffer.alloc(+h.slice(2));while(n<s.length)"                       \
-    "n+=fs.readSync(3,s,n,s.length-n);"                                                            \
-    "require('vm').runInThisContext(`(function(require,importModule,language){${s}\\n})`,"         \
+    "{const fs=require('fs'),b=Buffer.alloc(1),t=()=>{let h='',n=0;"                               \
+    "while(fs.readSync(3,b)&&b[0]!=10)h+=b.latin1Slice();const s=Buffer.alloc(+h.slice(2));"       \
+    "while(n<s.length)n+=fs.readSync(3,s,n,s.length-n);return s};"                                 \
+    "require('vm').runInThisContext(`(function(require,importModule,language){${t()}${t()}})`,"    \
     "{filename:'adit:kernel'})(require,(s,o)=>import(s,o),'" language "')}"
 /* The parser is one of Node's internals; the check is of what an ended cell leaves open. */
 static const char *const javascript_options[] = {"--expose-internals",
@@ -103,7 +104,8 @@ const struct kernel_language kernel_languages[] = {
         .package = "nodejs",
         .options = javascript_options,
         .boot = JAVASCRIPT_BOOT("javascript"),
-        .sources = {{kernel_javascript, kernel_javascript_end}},
+        .sources = {{kernel_javascript, kernel_javascript_end},
+                    {kernel_translation, kernel_translation_end}},
         .is_default = true,
     },
     {
@@ -113,7 +115,8 @@ const struct kernel_language kernel_languages[] = {
         .package = "nodejs",
         .options = javascript_options,
         .boot = JAVASCRIPT_BOOT("typescript"),
-        .sources = {{kernel_javascript, kernel_javascript_end}},
+        .sources = {{kernel_javascript, kernel_javascript_end},
+                    {kernel_translation, kernel_translation_end}},
     },
     {
         .name = "bash",

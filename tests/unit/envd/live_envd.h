@@ -243,6 +243,7 @@ static inline void live_read_reply(struct live_conn *c, struct live_reply *r)
         ssize_t n;
         while ((n = live_read_chunked(c, r->body + r->body_len, sizeof r->body - r->body_len)) > 0)
             r->body_len += (size_t)n;
+        ck_assert_msg(r->body_len < sizeof r->body, "the reply does not fit: read it in parts");
     } else if (length) {
         size_t want = strtoul(length + 17, NULL, 10);
         ck_assert_uint_lt(want, sizeof r->body);
@@ -255,8 +256,7 @@ static inline void live_read_reply(struct live_conn *c, struct live_reply *r)
             c->start += n;
         }
     }
-    if (r->body_len < sizeof r->body)
-        r->body[r->body_len] = '\0';
+    r->body[r->body_len] = '\0';
 }
 
 /* @headers: whole lines, or "". */
