@@ -337,7 +337,7 @@ setup-bench: setup-test ## install the peers of the figures that no test needs
 	$(call install_packages,$(PACKAGES_BENCH))
 
 compatibility: ## put what the last run of tests/e2e/test_versions.py found into docs/compatibility.md
-	tests/lab/compatibility-page build/lab/results docs/compatibility.md
+	tests/lab/compatibility-page build/lab/results/release docs/compatibility.md
 
 e2e: setup-test template template-interpreter ## end-to-end tests with the official clients; T=tests/e2e/test_files.py runs a part
 	$(PYTEST) $(if $(T),$(T),tests/e2e)
@@ -389,30 +389,32 @@ bench: setup-bench template template-interpreter ## figures, beside a peer or a 
 bench-full: ## the same with bodies of 10 GiB and streams of 10 minutes
 	@ADIT_BENCH_SCALE=full $(MAKE) --no-print-directory bench
 
+# Tests wait much, so several run beside one another, each with a broker, ports and directories of its
+# own, the longest first; fuzzing, which never waits, takes what they leave. Making templates waits for
+# the network and the disk, compiling does not. Of each its output comes when it is over.
+LANES ?= 3
+TESTS := e2e-asan e2e fault unit-asan unit torture matrix
 test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) build
+	@$(MAKE) --no-print-directory -j2 test-templates test-programs
+	@$(MAKE) --no-print-directory -j2 test-lanes test-fuzz
+
+.PHONY: test-templates test-programs test-lanes test-fuzz unit-asan
+test-templates:
+	@$(MAKE) --no-print-directory template
+	@$(MAKE) --no-print-directory template-interpreter
+test-programs:
 	@$(MAKE) --no-print-directory -j$$(nproc) format-check check-headers check-symbols check-hardening
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan build
 	@$(MAKE) --no-print-directory -j$$(nproc) unit-programs
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit-programs
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=fuzz fuzz-programs
-	@$(MAKE) --no-print-directory -j2 test-all test-fuzz
-
-# The other tests wait much, fuzzing never does: together they fill the cores. Making the template of
-# the code interpreter waits for the network and the disk, units do not.
-.PHONY: test-all test-unit test-fuzz
-test-all:
-	@$(MAKE) --no-print-directory -j2 test-unit template-interpreter
-	@$(MAKE) --no-print-directory matrix
-	@$(MAKE) --no-print-directory torture
-	@$(MAKE) --no-print-directory fault
-	@$(MAKE) --no-print-directory e2e-asan
-	@$(MAKE) --no-print-directory e2e
-test-unit:
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory MODE=asan unit
+test-lanes:
+	@$(MAKE) --no-print-directory -j$(LANES) -Otarget -k $(TESTS)
 test-fuzz:
 	@nice -n 19 $(MAKE) --no-print-directory fuzz-smoke
+unit-asan:
+	@$(MAKE) --no-print-directory MODE=asan unit
 
 # ---- installing --------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conftest import BIN, REPO
 
-RESULTS = REPO / "build/lab/results"
+RESULTS = REPO / "build/lab/results" / BIN.parent.name
 
 
 def host_facts():
