@@ -148,7 +148,7 @@ static int mount_upper(char overlay, struct adit_err *err)
     device[strlen(device) - 1] = overlay;
     if (!overlay)
         return do_mount("tmpfs", DISK, "tmpfs", 0, "mode=700", err);
-    return do_mount(device, DISK, "ext4", MS_NOATIME, "", err);
+    return do_mount(device, DISK, "ext4", MS_NOATIME, "noinit_itable", err);
 }
 
 /* The folder that is shown as "/" is the upper one, so it gets what the image's has. */

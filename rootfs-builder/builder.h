@@ -11,12 +11,17 @@
 /* Counts up when a template that is built from the same options comes out differently. */
 #define BUILDER_FORMAT 2
 
+/* Default of --out for templates, and the largest disk in MiB. */
+#define BUILDER_TEMPLATES_DIR "/var/lib/adit/templates"
+#define BUILDER_DISK_MB_MAX 1073741824
+
 /* Filled from the options' table of the command; strings are owned by it. What a command has no
  * option for is zero. */
 struct builder_conf {
     char *alias, *out, *suite, *packages;
     uint64_t cpu_count, memory_mb, disk_mb;
     char *default_user, *default_workdir, *start_cmd, *ready_cmd, *isolation;
+    bool image;
     char *kernel, *kernel_package, *modules, *load, *envd;
 };
 
@@ -31,15 +36,22 @@ struct builder_conf {
     {"out",                                                                                        \
      ADIT_CONF_STRING,                                                                             \
      BUILDER_ROW(out),                                                                             \
-     "/var/lib/adit/templates",                                                                    \
+     BUILDER_TEMPLATES_DIR,                                                                        \
      1,                                                                                            \
      3000,                                                                                         \
      "templates directory; the template is <out>/<template id>"},                                  \
         {"cpu", ADIT_CONF_UINT, BUILDER_ROW(cpu_count), "2", 1, 1024, "CPUs of a sandbox"},        \
         {"memory", ADIT_CONF_UINT, BUILDER_ROW(memory_mb),      "512",                             \
          128,      16777216,       "memory of a sandbox in MiB"},                                  \
-        {"disk", ADIT_CONF_UINT, BUILDER_ROW(disk_mb),      "2048",                                \
-         0,      1073741824,     "disk of a sandbox in MiB"},                                      \
+        {"disk", ADIT_CONF_UINT,      BUILDER_ROW(disk_mb),      "2048",                           \
+         0,      BUILDER_DISK_MB_MAX, "disk of a sandbox in MiB"},                                 \
+        {"image",                                                                                  \
+         ADIT_CONF_BOOL,                                                                           \
+         BUILDER_ROW(image),                                                                       \
+         "true",                                                                                   \
+         0,                                                                                        \
+         0,                                                                                        \
+         "make the disks of virtual machines too"},                                                \
         {"isolation",                                                                              \
          ADIT_CONF_STRING,                                                                         \
          BUILDER_ROW(isolation),                                                                   \

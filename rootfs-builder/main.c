@@ -14,9 +14,10 @@
 #include "base/conf.h"
 #include "rootfs-builder/debian.h"
 #include "rootfs-builder/guest.h"
+#include "rootfs-builder/image.h"
 
 static const struct builder_command *const commands[] = {&debian_command, &kernel_command,
-                                                         &initramfs_command};
+                                                         &initramfs_command, &image_command};
 #define COMMAND_CNT (sizeof(commands) / sizeof(commands[0]))
 
 static struct adit_conf_spec spec_of(const struct builder_command *command)

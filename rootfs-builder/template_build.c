@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "rootfs-builder/image.h"
 
 static uint64_t tree_bytes;
 
@@ -66,6 +67,8 @@ static int build(struct builder_conf *conf, const struct template_source *from,
     rc = from->fill(conf, t, work_dir, from->source, err);
     if (!rc)
         (void)nftw(work_dir, add_size, 32, FTW_PHYS | FTW_MOUNT); /* only a figure for people */
+    if (!rc && conf->image)
+        rc = image_make(work_dir, t->build_id, conf->disk_mb, err);
     if (!rc)
         rc = template_out_commit(t, conf, old_name, err);
     if (rc) {
@@ -74,6 +77,19 @@ static int build(struct builder_conf *conf, const struct template_source *from,
     }
     report(conf, t, old_name, start_ns);
     return 0;
+}
+
+/* It may have been built by a version that made no disks, or without them. */
+static int keep(const struct builder_conf *conf, const struct template_out *t, struct adit_err *err)
+{
+    char dir[3100];
+    bool is_made = false;
+    (void)snprintf(dir, sizeof(dir), "%s/%s", conf->out, t->template_id);
+    int rc = conf->image ? image_complete(dir, &is_made, err) : 0;
+    if (!rc)
+        fprintf(stderr, "rootfs-builder: template %s (%s) is up to date%s\n", conf->alias,
+                t->template_id, is_made ? ", and has images now" : "");
+    return rc;
 }
 
 int template_build(struct builder_conf *conf,
@@ -86,11 +102,7 @@ int template_build(struct builder_conf *conf,
         rc = template_out_open(&t, conf, fingerprint, err);
     if (rc)
         return rc;
-    if (template_out_is_current(&t))
-        fprintf(stderr, "rootfs-builder: template %s (%s) is up to date\n", conf->alias,
-                t.template_id);
-    else
-        rc = build(conf, from, &t, err);
+    rc = template_out_is_current(&t) ? keep(conf, &t, err) : build(conf, from, &t, err);
     template_out_close(&t);
     return rc;
 }

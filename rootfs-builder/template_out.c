@@ -93,26 +93,34 @@ static void remove_leftovers(const struct template_out *t)
     (void)closedir(dir); /* opened for reading only */
 }
 
+int template_out_lock(struct template_out *t, const char *out, struct adit_err *err)
+{
+    memset(t, 0, sizeof(*t));
+    t->lock_fd = t->out_fd = -1;
+    int rc = adit_file_mkdirs(out, 0755, err);
+    if (rc)
+        return rc;
+    t->out_fd = open(out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (t->out_fd >= 0)
+        t->lock_fd = openat(t->out_fd, ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (t->lock_fd < 0 || flock(t->lock_fd, LOCK_EX)) {
+        rc = adit_err_sys(err, errno, "lock %s", out);
+        template_out_close(t);
+        return rc;
+    }
+    remove_leftovers(t);
+    return 0;
+}
+
 int template_out_open(struct template_out *t, const struct builder_conf *conf,
                       const char fingerprint[TEMPLATE_OUT_FINGERPRINT_LEN + 1],
                       struct adit_err *err)
 {
-    memset(t, 0, sizeof(*t));
-    t->lock_fd = t->out_fd = -1;
-    int rc = adit_file_mkdirs(conf->out, 0755, err);
+    int rc = template_out_lock(t, conf->out, err);
     if (rc)
         return rc;
-    t->out_fd = open(conf->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (t->out_fd >= 0)
-        t->lock_fd = openat(t->out_fd, ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (t->lock_fd < 0 || flock(t->lock_fd, LOCK_EX)) {
-        rc = adit_err_sys(err, errno, "lock %s", conf->out);
-        template_out_close(t);
-        return rc;
-    }
     template_out_id(conf->alias, t->template_id);
     (void)snprintf(t->fingerprint, sizeof(t->fingerprint), "%s", fingerprint);
-    remove_leftovers(t);
     return 0;
 }
 

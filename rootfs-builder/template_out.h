@@ -36,7 +36,10 @@ ADIT_MUST_CHECK int template_out_write_json(const struct template_out *t,
                                             struct adit_buf *out, struct adit_err *err);
 
 /* Make and lock the templates directory; waits for another builder. Leftovers of builders that were
- * killed are removed. Errors: IO, DENIED. */
+ * killed are removed. @t is of no template yet. Errors: IO, DENIED. */
+ADIT_MUST_CHECK int template_out_lock(struct template_out *t, const char *out,
+                                      struct adit_err *err);
+/* The same for a build. */
 ADIT_MUST_CHECK int template_out_open(struct template_out *t, const struct builder_conf *conf,
                                       const char fingerprint[TEMPLATE_OUT_FINGERPRINT_LEN + 1],
                                       struct adit_err *err);
