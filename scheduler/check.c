@@ -109,6 +109,8 @@ int check_node(const Scheduler__Node *n, struct adit_err *err)
         rc = check_resources("capacity", n->capacity, err);
     if (rc == 0 && n->allocated)
         rc = check_resources("allocated", n->allocated, err);
+    if (rc == 0 && n->warm)
+        rc = check_resources("warm", n->warm, err);
     if (rc == 0 && n->machine)
         rc = check_machine(n->machine, err);
     if (rc == 0 && (n->state != SCHEDULER__NODE_STATE__NODE_STATE_READY &&

@@ -13,6 +13,9 @@
  * heard of is nothing else, one that drains is not called full, and one that could never take the
  * sandbox (isolation, size) is not called full either.
  *
+ * What a node has booted for creates to come takes room as its sandboxes do. A sandbox that is one
+ * of those goes where it waits, and needs no room beside its own.
+ *
  * Failure: the error counts nodes by filter, with the first node of each as example.
  */
 #include "scheduler/placement.h"
@@ -36,13 +39,18 @@ struct dimension {
 static void measure(const struct registry_node *n, const Scheduler__Template *t,
                     struct dimension out[DIMENSION_CNT])
 {
+    static const Scheduler__Resources none = SCHEDULER__RESOURCES__INIT;
     const Scheduler__Resources *cap = n->info->capacity;
     const Scheduler__Resources *need = t->resources;
-    out[0] = (struct dimension){"CPUs", "", need->cpu_count, n->used.cpu_cnt, cap->cpu_count};
-    out[1] =
-        (struct dimension){"memory", " MiB", need->memory_mb, n->used.memory_mb, cap->memory_mb};
-    out[2] = (struct dimension){"disk", " MiB", need->disk_mb, n->used.disk_mb, cap->disk_mb};
-    out[3] = (struct dimension){"sandboxes", "", 1, n->used.sandbox_cnt, n->info->sandbox_max};
+    const Scheduler__Resources *warm = n->info->warm ? n->info->warm : &none;
+    out[0] = (struct dimension){"CPUs", "", need->cpu_count, n->used.cpu_cnt + warm->cpu_count,
+                                cap->cpu_count};
+    out[1] = (struct dimension){"memory", " MiB", need->memory_mb,
+                                n->used.memory_mb + warm->memory_mb, cap->memory_mb};
+    out[2] = (struct dimension){"disk", " MiB", need->disk_mb, n->used.disk_mb + warm->disk_mb,
+                                cap->disk_mb};
+    out[3] = (struct dimension){"sandboxes", "", 1, n->used.sandbox_cnt + n->info->warm_cnt,
+                                n->info->sandbox_max};
 }
 
 static uint64_t free_of(const struct dimension *d)
@@ -93,6 +101,16 @@ static enum placement_verdict judge_size(const struct registry_node *n,
     return PLACEMENT_FITS;
 }
 
+/* It has its room where it waits, and nothing elsewhere. */
+static enum placement_verdict judge_warm(const struct registry_node *n,
+                                         const struct placement_need *need, char *why)
+{
+    if (strcmp(need->warm_node_id, n->info->node_id) == 0)
+        return PLACEMENT_FITS;
+    (void)snprintf(why, PLACEMENT_WHY_CAP, "the sandbox waits on another node"); /* fits */
+    return PLACEMENT_INCOMPATIBLE;
+}
+
 enum placement_verdict placement_judge(const struct registry_node *n,
                                        const struct placement_need *need,
                                        char why[PLACEMENT_WHY_CAP])
@@ -111,6 +129,8 @@ enum placement_verdict placement_judge(const struct registry_node *n,
         (void)snprintf(why, PLACEMENT_WHY_CAP, "no isolation '%.32s'", need->isolation); /* fits */
         return PLACEMENT_INCOMPATIBLE;
     }
+    if (need->warm_node_id[0])
+        return judge_warm(n, need, why);
     enum placement_verdict verdict = judge_size(n, need, why);
     if (verdict == PLACEMENT_FITS && is_excluded(n, need)) {
         (void)snprintf(why, PLACEMENT_WHY_CAP, "refused this sandbox itself"); /* fits */

@@ -17,6 +17,7 @@ enum placement_verdict {
 /*
  * @isolation:      empty: any
  * @excluded:       nodes that refused this sandbox themselves
+ * @warm_node_id:   where it waits already; empty: nowhere
  * @now_ms:         on the clock of registry_node.heard_ms
  * @unreachable_ms: a node that was not heard of for longer gets nothing
  * @random:         any number
@@ -26,6 +27,7 @@ struct placement_need {
     const char *isolation;
     char *const *excluded;
     size_t excluded_cnt;
+    const char *warm_node_id;
     uint64_t now_ms, unreachable_ms, random;
 };
 

@@ -158,6 +158,17 @@ void registry_unreserve(struct registry *r, struct registry_node *n,
     n->used.sandbox_cnt--;
 }
 
+void registry_take_warm(struct registry_node *n, const Scheduler__Resources *taken)
+{
+    Scheduler__Resources *warm = n->info->warm;
+    if (!warm || n->info->warm_cnt == 0)
+        return;
+    n->info->warm_cnt--;
+    warm->cpu_count -= taken->cpu_count < warm->cpu_count ? taken->cpu_count : warm->cpu_count;
+    warm->memory_mb -= taken->memory_mb < warm->memory_mb ? taken->memory_mb : warm->memory_mb;
+    warm->disk_mb -= taken->disk_mb < warm->disk_mb ? taken->disk_mb : warm->disk_mb;
+}
+
 /* ---- sandboxes ---- */
 
 static int add_sandbox(struct registry *r, const char *sandbox_id, struct registry_sandbox **out,

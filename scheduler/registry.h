@@ -84,6 +84,10 @@ ADIT_MUST_CHECK int registry_reserve(struct registry *r, struct registry_node *n
 void registry_unreserve(struct registry *r, struct registry_node *n,
                         const Scheduler__RunningSandbox *s);
 
+/* One of those that the node has booted for creates to come is a team's now; what the node says
+ * next counts again. */
+void registry_take_warm(struct registry_node *n, const Scheduler__Resources *taken);
+
 /* The claim that is due first if it is due at @now_ms, else NULL. */
 struct registry_sandbox *registry_due_claim(const struct registry *r, uint64_t now_ms);
 /* Somebody takes care of it now: it is due one claim_ttl later. No effect on confirmed ones. */

@@ -217,6 +217,8 @@ static int check_place(const Scheduler__PlaceRequest *q, struct adit_err *err)
         rc = check_name("isolation", q->isolation, err);
     if (rc == 0 && q->key_id[0])
         rc = check_name("key_id", q->key_id, err);
+    if (rc == 0 && q->warm_node_id[0])
+        rc = check_name("warm_node_id", q->warm_node_id, err);
     if (rc == 0 && q->n_excluded_node_ids > REGISTRY_NODES_MAX)
         rc = adit_err_set(err, ADIT_ERR_BAD_INPUT, "excluded_node_ids: too many");
     for (size_t i = 0; rc == 0 && i < q->n_excluded_node_ids; i++)
@@ -248,6 +250,7 @@ static int choose(struct scheduler *s, const Scheduler__PlaceRequest *q,
         .isolation = q->isolation[0] ? q->isolation : t->isolation,
         .excluded = q->excluded_node_ids,
         .excluded_cnt = q->n_excluded_node_ids,
+        .warm_node_id = q->warm_node_id,
         .now_ms = scheduler_now_ms(),
         .unreachable_ms = service_unreachable_ms(s),
         .random = adit_rand_u64(),
@@ -281,6 +284,8 @@ static void claim(struct rpc_call *c, const Scheduler__PlaceRequest *q,
     answer.incarnation = node->info->incarnation;
     answer.address = node->info->address;
     answer.template_ = (Scheduler__Template *)(uintptr_t)t;
+    if (q->warm_node_id[0])
+        registry_take_warm(node, t->resources);
     service_commit(c, &change, 1, &answer.base, &reserved);
 }
 

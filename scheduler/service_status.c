@@ -57,10 +57,12 @@ void service_set_node_state(struct rpc_call *c, const ProtobufCMessage *m)
 static void describe_node(const struct scheduler *s, const struct registry_node *n,
                           Scheduler__Node *out, Scheduler__Resources *allocated)
 {
+    static const Scheduler__Resources none = SCHEDULER__RESOURCES__INIT;
+    const Scheduler__Resources *warm = n->info->warm ? n->info->warm : &none;
     scheduler__resources__init(allocated);
-    allocated->cpu_count = (uint32_t)n->used.cpu_cnt;
-    allocated->memory_mb = n->used.memory_mb;
-    allocated->disk_mb = n->used.disk_mb;
+    allocated->cpu_count = (uint32_t)n->used.cpu_cnt + warm->cpu_count;
+    allocated->memory_mb = n->used.memory_mb + warm->memory_mb;
+    allocated->disk_mb = n->used.disk_mb + warm->disk_mb;
     *out = *n->info;
     out->allocated = allocated;
     out->sandbox_cnt = (uint32_t)n->used.sandbox_cnt;

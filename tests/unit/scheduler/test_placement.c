@@ -16,7 +16,7 @@ static Scheduler__Template template;
 
 static struct placement_need need_of(uint32_t cpus, uint64_t memory_mb, uint64_t disk_mb)
 {
-    struct placement_need need = {&template, "", NULL, 0, NOW_MS, UNREACHABLE_MS, 0};
+    struct placement_need need = {&template, "", NULL, 0, "", NOW_MS, UNREACHABLE_MS, 0};
     scheduler__resources__init(&needed);
     scheduler__template__init(&template);
     needed.cpu_count = cpus;
@@ -304,10 +304,56 @@ START_TEST(placement_prefers_a_node_that_has_the_template)
 }
 END_TEST
 
+START_TEST(placement_counts_what_waits_warm)
+{
+    struct test_node n;
+    struct registry_node *node = node_init(&n, "a");
+    struct placement_need need = need_of(4, 100, 100);
+    Scheduler__Resources warm;
+    char why[PLACEMENT_WHY_CAP];
+    scheduler__resources__init(&warm);
+    warm.cpu_count = 5;
+    warm.memory_mb = 200;
+    n.info.warm = &warm;
+    n.info.warm_cnt = 1;
+    ck_assert_int_eq(placement_judge(node, &need, why), PLACEMENT_FULL);
+    ck_assert_str_eq(why, "CPUs: 4 needed, 3 of 8 free");
+    registry_take_warm(node, &needed);
+    ck_assert_uint_eq(warm.cpu_count, 1);
+    ck_assert_uint_eq(warm.memory_mb, 100);
+    ck_assert_uint_eq(n.info.warm_cnt, 0);
+    ck_assert_int_eq(placement_judge(node, &need, why), PLACEMENT_FITS);
+    registry_take_warm(node, &needed); /* none is left */
+    ck_assert_uint_eq(warm.cpu_count, 1);
+}
+END_TEST
+
+START_TEST(placement_leaves_what_waits_warm_where_it_is)
+{
+    struct test_node n[2];
+    struct registry_node *nodes[2] = {node_init(&n[0], "a"), node_init(&n[1], "b")};
+    struct registry_node *chosen = NULL;
+    struct placement_need need = need_of(2, 512, 100);
+    struct placement_counters counters = {0};
+    struct adit_err err = ADIT_ERR_INIT;
+    n[1].node.used.sandbox_cnt = 4; /* full, but it has its room there */
+    need.warm_node_id = "b";
+    ck_assert_int_eq(placement_choose(nodes, 2, &need, &counters, &chosen, &err), 0);
+    ck_assert_ptr_eq(chosen, nodes[1]);
+    n[1].info.state = SCHEDULER__NODE_STATE__NODE_STATE_DRAINING;
+    ck_assert_int_eq(placement_choose(nodes, 2, &need, &counters, &chosen, &err),
+                     ADIT_ERR_UNAVAILABLE);
+    ck_assert_str_eq(err.msg, "no node is available: of 2, 1 draining (b); 1 incompatible (a: the "
+                              "sandbox waits on another node)");
+}
+END_TEST
+
 SUITE_MAIN_WITH("placement",
                 TESTS(placement_does_not_count_what_a_node_does_not_count,
                       placement_takes_a_refusal_of_the_node_itself_for_full,
                       placement_explains_a_refusal_by_filter, placement_says_when_there_is_no_node,
                       placement_cuts_a_long_explanation, placement_takes_the_better_of_two,
-                      placement_prefers_a_node_that_has_the_template),
+                      placement_prefers_a_node_that_has_the_template,
+                      placement_counts_what_waits_warm,
+                      placement_leaves_what_waits_warm_where_it_is),
                 LOOPS({placement_judges_by_table, sizeof(cases) / sizeof(cases[0])}))
