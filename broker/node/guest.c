@@ -4,11 +4,12 @@
  *
  * Theory of operation
  *
- * States: INIT ── 204 ──> HEALTH ── 204 ──> done. A call that fails (nobody accepts yet, reset, a
- * 503) is made again on a new connection after GUEST_RETRY_MS; any other answer, and the deadline,
- * end it. The body is written once, with one timestamp, so a repeated /init changes nothing.
- * Ownership: a guest frees itself after its callback or a cancel, when its timer's handle is
- * closed. Trust: envd's answers come from the sandbox; status codes are all that is read of them.
+ * States: INIT ── 204 ──> HEALTH ── 204 ──> done, or only one of the two. A call that fails (nobody
+ * accepts yet, reset, a 503) is made again on a new connection after GUEST_RETRY_MS; any other
+ * answer, and the deadline, end it. The body is written once, with one timestamp, so a repeated
+ * /init changes nothing. Ownership: a guest frees itself after its callback or a cancel, when its
+ * timer's handle is closed. Trust: envd's answers come from the sandbox; status codes are all that
+ * is read of them.
  */
 #include "broker/node/guest.h"
 
@@ -30,6 +31,7 @@ enum guest_phase { PHASE_INIT, PHASE_HEALTH, PHASE_OVER };
  * @retry:  short, so a timer of its own; its close callback frees the guest
  */
 struct guest {
+    enum guest_talk talk;
     enum guest_phase phase;
     struct net_loop *loop; /* borrowed */
     struct http_pool *pool;
@@ -114,7 +116,7 @@ static void on_end(struct http_call *c)
 {
     struct guest *g = http_call_user(c);
     g->call = NULL;
-    if (g->phase == PHASE_HEALTH) {
+    if (g->phase == PHASE_HEALTH || g->talk == GUEST_INIT) {
         finish(g, NULL);
         return;
     }
@@ -242,7 +244,7 @@ int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user, str
     if (!g)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     adit_buf_init(&g->body, GUEST_BODY_CAP);
-    int rc = write_body(g, conf, err);
+    int rc = conf->talk == GUEST_HEALTH ? 0 : write_body(g, conf, err);
     if (rc == 0)
         rc = open_pool(g, conf, err);
     if (rc) {
@@ -253,6 +255,8 @@ int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user, str
     if (conf->token_before)
         (void)snprintf(g->token_before, sizeof(g->token_before), "%s", conf->token_before);
     g->loop = conf->loop;
+    g->talk = conf->talk;
+    g->phase = conf->talk == GUEST_HEALTH ? PHASE_HEALTH : PHASE_INIT;
     g->on_done = on_done;
     g->user = user;
     uv_timer_init(conf->loop->uv, &g->retry);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Waking a guest up: POST /init to its envd, then GET /health, before anybody may call it. */
+/* Waking a guest up: POST /init to its envd, GET /health, before anybody may call it. */
 #ifndef BROKER_NODE_GUEST_H
 #define BROKER_NODE_GUEST_H
 
@@ -15,6 +15,13 @@
 
 struct guest;
 
+/* What envd is asked. */
+enum guest_talk {
+    GUEST_INIT_AND_HEALTH,
+    GUEST_HEALTH, /* is it there? It is told nothing */
+    GUEST_INIT,   /* its health is known */
+};
+
 typedef void (*guest_fn)(void *user, const struct adit_err *err);
 
 /*
@@ -27,6 +34,7 @@ typedef void (*guest_fn)(void *user, const struct adit_err *err);
  */
 struct guest_conf {
     struct net_loop *loop;
+    enum guest_talk talk;
     struct http_target target;
     const char *sandbox_id, *template_id;
     const json_t *env_vars;

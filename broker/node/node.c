@@ -73,9 +73,10 @@ int node_new(const struct node_conf *conf, struct node **out, struct adit_err *e
 
 void node_end_all(struct node *n, const char *reason)
 {
-    struct sandbox *s;
+    struct adit_view id;
+    void *s;
     size_t pos = 0;
-    while ((s = node_next_any(n, &pos)))
+    while (adit_map_next(&n->sandboxes, &pos, &id, &s))
         sandbox_end(s, SANDBOX_KILLED, reason);
 }
 
@@ -135,7 +136,7 @@ static bool copy_session(struct record_session *out, const struct node_create *s
            copy_text(out->type, sizeof(out->type), spec->session_type);
 }
 
-static int copy_spec(struct sandbox *s, const struct node_create *spec, struct adit_err *err)
+int node_describe_sandbox(struct sandbox *s, const struct node_create *spec, struct adit_err *err)
 {
     struct record *r = &s->record;
     if (!copy_text(r->team_id, sizeof(r->team_id), spec->team_id) ||
@@ -183,7 +184,7 @@ static int enter_table(struct sandbox *s, struct adit_err *err)
 
 /* Enter the table, take resources, begin; nothing stays of a failure. One that exists already is
  * that and nothing else, also on a full node. */
-static int admit(struct sandbox *s, struct adit_err *err)
+int node_admit_sandbox(struct sandbox *s, struct adit_err *err)
 {
     struct admission *a = &s->node->conf.admission;
     struct admission_ask ask = sandbox_ask(s);
@@ -215,9 +216,9 @@ int node_create(struct node *n, const struct node_create *spec, node_created_fn 
     s->vmm = vmm;
     s->created = on_done;
     s->created_user = user;
-    int rc = copy_spec(s, spec, err);
+    int rc = node_describe_sandbox(s, spec, err);
     if (rc == 0)
-        rc = admit(s, err);
+        rc = node_admit_sandbox(s, err);
     n->stats.creates_refused += rc != 0;
     if (rc)
         sandbox_free(s);
@@ -230,6 +231,7 @@ void node_on_sandbox_over(struct sandbox *s)
     struct admission_ask ask = sandbox_ask(s);
     (void)adit_map_del(&n->sandboxes, adit_view_str(s->record.sandbox_id)); /* it is s */
     admission_give_back(&n->conf.admission, &ask);
+    node_warm_changed(s);
     sandbox_free(s);
 }
 
@@ -262,7 +264,10 @@ struct sandbox *node_next_any(const struct node *n, size_t *pos)
 {
     struct adit_view id;
     void *s;
-    return adit_map_next(&n->sandboxes, pos, &id, &s) ? s : NULL;
+    while (adit_map_next(&n->sandboxes, pos, &id, &s))
+        if (!sandbox_is_unclaimed(s))
+            return s;
+    return NULL;
 }
 
 struct sandbox *node_next(const struct node *n, const char *team_id, size_t *pos)
@@ -489,6 +494,16 @@ static void take_up_running(struct sandbox *s)
         net_deadline_arm(&s->end, node_remaining_ms(s));
 }
 
+/* The pool decides later whether it stays. */
+static void take_up_warm(struct sandbox *s)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    if (s->vmm->driver->adopt(s->vmm, s->record.sandbox_id, &s->record.instance, &err))
+        sandbox_end(s, SANDBOX_FAILED, err.msg);
+    else
+        sandbox_resume_warm(s);
+}
+
 static void take_up(struct sandbox *s)
 {
     struct admission_ask ask = sandbox_ask(s);
@@ -499,10 +514,13 @@ static void take_up(struct sandbox *s)
         return;
     }
     admission_force(&s->node->conf.admission, &ask);
+    s->is_pooled = s->record.warm_build_id[0] && !s->record.team_id[0];
     s->phase = SANDBOX_PHASE_RUNNING;
     restore_clocks(s);
     if (s->record.state == SANDBOX_CREATING)
         sandbox_end(s, SANDBOX_FAILED, "its creation was interrupted");
+    else if (s->record.state == SANDBOX_WARM)
+        take_up_warm(s);
     else if (s->record.state != SANDBOX_RUNNING)
         sandbox_end(s, s->record.state, s->record.reason);
     else
@@ -517,20 +535,20 @@ static struct vmm *made_by(const struct node *n, const struct record *r)
     return r->instance.driver[0] ? vmm_set_named(vmms, r->instance.driver) : vmms->fallback;
 }
 
-/* Read one folder's record. *absent: there is none. */
-static int read_record(const struct node *n, const char *name, struct record *out, bool *absent,
-                       struct adit_err *err)
+/* Read one file of a folder. Errors: also NOT_FOUND, for one that is not there or blank. */
+static int read_file(const struct node *n, const char *name, const char *file, struct record *out,
+                     struct adit_err *err)
 {
-    char path[SANDBOX_ID_CAP + sizeof("/" RECORD_FILE_NAME)];
+    char path[SANDBOX_ID_CAP + 32];
     struct adit_buf text;
     adit_buf_init(&text, RECORD_CAP);
-    (void)snprintf(path, sizeof(path), "%s/%s", name, RECORD_FILE_NAME);
+    (void)snprintf(path, sizeof(path), "%s/%s", name, file); /* names of ours fit */
     int rc = adit_file_read(n->sandboxes_fd, path, &text, err);
-    if (rc == 0 && text.len == 0) /* a crash of the machine came before the bytes were on disk */
+    struct adit_view content = adit_view_trim(adit_buf_view(&text));
+    if (rc == 0 && content.len == 0)
         rc = adit_err_set(err, ADIT_ERR_NOT_FOUND, "the record is empty");
-    *absent = rc == ADIT_ERR_NOT_FOUND;
     if (rc == 0)
-        rc = record_decode(adit_buf_view(&text), out, err);
+        rc = record_decode(content, out, err);
     adit_buf_fini(&text);
     if (rc)
         return rc;
@@ -541,6 +559,34 @@ static int read_record(const struct node *n, const char *name, struct record *ou
                           out->instance.driver);
     if (rc)
         record_fini(out);
+    return rc;
+}
+
+/* One that waited may have been claimed. A claim that cannot be read was not answered yet; its
+ * sandbox must not be handed out again. */
+static void read_claim(const struct node *n, const char *name, struct record *r)
+{
+    struct record claim;
+    int rc = read_file(n, name, RECORD_FILE_CLAIM_NAME, &claim, NULL);
+    if (rc == ADIT_ERR_NOT_FOUND)
+        return;
+    if (rc) {
+        r->state = SANDBOX_CREATING;
+        return;
+    }
+    record_fini(r);
+    *r = claim;
+}
+
+/* Read one folder's record. *absent: there is none; or a crash of the machine came before its bytes
+ * were on disk. */
+static int read_record(const struct node *n, const char *name, struct record *out, bool *absent,
+                       struct adit_err *err)
+{
+    int rc = read_file(n, name, RECORD_FILE_NAME, out, err);
+    *absent = rc == ADIT_ERR_NOT_FOUND;
+    if (rc == 0 && out->state == SANDBOX_WARM)
+        read_claim(n, name, out);
     return rc;
 }
 

@@ -50,6 +50,8 @@ struct node_ops {
     int (*update_egress)(void *owner, struct egress_sandbox *e, const struct record *r,
                          const json_t *network, bool is_offline, struct adit_err *err);
     void (*close_egress)(void *owner, struct egress_sandbox *e);
+    /* One of the pool waits now, runs for who claimed it, or is over. May be NULL. */
+    void (*warm_changed)(void *owner, const struct sandbox *s);
 };
 
 /* @creating, @running, @ending: now; the rest only grows. */

@@ -19,11 +19,11 @@
 
 #define RECORD_VERSION 1
 
-static const char *const state_names[] = {"creating", "running", "killed", "failed"};
+static const char *const state_names[] = {"creating", "running", "killed", "failed", "warm"};
 static const char *const internet_names[] = {"unsaid", "allowed", "denied"};
 
 #define NAME_CNT(names) (sizeof(names) / sizeof((names)[0]))
-_Static_assert(NAME_CNT(state_names) == SANDBOX_FAILED + 1, "a name for every state");
+_Static_assert(NAME_CNT(state_names) == SANDBOX_WARM + 1, "a name for every state");
 _Static_assert(NAME_CNT(internet_names) == RECORD_INTERNET_DENIED + 1, "a name for every value");
 
 const char *record_state_name(enum sandbox_state state)
@@ -87,6 +87,9 @@ int record_encode(const struct record *r, struct adit_buf *out)
     int rc = 0;
     if (r->session.id[0] && json_object_set_new(doc, "session", encode_session(&r->session)))
         rc = ADIT_ERR_NO_MEMORY;
+    if (r->warm_build_id[0] &&
+        json_object_set_new(doc, "warmBuildID", json_string(r->warm_build_id)))
+        rc = ADIT_ERR_NO_MEMORY;
     if (rc == 0)
         rc = jtext_append(out, doc);
     json_decref(doc);
@@ -147,6 +150,7 @@ static int decode_names(const json_t *doc, struct record *r, struct adit_err *er
         (rc = take_new_text(doc, "keyID", r->key_id, sizeof(r->key_id), err)) ||
         (rc = take_text(doc, "templateID", r->template_id, sizeof(r->template_id), err)) ||
         (rc = take_text(doc, "alias", r->alias, sizeof(r->alias), err)) ||
+        (rc = take_new_text(doc, "warmBuildID", r->warm_build_id, sizeof(r->warm_build_id), err)) ||
         (rc = take_text(doc, "reason", r->reason, sizeof(r->reason), err)) ||
         (rc = take_text(doc, "maskHost", r->mask_host, sizeof(r->mask_host), err)) ||
         (rc = take_name(doc, "state", state_names, NAME_CNT(state_names), &state, err)) ||

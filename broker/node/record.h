@@ -9,9 +9,10 @@
 
 /* Room for metadata with every byte escaped. */
 #define RECORD_CAP (512u * 1024)
-#define RECORD_TEAM_CAP 65    /* a name of the scheduler, at most 64 */
-#define RECORD_BOOT_ID_CAP 37 /* a UUID */
-#define RECORD_NAME_CAP 160   /* template id, alias */
+#define RECORD_TEAM_CAP 65     /* a name of the scheduler, at most 64 */
+#define RECORD_BOOT_ID_CAP 37  /* a UUID */
+#define RECORD_NAME_CAP 160    /* template id, alias */
+#define RECORD_BUILD_ID_CAP 37 /* a UUID */
 #define RECORD_HOST_CAP 256
 #define RECORD_SESSION_CAP 129     /* a session's id, at most 128 */
 #define RECORD_SESSION_TYPE_CAP 32 /* "code_interpreter", "custom" */
@@ -19,7 +20,13 @@
 #define RECORD_METADATA_MAX 256 /* entries */
 #define RECORD_METADATA_CAP (64u * 1024)
 
-enum sandbox_state { SANDBOX_CREATING, SANDBOX_RUNNING, SANDBOX_KILLED, SANDBOX_FAILED };
+enum sandbox_state {
+    SANDBOX_CREATING,
+    SANDBOX_RUNNING,
+    SANDBOX_KILLED,
+    SANDBOX_FAILED,
+    SANDBOX_WARM, /* booted, and nobody's yet */
+};
 
 enum record_internet { RECORD_INTERNET_UNSAID, RECORD_INTERNET_ALLOWED, RECORD_INTERNET_DENIED };
 
@@ -35,6 +42,7 @@ struct record_session {
  * @boot_id: of the host, in which @started_mono_ns and @end_mono_ns are the same moments by the
  *           monotonic clock, for a next broker; empty when they are not known
  * @key_id:    of the API key that made it; empty: none is known (also: an older record)
+ * @warm_build_id: of the template that it was booted from before it had an owner; else empty
  * @internet:  allow_internet_access as it was asked for
  * @token_generation: how often its tokens were rotated; @is_rotating: the last time is not finished
  * @metadata:  object of strings (owned; never NULL after record_init)
@@ -49,6 +57,7 @@ struct record {
     char key_id[RECORD_TEAM_CAP];
     char template_id[RECORD_NAME_CAP];
     char alias[RECORD_NAME_CAP];
+    char warm_build_id[RECORD_BUILD_ID_CAP];
     enum sandbox_state state;
     char reason[RECORD_REASON_CAP];
     int64_t started_ns, end_ns;

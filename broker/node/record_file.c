@@ -8,6 +8,9 @@
  * must not wait; so it is a job for the thread pool. Per sandbox one job runs at a time, hence the
  * file always holds the newest finished text; saves that arrive meanwhile are joined.
  * Ownership: a job touches @text, @result and @err only; everything else belongs to the loop.
+ * A claim's file is laid out with its blocks and on disk before it is needed, so overwriting it
+ * changes nothing but data, and fdatasync() waits for no journal. It is written while nobody was
+ * promised anything yet: one that is torn tells of a claim that was not answered.
  * Failure: a failed save leaves the old record; its waiters are told.
  */
 #include "broker/node/record_file.h"
@@ -61,6 +64,35 @@ void record_file_fini(struct record_file *f)
 
 /* ---- on the thread pool ---- */
 
+/* Overwrite the claim's file with @text and blanks. */
+static int write_claim(int dir, struct adit_view text, int flags, bool is_lazy,
+                       struct adit_err *err)
+{
+    char page[RECORD_FILE_CLAIM_CAP];
+    ADIT_CLEANUP_CLOSE int fd =
+        openat(dir, RECORD_FILE_CLAIM_NAME, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+    if (fd < 0)
+        return adit_err_sys(err, errno, "open " RECORD_FILE_CLAIM_NAME);
+    memset(page, ' ', sizeof(page));
+    if (text.len)
+        memcpy(page, text.ptr, text.len);
+    ssize_t n = pwrite(fd, page, sizeof(page), 0);
+    if (n != (ssize_t)sizeof(page))
+        return adit_err_sys(err, n < 0 ? errno : ENOSPC, "write " RECORD_FILE_CLAIM_NAME);
+    if (!is_lazy && fdatasync(fd))
+        return adit_err_sys(err, errno, "sync " RECORD_FILE_CLAIM_NAME);
+    return 0;
+}
+
+/* The file, and then its entry in the folder. */
+static int lay_out_claim(int dir, struct adit_err *err)
+{
+    int rc = write_claim(dir, (struct adit_view){NULL, 0}, O_CREAT, false, err);
+    if (rc == 0 && fsync(dir))
+        rc = adit_err_sys(err, errno, "sync the folder of " RECORD_FILE_CLAIM_NAME);
+    return rc;
+}
+
 static int save(struct record_file *f, struct adit_err *err)
 {
     if (mkdirat(f->sandboxes_fd, f->sandbox_id, 0700) && errno != EEXIST)
@@ -69,8 +101,11 @@ static int save(struct record_file *f, struct adit_err *err)
         openat(f->sandboxes_fd, f->sandbox_id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0)
         return adit_err_sys(err, errno, "open the folder of %s", f->sandbox_id);
-    return (f->is_lazy ? adit_file_replace_lazy : adit_file_replace)(
+    if (f->is_claim)
+        return write_claim(dir, adit_buf_view(&f->text), 0, f->is_lazy, err);
+    int rc = (f->is_lazy ? adit_file_replace_lazy : adit_file_replace)(
         dir, RECORD_FILE_NAME, adit_buf_view(&f->text), 0600, err);
+    return rc || f->job == RECORD_FILE_SAVE ? rc : lay_out_claim(dir, err);
 }
 
 /* The list of ends is for people and tests; without it the removal goes on. */
@@ -94,7 +129,7 @@ static void note_end(const struct record_file *f)
 static void on_work(uv_work_t *work)
 {
     struct record_file *f = work->data;
-    if (f->job == RECORD_FILE_SAVE) {
+    if (f->job != RECORD_FILE_REMOVE) {
         f->result = save(f, &f->err);
         return;
     }
@@ -125,6 +160,9 @@ static void start(struct record_file *f)
     f->is_lazy = f->next_is_lazy;
     f->is_busy = true;
     f->job = f->next_job;
+    /* What does not fit replaces the record, which then counts. */
+    f->has_claim = f->has_claim && f->text.len <= RECORD_FILE_CLAIM_CAP;
+    f->is_claim = f->has_claim;
     f->result = 0;
     f->work.data = f;
     (void)uv_queue_work(f->uv, &f->work, on_work, on_worked); /* fails without a callback only */
@@ -158,6 +196,8 @@ static void on_worked(uv_work_t *work, int status)
         f->waiter_cnt--;
     }
     f->is_busy = false;
+    if (f->job == RECORD_FILE_PREPARE && result == 0)
+        f->has_claim = true;
     if (f->has_next)
         start(f);
     serve(&served, result, &err);
@@ -208,6 +248,23 @@ int record_file_save(struct record_file *f, struct adit_view text, bool is_lazy,
     f->next_is_lazy = is_lazy && !joins_strict;
     start(f);
     return 0;
+}
+
+int record_file_prepare(struct record_file *f, struct adit_view text, record_file_fn on_done,
+                        void *user)
+{
+    int rc = enqueue(f, text, on_done, user);
+    if (rc)
+        return rc;
+    f->next_job = RECORD_FILE_PREPARE;
+    f->next_is_lazy = false;
+    start(f);
+    return 0;
+}
+
+void record_file_leave_claim(struct record_file *f)
+{
+    f->has_claim = false;
 }
 
 int record_file_remove(struct record_file *f, struct adit_view line, record_file_fn on_done,

@@ -4,6 +4,11 @@
  *
  * The layout: <sandboxes_dir>/<id>/record.json, replaced whole; when a sandbox is over its folder
  * goes and one line about its end is added to <sandboxes_dir>/../ended.jsonl.
+ *
+ * Replacing a file costs a commit of the file system's journal, a millisecond that a claim of a
+ * waiting sandbox has not got. So that one has a second file beside its record, laid out before and
+ * then overwritten where it lies: <id>/claim.json, RECORD_FILE_CLAIM_CAP bytes, blank until the
+ * claim. It counts as long as record.json says that the sandbox waits.
  */
 #ifndef BROKER_NODE_RECORD_FILE_H
 #define BROKER_NODE_RECORD_FILE_H
@@ -15,6 +20,9 @@
 #include "broker/sandbox_id.h"
 
 #define RECORD_FILE_NAME "record.json"
+#define RECORD_FILE_CLAIM_NAME "claim.json"
+/* A longer text replaces record.json. */
+#define RECORD_FILE_CLAIM_CAP (16u * 1024)
 #define RECORD_FILE_ENDED "ended.jsonl"
 /* The list of ends is rolled over to ended.jsonl.1 above this size. */
 #define RECORD_FILE_ENDED_CAP (4u * 1024 * 1024)
@@ -22,7 +30,7 @@
 
 typedef void (*record_file_fn)(void *user, const struct adit_err *err);
 
-enum record_file_job { RECORD_FILE_SAVE, RECORD_FILE_REMOVE };
+enum record_file_job { RECORD_FILE_SAVE, RECORD_FILE_PREPARE, RECORD_FILE_REMOVE };
 
 /*
  * Embedded in its sandbox, which stays until no job runs.
@@ -30,6 +38,7 @@ enum record_file_job { RECORD_FILE_SAVE, RECORD_FILE_REMOVE };
  * @next_job, @next_is_lazy: of @next / @job, @is_lazy: of the running job
  * @next:    the text to save once the running job is done
  * @text:    the running job's
+ * @has_claim: saves go to the claim's file / @is_claim: the running one does
  * @waiting: who waits for @next / @served: for the running job (struct waiter)
  */
 struct record_file {
@@ -40,6 +49,7 @@ struct record_file {
     enum record_file_job job, next_job;
     bool is_busy, has_next;
     bool next_is_lazy, is_lazy;
+    bool has_claim, is_claim;
     struct adit_buf next, text;
     struct adit_list waiting, served;
     size_t waiter_cnt;
@@ -60,6 +70,12 @@ void record_file_fini(struct record_file *f);
  */
 ADIT_MUST_CHECK int record_file_save(struct record_file *f, struct adit_view text, bool is_lazy,
                                      record_file_fn on_done, void *user);
+/* Save @text, which says that the sandbox waits to be claimed, and lay out the claim's file; the
+ * saves that follow go there. */
+ADIT_MUST_CHECK int record_file_prepare(struct record_file *f, struct adit_view text,
+                                        record_file_fn on_done, void *user);
+/* From the next save on record.json is replaced again. */
+void record_file_leave_claim(struct record_file *f);
 /* Note the end (@line, with newline; empty: it is noted already) and remove the folder, after a
  * save that runs. No save may follow. */
 ADIT_MUST_CHECK int record_file_remove(struct record_file *f, struct adit_view line,

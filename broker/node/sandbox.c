@@ -4,9 +4,11 @@
  *
  * Theory of operation
  *
- *   SAVING_CREATING → STARTING → WAKING → SAVING_RUNNING → RUNNING
- *     record            driver     envd     record, claim       |
- *        |________________|__________|__________|_______________|
+ *                           WARMING → SAVING_WARM → WARM → CLAIMING
+ *                         ↗   envd      record              record ↘
+ *   SAVING_CREATING → STARTING ────────────────────────────────→ WAKING → SAVING_RUNNING → RUNNING
+ *     record            driver                                    envd     record, claim     |
+ *        |________________|_________________________________________|________|_______________|
  *                                                               v
  *   gone ← RELEASING ← REMOVING ← DESTROYING ← WITHDRAWING ← SAVING_END
  *          scheduler   folder     driver       edge          record
@@ -15,6 +17,8 @@
  * (sandbox_work_done). set_state() is the one function that changes the state: it puts the change
  * on record, and only then do the phases after it act on the outside. An end that is asked for
  * during a creation waits for the work in hand (a guest that is being woken is left at once).
+ * The way round by WARM is that of the pool: such a sandbox is nobody's, and told nothing, until it
+ * is claimed; what is kept and told of a sandbox begins there.
  * Ownership: in node.sandboxes from sandbox_begin() until the last phase.
  * Failure: before RUNNING an error turns the creation into an end, and the caller hears of it when
  * everything is undone. Afterwards errors do not stop an end: what cannot be written is logged,
@@ -87,6 +91,11 @@ struct admission_ask sandbox_ask(const struct sandbox *s)
     return (struct admission_ask){s->record.cpu_count, s->record.memory_mb, s->record.disk_mb};
 }
 
+bool sandbox_is_unclaimed(const struct sandbox *s)
+{
+    return s->is_pooled && !s->record.team_id[0];
+}
+
 /* ---- answers to those who wait ---- */
 
 static void answer_created(struct sandbox *s, const struct adit_err *err)
@@ -117,7 +126,7 @@ static void on_answer_due(struct net_deadline *d)
         (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the sandbox is still being ended");
         answer_ended(s, &err);
     }
-    if (s->created) {
+    if (s->created || s->phase < SANDBOX_PHASE_WARM) {
         (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "the sandbox was not ready in time");
         answer_created(s, &err);
         sandbox_end(s, SANDBOX_FAILED, "not ready in time");
@@ -149,7 +158,7 @@ static void sandbox_path(const struct sandbox *s, char out[], size_t cap)
 
 /* ---- what is told about it ---- */
 
-/* The change, in the log of the sandbox itself. */
+/* The change, in the log of the sandbox itself; that log begins with an owner. */
 static void journal_state(struct sandbox *s)
 {
     static const char *const messages[] = {"sandbox is being created", "sandbox runs",
@@ -168,13 +177,15 @@ static void journal_state(struct sandbox *s)
 static void on_console_line(void *owner, struct adit_view line)
 {
     const struct sandbox *s = owner;
-    journal_log_add_console(s->log, line);
+    if (!sandbox_is_unclaimed(s))
+        journal_log_add_console(s->log, line);
 }
 
 static void on_console_dropped(void *owner, uint64_t cnt)
 {
     const struct sandbox *s = owner;
-    journal_log_add_dropped(s->log, cnt);
+    if (!sandbox_is_unclaimed(s))
+        journal_log_add_dropped(s->log, cnt);
 }
 
 static void watch_console(struct sandbox *s)
@@ -232,6 +243,13 @@ void sandbox_stop_watching(struct sandbox *s)
     journal_log_close(adit_steal(&s->log));
 }
 
+static void tell_state(struct sandbox *s)
+{
+    journal_state(s);
+    s->node->stats.ends_killed += s->record.state == SANDBOX_KILLED;
+    s->node->stats.ends_failed += s->record.state == SANDBOX_FAILED;
+}
+
 /*
  * The one function that changes a sandbox's state. The phase goes on when it is on record. What is
  * promised to a client is on the disk (R1); beginnings and ends have to survive the broker only,
@@ -246,9 +264,10 @@ static int set_state(struct sandbox *s, enum sandbox_state state, const char *re
              LOG_S("sandbox", s->record.sandbox_id), LOG_S("state", record_state_name(state)),
              LOG_S("reason", s->record.reason), LOG_S("template", s->record.template_id),
              LOG_S("isolation", s->vmm->isolation), LOG_U("age_ms", node_age_ms(s)));
-    journal_state(s);
-    s->node->stats.ends_killed += state == SANDBOX_KILLED;
-    s->node->stats.ends_failed += state == SANDBOX_FAILED;
+    if (state == SANDBOX_WARM)
+        return sandbox_save_warm(s, on_work_done, s);
+    if (!sandbox_is_unclaimed(s))
+        tell_state(s);
     return sandbox_save(s, state != SANDBOX_RUNNING, on_work_done, s);
 }
 
@@ -296,12 +315,13 @@ static void on_guest_ready(void *user, const struct adit_err *err)
     sandbox_work_done(s, err);
 }
 
-static int wake_guest(struct sandbox *s, struct adit_err *err)
+static int talk_to_guest(struct sandbox *s, enum guest_talk talk, struct adit_err *err)
 {
     char token[TOKENS_CAP];
     sandbox_envd_token(s, token);
     struct guest_conf conf = {
         .loop = s->node->conf.loop,
+        .talk = talk,
         .target = s->record.instance.target,
         .sandbox_id = s->record.sandbox_id,
         .template_id = s->record.template_id,
@@ -330,22 +350,35 @@ static void on_confirmed(void *user, const struct adit_err *err)
     sandbox_work_done(user, NULL);
 }
 
-static int save_running(struct sandbox *s)
+static void confirm(struct sandbox *s)
 {
     const struct node_conf *conf = &s->node->conf;
     struct adit_err err = ADIT_ERR_INIT;
+    if (conf->ops->confirm(conf->owner, s->record.sandbox_id, on_confirmed, s, &err))
+        log_unconfirmed(s, &err);
+    else
+        s->pending++;
+}
+
+/* One that has waited is there for certain, and can be confirmed meanwhile. */
+static int wake_guest(struct sandbox *s, struct adit_err *err)
+{
+    int rc = talk_to_guest(s, s->is_pooled ? GUEST_INIT : GUEST_INIT_AND_HEALTH, err);
+    if (rc == 0 && s->is_pooled)
+        confirm(s);
+    return rc;
+}
+
+static int save_running(struct sandbox *s)
+{
     s->started_mono_ns = adit_clock_mono_ns();
     s->record.started_ns = adit_clock_wall_ns();
     sandbox_set_end(s, s->timeout_ms);
     s->record.end_ns = s->record.started_ns + (int64_t)(s->timeout_ms * NS_PER_MS);
     int rc = set_state(s, SANDBOX_RUNNING, "");
-    if (rc)
-        return rc;
-    if (conf->ops->confirm(conf->owner, s->record.sandbox_id, on_confirmed, s, &err))
-        log_unconfirmed(s, &err);
-    else
-        s->pending++;
-    return 0;
+    if (rc == 0 && !s->is_pooled)
+        confirm(s);
+    return rc;
 }
 
 static void fill_route(const struct sandbox *s, struct edge_route *out)
@@ -440,6 +473,14 @@ static int start_work(struct sandbox *s, struct adit_err *err)
         return set_state(s, SANDBOX_CREATING, "");
     case SANDBOX_PHASE_STARTING:
         return start_driver(s, err);
+    case SANDBOX_PHASE_WARMING:
+        return talk_to_guest(s, GUEST_HEALTH, err);
+    case SANDBOX_PHASE_SAVING_WARM:
+        return set_state(s, SANDBOX_WARM, "");
+    case SANDBOX_PHASE_WARM:
+        return 0;
+    case SANDBOX_PHASE_CLAIMING:
+        return set_state(s, SANDBOX_CREATING, "");
     case SANDBOX_PHASE_WAKING:
         return wake_guest(s, err);
     case SANDBOX_PHASE_SAVING_RUNNING:
@@ -463,11 +504,22 @@ static int start_work(struct sandbox *s, struct adit_err *err)
 
 /* ---- the machine ---- */
 
+/* Until sandbox_begin_claim(). */
+static void become_warm(struct sandbox *s)
+{
+    s->pending = 0;
+    drop_boot(s);
+    net_deadline_cancel(&s->answer);
+    node_warm_changed(s);
+}
+
 static void become_running(struct sandbox *s)
 {
     s->pending = 0;
     drop_boot(s);
+    record_file_leave_claim(&s->file);
     start_sampling(s, SAMPLER_FIRST_MS);
+    node_warm_changed(s);
     answer_created(s, NULL);
 }
 
@@ -481,8 +533,17 @@ static void begin_phase(struct sandbox *s, enum sandbox_phase phase)
         (void)adit_err_set(&err, rc, "%s", adit_err_name(rc));
     if (rc)
         sandbox_work_done(s, &err);
+    else if (phase == SANDBOX_PHASE_WARM)
+        become_warm(s);
     else if (phase == SANDBOX_PHASE_RUNNING)
         become_running(s);
+}
+
+static enum sandbox_phase next_phase(const struct sandbox *s)
+{
+    if (s->phase == SANDBOX_PHASE_STARTING && !s->is_pooled)
+        return SANDBOX_PHASE_WAKING;
+    return s->phase + 1;
 }
 
 static void fail_creation(struct sandbox *s, const struct adit_err *err)
@@ -526,7 +587,8 @@ static void go_on_ending(struct sandbox *s, const struct adit_err *err)
     if (err && s->phase != SANDBOX_PHASE_RELEASING)
         adit_log(ADIT_LOG_ERROR, "sandbox_end_incomplete", LOG_S("sandbox", s->record.sandbox_id),
                  LOG_U("phase", s->phase), LOG_ERR(err));
-    if (s->phase == SANDBOX_PHASE_RELEASING)
+    if (s->phase == SANDBOX_PHASE_RELEASING ||
+        (s->phase == SANDBOX_PHASE_REMOVING && sandbox_is_unclaimed(s))) /* nobody was told of it */
         finish(s);
     else
         begin_phase(s, s->phase + 1);
@@ -544,7 +606,7 @@ static void sandbox_work_done(struct sandbox *s, const struct adit_err *err)
     if (err)
         fail_creation(s, err);
     else if (s->pending == 0)
-        begin_phase(s, s->is_ending ? SANDBOX_PHASE_SAVING_END : s->phase + 1);
+        begin_phase(s, s->is_ending ? SANDBOX_PHASE_SAVING_END : next_phase(s));
 }
 
 void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason)
@@ -584,6 +646,20 @@ int sandbox_begin(struct sandbox *s, struct adit_err *err)
         return err && err->code ? rc : adit_err_set(err, rc, "the record cannot be written");
     net_deadline_arm(&s->answer, s->node->conf.create_ms + s->vmm->boot_ms);
     return 0;
+}
+
+void sandbox_begin_claim(struct sandbox *s)
+{
+    net_deadline_arm(&s->answer, s->node->conf.create_ms);
+    begin_phase(s, SANDBOX_PHASE_CLAIMING);
+}
+
+void sandbox_resume_warm(struct sandbox *s)
+{
+    s->phase = SANDBOX_PHASE_WARM;
+    s->pending = 0;
+    s->file.has_claim = true;
+    watch_console(s);
 }
 
 /* An earlier broker was killed in the middle of one. */

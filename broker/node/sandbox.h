@@ -8,6 +8,7 @@
 #include "broker/node/guest.h"
 #include "broker/node/journal.h"
 #include "broker/node/node.h"
+#include "broker/node/node_warm.h"
 #include "broker/node/record_file.h"
 #include "broker/node/rotation.h"
 #include "broker/node/sampler.h"
@@ -17,6 +18,10 @@
 enum sandbox_phase {
     SANDBOX_PHASE_SAVING_CREATING,
     SANDBOX_PHASE_STARTING,
+    SANDBOX_PHASE_WARMING, /* this one to CLAIMING: of the pool only */
+    SANDBOX_PHASE_SAVING_WARM,
+    SANDBOX_PHASE_WARM,
+    SANDBOX_PHASE_CLAIMING,
     SANDBOX_PHASE_WAKING,
     SANDBOX_PHASE_SAVING_RUNNING,
     SANDBOX_PHASE_RUNNING,
@@ -39,6 +44,8 @@ struct sandbox_options {
 /*
  * owned by: node.sandboxes, until the last phase is done
  *
+ * @is_pooled:    booted before anybody asked for it; @is_taken: a create has it in hand and will
+ *                claim it
  * @pending:      things the phase still waits for
  * @is_ending:    the end was asked for (@end_state, @end_reason); begins when nothing is pending
  * @timeout_ms:   as asked for at creation, counted from the moment it runs
@@ -56,6 +63,7 @@ struct sandbox {
     struct node *node; /* borrowed */
     struct vmm *vmm;   /* borrowed; what it runs in */
     enum sandbox_phase phase;
+    bool is_pooled, is_taken;
     unsigned pending, removals;
     bool is_ending;
     enum sandbox_state end_state;
@@ -101,8 +109,14 @@ struct sandbox *sandbox_new(struct node *n, const char *sandbox_id);
 void sandbox_free(struct sandbox *s);
 /* Begin the first phase. Errors: LIMIT, NO_MEMORY; then it is still the caller's. */
 ADIT_MUST_CHECK int sandbox_begin(struct sandbox *s, struct adit_err *err);
+/* Go on with one that waits, whose record says now whose it is. */
+void sandbox_begin_claim(struct sandbox *s);
+/* Is it nobody's? */
+bool sandbox_is_unclaimed(const struct sandbox *s);
 /* Stop measuring and listening; for the last time. */
 void sandbox_stop_watching(struct sandbox *s);
+/* It waits already, booted by an earlier broker. */
+void sandbox_resume_warm(struct sandbox *s);
 /* It runs already. Errors: the route could not be published. */
 ADIT_MUST_CHECK int sandbox_resume_running(struct sandbox *s, struct adit_err *err);
 /* Ask for the end, from any phase; asked for twice, the first counts. */
@@ -112,6 +126,8 @@ void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason
  * then nothing is taken back. */
 ADIT_MUST_CHECK int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done,
                                  void *user);
+/* The same for one that waits to be claimed from now on; see record_file.h. */
+ADIT_MUST_CHECK int sandbox_save_warm(struct sandbox *s, record_file_fn on_done, void *user);
 /* sandbox_egress.c: what gets out of it, by the options on disk. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int sandbox_open_egress(struct sandbox *s, struct adit_err *err);
 void sandbox_update_egress(struct sandbox *s);
@@ -128,7 +144,15 @@ ADIT_MUST_CHECK int sandbox_republish(struct sandbox *s, void (*on_done)(void *u
                                       struct adit_err *err);
 /* (Re-)arm the end @ms from now, and put it into the record. */
 void sandbox_set_end(struct sandbox *s, uint64_t ms);
+/* Take over what a create asks for; the record is not saved. Errors: BAD_INPUT, IO, NO_MEMORY. */
+ADIT_MUST_CHECK int node_describe_sandbox(struct sandbox *s, const struct node_create *spec,
+                                          struct adit_err *err);
+/* Enter the table, take resources and begin. Errors: UNAVAILABLE, EXISTS, LIMIT, NO_MEMORY; then it
+ * is still the caller's. */
+ADIT_MUST_CHECK int node_admit_sandbox(struct sandbox *s, struct adit_err *err);
 struct admission_ask sandbox_ask(const struct sandbox *s);
+/* One of the pool has come to wait, was claimed, or is over; others may be told too. */
+void node_warm_changed(struct sandbox *s);
 /* The last phase is over: node.c forgets and frees it. */
 void node_on_sandbox_over(struct sandbox *s);
 

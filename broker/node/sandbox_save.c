@@ -81,7 +81,9 @@ static void on_saved(void *user, const struct adit_err *err)
         save.on_done(save.user, err);
 }
 
-static int start(struct save *save, bool is_lazy)
+enum way { SYNCED, LAZY, PREPARED };
+
+static int start(struct save *save, enum way way)
 {
     struct sandbox *s = save->s;
     struct adit_buf text;
@@ -90,19 +92,21 @@ static int start(struct save *save, bool is_lazy)
     s->record.started_mono_ns = (int64_t)s->started_mono_ns;
     s->record.end_mono_ns = (int64_t)s->end_mono_ns;
     int rc = record_encode(&s->record, &text);
-    if (rc == 0)
-        rc = record_file_save(&s->file, adit_buf_view(&text), is_lazy, on_saved, save);
+    if (rc == 0 && way == PREPARED)
+        rc = record_file_prepare(&s->file, adit_buf_view(&text), on_saved, save);
+    else if (rc == 0)
+        rc = record_file_save(&s->file, adit_buf_view(&text), way == LAZY, on_saved, save);
     adit_buf_fini(&text);
     return rc;
 }
 
-int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done, void *user)
+static int save_so(struct sandbox *s, enum way way, record_file_fn on_done, void *user)
 {
     struct save *save = malloc(sizeof(*save));
     if (!save)
         return ADIT_ERR_NO_MEMORY;
     *save = (struct save){s, options_of(s), on_done, user};
-    int rc = start(save, is_lazy);
+    int rc = start(save, way);
     if (rc == 0) {
         s->save_cnt++;
         return 0;
@@ -110,4 +114,14 @@ int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done, void *
     json_decref(save->options.network);
     free(save);
     return rc;
+}
+
+int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn on_done, void *user)
+{
+    return save_so(s, is_lazy ? LAZY : SYNCED, on_done, user);
+}
+
+int sandbox_save_warm(struct sandbox *s, record_file_fn on_done, void *user)
+{
+    return save_so(s, PREPARED, on_done, user);
 }

@@ -21,8 +21,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
+
+#define NS_PER_S INT64_C(1000000000)
 
 struct table {
     struct template_dir_entry *entries[TEMPLATE_DIR_MAX];
@@ -97,13 +100,26 @@ static bool is_shortage(const struct adit_err *err)
     return err->code == ADIT_ERR_NO_MEMORY || err->sys_errno == EMFILE || err->sys_errno == ENFILE;
 }
 
+static int look_at(struct template_dir_entry *e, struct adit_err *err)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    (void)snprintf(path, sizeof(path), "%s/" TEMPLATE_FILE, e->dir); /* else it is not found */
+    if (stat(path, &st))
+        return adit_err_sys(err, errno, "look at %s", path);
+    e->inode = st.st_ino;
+    e->changed_ns = st.st_ctim.tv_sec * NS_PER_S + st.st_ctim.tv_nsec;
+    return 0;
+}
+
 static int read_into(struct template_dir_entry *e, const char *root, struct adit_err *err)
 {
     if (asprintf(&e->dir, "%s/%s", root, e->artifact) < 0) {
         e->dir = NULL; /* it was left undefined */
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     }
-    return template_read(e->dir, &e->info, err);
+    int rc = look_at(e, err); /* first: what replaces it meanwhile is seen to be another */
+    return rc ? rc : template_read(e->dir, &e->info, err);
 }
 
 /* *out: NULL when the folder is no template. Errors: a shortage. */
@@ -286,6 +302,12 @@ const struct template_dir_entry *template_dir_resolve(const struct template_dir 
             return t->now->entries[i];
     }
     return NULL;
+}
+
+bool template_dir_is_current(const struct template_dir_entry *e)
+{
+    struct template_dir_entry now = {.dir = e->dir};
+    return look_at(&now, NULL) == 0 && now.inode == e->inode && now.changed_ns == e->changed_ns;
 }
 
 size_t template_dir_cnt(const struct template_dir *t)

@@ -11,9 +11,12 @@
 #define TEMPLATE_DIR_MAX 1024
 #define TEMPLATE_DIR_NAME_CAP 128
 
-/* @artifact: the folder's name. @dir: its absolute path. Valid until the next scan is done. */
+/* @artifact: the folder's name. @dir: its absolute path. @inode, @changed_ns: of template.json as
+ * it was read. Valid until the next scan is done. */
 struct template_dir_entry {
     struct template_info info;
+    uint64_t inode;
+    int64_t changed_ns;
     char artifact[TEMPLATE_DIR_NAME_CAP];
     char *dir;
 };
@@ -35,6 +38,8 @@ const struct template_dir_entry *template_dir_find(const struct template_dir *t,
 /* By id, alias or namespace/alias, without a tag. */
 const struct template_dir_entry *template_dir_resolve(const struct template_dir *t,
                                                       struct adit_view ref);
+/* Is what lies there still what was read? Asks the file system. */
+bool template_dir_is_current(const struct template_dir_entry *e);
 size_t template_dir_cnt(const struct template_dir *t);
 const struct template_dir_entry *template_dir_at(const struct template_dir *t, size_t i);
 
