@@ -133,6 +133,12 @@ static void close_egress(void *owner, struct egress_sandbox *e)
     egress_close(e);
 }
 
+static void warm_changed(void *owner, const struct sandbox *s)
+{
+    struct broker *b = owner;
+    warm_pool_changed(b->warm_pool, s);
+}
+
 const struct node_ops broker_node_ops = {.publish = publish,
                                          .republish = republish,
                                          .withdraw = withdraw,
@@ -140,7 +146,8 @@ const struct node_ops broker_node_ops = {.publish = publish,
                                          .release = release,
                                          .open_egress = open_egress,
                                          .update_egress = update_egress,
-                                         .close_egress = close_egress};
+                                         .close_egress = close_egress,
+                                         .warm_changed = warm_changed};
 
 void broker_release_claim(struct broker *b, const char *sandbox_id, const char *reason)
 {

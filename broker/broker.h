@@ -17,6 +17,7 @@
 #include "broker/key_cache.h"
 #include "broker/node/node.h"
 #include "broker/node/template_dir.h"
+#include "broker/node/warm_pool.h"
 #include "broker/registration.h"
 #include "broker/scheduler_child.h"
 #include "broker/scheduler_client.h"
@@ -50,6 +51,7 @@ struct broker {
     struct egress *egress;
     struct node *node;
     struct template_dir *templates;
+    struct warm_pool *warm_pool;
     struct scheduler_child *scheduler_child;
     struct scheduler_client *scheduler;
     struct registration *registration;

@@ -63,6 +63,10 @@ static const struct adit_conf_row rows[] = {
      "processes and threads in one sandbox"},
     {"max-timeout", ADIT_CONF_DURATION, ROW(max_timeout_ms), "24h", 1000, 8760 * HOUR,
      "longest life of a sandbox"},
+    {"warm", ADIT_CONF_STRING, ROW(warm), "", 0, 4000,
+     "sandboxes that wait booted for creates to come: TEMPLATE=N, separated by commas; "
+     "TEMPLATE:ISOLATION=N where that is not the usual one (default: none)"},
+    {"warm-booting", ADIT_CONF_UINT, ROW(warm_booting), "2", 1, 64, "of these, booted at once"},
     {"cpu-overcommit", ADIT_CONF_UINT, ROW(cpu_percent), "6400", 1, 1000000,
      "virtual CPUs given out, in percent of the machine's"},
     {"memory-overcommit", ADIT_CONF_UINT, ROW(memory_percent), "400", 1, 1000000,

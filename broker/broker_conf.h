@@ -11,8 +11,8 @@ struct broker_conf {
         *guest_dir, *scheduler, *scheduler_program, *admin_token_file, *log_level, *seccomp,
         *metrics_listen, *tls_cert, *tls_key, *debug_envd, *debug_interpreter,
         *egress_allow_private, *egress_deny, *egress_ca_file, *dns_server, *session_template,
-        *session_custom;
-    uint64_t relay_loops, connections_max, channels_max, pids_max;
+        *session_custom, *warm;
+    uint64_t warm_booting, relay_loops, connections_max, channels_max, pids_max;
     uint64_t header_ms, body_ms, client_idle_ms, guest_idle_ms, dial_ms, drain_ms, create_ms,
         ready_ms, max_timeout_ms;
     uint64_t sandbox_log_retention_ms, sandbox_log_bytes;

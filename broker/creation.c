@@ -6,11 +6,17 @@
  *
  *   PLACING ── template unknown, once ──> SYNCING ──> PLACING
  *   PLACING ── claim ──> CREATING ──> done
+ *      ^───── once ─────────┘ one that waited booted was of no use
  *
  * What: the scheduler chooses and records a claim, unless team or key have what they may have; the
  * node admits, makes, wakes and publishes. A template that the scheduler does not know may have
  * been put into the directory a moment ago: the directory is read again, once a creation and not
- * more often than registration_sync_templates() allows. Ownership: a creation owns itself until its
+ * more often than registration_sync_templates() allows.
+ * Who fixed no id gets a sandbox that waits booted, if the pool has one: it is taken in hand first,
+ * so that the scheduler places its id, and claimed instead of created. What the scheduler refused
+ * waits again. What it may have on record, and is not used, is ended, and the creation begins anew
+ * without the pool: no other creation gets an id that was placed once.
+ * Ownership: a creation owns itself until its
  * callback. Failure: a claim that is not used is given back; the node undoes what it began before
  * it reports.
  */
@@ -20,12 +26,18 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* @template_id: of the claim, once there is one */
+#include "base/log.h"
+
+/*
+ * @template_id: of the claim, once there is one
+ * @is_id_free:  the id may be any
+ * @has_warm:    spec.sandbox_id is that of one in hand / @is_cold: the pool is not asked any more
+ */
 struct creation {
     struct broker *broker; /* borrowed */
     struct creation_spec spec;
     char template_id[RECORD_NAME_CAP];
-    bool is_synced;
+    bool is_synced, is_id_free, has_warm, is_cold;
     creation_fn on_done;
     void *user;
 };
@@ -66,6 +78,52 @@ static void fail_too_fast(struct creation *c, uint32_t retry_after_s)
     finish(c, &result);
 }
 
+/* ---- the pool ---- */
+
+/* Each time it is placed. */
+static void choose_id(struct creation *c)
+{
+    if (!c->is_id_free)
+        return;
+    c->has_warm = !c->is_cold && warm_pool_take(c->broker->warm_pool, c->spec.template_ref,
+                                                c->spec.wanted.isolation, c->spec.sandbox_id);
+    if (!c->has_warm)
+        sandbox_id_make(c->spec.sandbox_id);
+}
+
+/* The scheduler has answered, and not with a claim. */
+static void put_warm_back(struct creation *c, const struct adit_err *err)
+{
+    struct broker *b = c->broker;
+    bool is_certain = !err || err->code == ADIT_ERR_NOT_FOUND || err->code == ADIT_ERR_LIMIT ||
+                      err->code == ADIT_ERR_UNAUTHENTICATED ||
+                      adit_view_has_prefix(adit_view_str(err->msg), "no node is available");
+    if (c->has_warm && is_certain)
+        warm_pool_give_back(b->warm_pool, c->spec.sandbox_id);
+    else if (c->has_warm)
+        node_warm_end(b->node, c->spec.sandbox_id, "its place is uncertain");
+    c->has_warm = false;
+}
+
+/* Without the pool. */
+static void begin_anew(struct creation *c)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    c->has_warm = false;
+    c->is_cold = true;
+    if (place(c, &err))
+        fail(c, CREATION_NOT_PLACED, &err);
+}
+
+static void drop_warm(struct creation *c, const struct adit_err *why)
+{
+    adit_log(ADIT_LOG_WARN, "warm_sandbox_not_used", LOG_S("sandbox", c->spec.sandbox_id),
+             LOG_ERR(why));
+    broker_release_claim(c->broker, c->spec.sandbox_id, why->msg);
+    node_warm_end(c->broker->node, c->spec.sandbox_id, "it could not be claimed");
+    begin_anew(c);
+}
+
 /* ---- on the node ---- */
 
 /* Looked at only when a creation failed: the directory is read again later. */
@@ -81,6 +139,8 @@ static void on_created(void *user, struct sandbox *s, const struct adit_err *err
     struct creation_result result = {.sandbox = s};
     if (!err)
         finish(c, &result);
+    else if (c->has_warm) /* its end has released the claim */
+        begin_anew(c);
     else if (was_deleted(c))
         fail_not_found(c);
     else
@@ -91,6 +151,7 @@ static int create_here(struct creation *c, const Scheduler__Template *t,
                        const struct template_dir_entry *local, struct adit_err *err)
 {
     struct node_create spec = c->spec.wanted;
+    spec.sandbox_id = c->spec.sandbox_id;
     (void)snprintf(c->template_id, sizeof(c->template_id), "%s", t->template_id); /* as on disk */
     if (!spec.isolation[0])
         spec.isolation = t->isolation;
@@ -102,7 +163,8 @@ static int create_here(struct creation *c, const Scheduler__Template *t,
     spec.cpu_count = t->resources->cpu_count;
     spec.memory_mb = t->resources->memory_mb;
     spec.disk_mb = t->resources->disk_mb;
-    return node_create(c->broker->node, &spec, on_created, c, err);
+    return (c->has_warm ? node_warm_claim : node_create)(c->broker->node, &spec, on_created, c,
+                                                         err);
 }
 
 /* ---- by the scheduler ---- */
@@ -131,19 +193,22 @@ static void use_claim(struct creation *c, const Scheduler__PlaceResponse *p)
     int rc = check_claim(c, p, &err);
     if (rc == 0)
         local = template_dir_find(b->templates, p->template_->template_id);
+    if (rc == 0 && local)
+        rc = create_here(c, p->template_, local, &err);
+    if (rc && c->has_warm) {
+        drop_warm(c, &err);
+        return;
+    }
     if (rc == 0 && !local) { /* the scheduler knows it still, but its folder is gone */
-        broker_release_claim(b, c->spec.wanted.sandbox_id, "its template was deleted");
+        broker_release_claim(b, c->spec.sandbox_id, "its template was deleted");
         fail_not_found(c);
         return;
     }
-    if (rc == 0) {
-        rc = create_here(c, p->template_, local, &err);
-        if (rc == ADIT_ERR_UNAVAILABLE)
-            fault = CREATION_NO_CAPACITY;
-    }
     if (rc == 0)
         return;
-    broker_release_claim(b, c->spec.wanted.sandbox_id, err.msg);
+    if (local && rc == ADIT_ERR_UNAVAILABLE)
+        fault = CREATION_NO_CAPACITY;
+    broker_release_claim(b, c->spec.sandbox_id, err.msg);
     fail(c, fault, &err);
 }
 
@@ -185,10 +250,13 @@ static void on_placed(void *user, const ProtobufCMessage *answer, const struct a
     struct creation *c = user;
     const Scheduler__PlaceResponse *placed = (const Scheduler__PlaceResponse *)answer;
     struct adit_err taken = ADIT_ERR_INIT;
-    if (node_has(c->broker->node, c->spec.wanted.sandbox_id)) {
+    bool is_there = !c->has_warm && node_has(c->broker->node, c->spec.sandbox_id);
+    if (err || placed->retry_after_s)
+        put_warm_back(c, err);
+    if (is_there) {
         /* one with the same id was faster: sandbox and claim are its own */
         (void)adit_err_set(&taken, ADIT_ERR_EXISTS, "sandbox %s exists already",
-                           c->spec.wanted.sandbox_id); /* only told */
+                           c->spec.sandbox_id); /* only told */
         fail(c, CREATION_EXISTS, &taken);
     } else if (err) {
         on_refused(c, err);
@@ -205,8 +273,9 @@ static int place(struct creation *c, struct adit_err *err)
     char id[SANDBOX_ID_CAP], team[RECORD_TEAM_CAP], key[RECORD_TEAM_CAP], ref[CREATION_REF_CAP];
     char isolation[TEMPLATE_ISOLATION_CAP];
     Scheduler__PlaceRequest request;
+    choose_id(c);
     scheduler__place_request__init(&request);
-    (void)snprintf(id, sizeof(id), "%s", c->spec.wanted.sandbox_id); /* ids fit */
+    (void)snprintf(id, sizeof(id), "%s", c->spec.sandbox_id); /* ids fit */
     (void)snprintf(team, sizeof(team), "%s", c->spec.wanted.team_id);
     (void)snprintf(key, sizeof(key), "%s", c->spec.wanted.key_id);
     (void)snprintf(ref, sizeof(ref), "%s", c->spec.template_ref);
@@ -216,8 +285,13 @@ static int place(struct creation *c, struct adit_err *err)
     request.key_id = key;
     request.template_ref = ref;
     request.isolation = isolation;
-    return scheduler_client_call(c->broker->scheduler, SCHEDULER_PLACE, &request.base, on_placed, c,
-                                 err);
+    if (c->has_warm)
+        request.warm_node_id = c->broker->node_id;
+    int rc = scheduler_client_call(c->broker->scheduler, SCHEDULER_PLACE, &request.base, on_placed,
+                                   c, err);
+    if (rc)
+        put_warm_back(c, NULL); /* nothing was sent */
+    return rc;
 }
 
 int creation_start(struct broker *b, const struct creation_spec *spec, creation_fn on_done,
@@ -230,6 +304,7 @@ int creation_start(struct broker *b, const struct creation_spec *spec, creation_
     c->spec = *spec;
     if (!spec->wanted.isolation)
         c->spec.wanted.isolation = "";
+    c->is_id_free = !spec->sandbox_id[0];
     c->on_done = on_done;
     c->user = user;
     int rc = place(c, err);

@@ -40,11 +40,14 @@ typedef void (*creation_fn)(void *user, const struct creation_result *result);
 /*
  * What is asked for. The rest of a node's creation comes from the template.
  *
- * @wanted: isolation (NULL: the template's), sandbox_id, team_id, key_id, timeout_ms, secure,
- *          is_private, internet, mask_host, session, metadata, network, env_vars
+ * @sandbox_id: of SANDBOX_ID_CAP. Not empty: the id that it must have. Empty: one is chosen and
+ *              written there, until @on_done perhaps another
+ * @wanted: isolation (NULL: the template's), team_id, key_id, timeout_ms, secure, is_private,
+ *          internet, mask_host, session, metadata, network, env_vars
  */
 struct creation_spec {
     const char *template_ref;
+    char *sandbox_id;
     struct node_create wanted;
 };
 

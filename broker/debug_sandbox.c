@@ -86,14 +86,14 @@ static void make(struct debug_sandbox *d)
     struct adit_err err = ADIT_ERR_INIT;
     struct creation_spec spec = {
         .template_ref = DEBUG_SANDBOX_TEMPLATE,
-        .wanted = {.sandbox_id = d->claimed_id,
-                   .team_id = DEBUG_SANDBOX_TEAM,
+        .sandbox_id = d->claimed_id,
+        .wanted = {.team_id = DEBUG_SANDBOX_TEAM,
                    .key_id = "",
                    .timeout_ms = DEBUG_SANDBOX_LIFE_MS,
                    .mask_host = ""},
     };
 
-    sandbox_id_make(d->claimed_id);
+    d->claimed_id[0] = '\0';
     if (creation_start(d->broker, &spec, on_made, d, &err))
         failed(d, &err);
 }

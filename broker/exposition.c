@@ -12,7 +12,9 @@
  */
 #include "broker/exposition.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/prom.h"
 #include "base/version.h"
@@ -96,6 +98,44 @@ static void write_sandboxes(struct prom *p, const struct node *n)
                (double)a->memory_mb_used * MIB);
     prom_gauge(p, "adit_broker_allocatable_memory_bytes", "Memory that may be given out.",
                (double)a->memory_mb_cap * MIB);
+}
+
+static const struct {
+    const char *name, *help;
+    size_t at;
+} warm_counters[] = {
+    {"adit_broker_warm_claims_total", "Creates that took a sandbox of the warm pool.",
+     offsetof(struct warm_pool_figures, claims)},
+    {"adit_broker_warm_misses_total", "Creates that found it empty.",
+     offsetof(struct warm_pool_figures, misses)},
+    {"adit_broker_warm_boots_total", "Boots that were begun for it.",
+     offsetof(struct warm_pool_figures, boots)},
+    {"adit_broker_warm_failures_total",
+     "Of these, what did not come up, or ended by itself while it waited.",
+     offsetof(struct warm_pool_figures, failures)},
+};
+
+static void write_warm(struct prom *p, const struct warm_pool *pool)
+{
+    struct warm_pool_figures f;
+    prom_family(p, "adit_broker_warm_sandboxes", "gauge",
+                "Sandboxes of the warm pool that wait, are booted, and are to wait.");
+    for (size_t i = 0; warm_pool_measure(pool, i, &f); i++) {
+        prom_u64(p, LABELS({"template", f.ref}, {"isolation", f.isolation}, {"state", "ready"}),
+                 f.ready);
+        prom_u64(p, LABELS({"template", f.ref}, {"isolation", f.isolation}, {"state", "booting"}),
+                 f.booting);
+        prom_u64(p, LABELS({"template", f.ref}, {"isolation", f.isolation}, {"state", "wanted"}),
+                 f.wanted);
+    }
+    for (size_t k = 0; k < sizeof(warm_counters) / sizeof(warm_counters[0]); k++) {
+        prom_family(p, warm_counters[k].name, "counter", warm_counters[k].help);
+        for (size_t i = 0; warm_pool_measure(pool, i, &f); i++) {
+            uint64_t value;
+            memcpy(&value, (const char *)&f + warm_counters[k].at, sizeof(value));
+            prom_u64(p, LABELS({"template", f.ref}, {"isolation", f.isolation}), value);
+        }
+    }
 }
 
 static void write_history(struct prom *p, const struct node *n)
@@ -278,6 +318,7 @@ static void on_collected(void *user, const struct edge_stats *sum, const struct 
     write_own(&p, e);
     write_edge(&p, sum);
     write_sandboxes(&p, e->broker->node);
+    write_warm(&p, e->broker->warm_pool);
     write_history(&p, e->broker->node);
     write_egress(&p, e->broker->egress);
     write_each(&p, e->broker->node, uses, use_cnt);

@@ -62,6 +62,7 @@ struct program {
     struct tls_context *trust;        /* as above */
     uint64_t egress_connections_max;  /* of all sandboxes */
     bool is_stopping, has_lost_helper;
+    unsigned closing_cnt; /* parts that stop still waits for */
 };
 
 /* ---- stopping ---- */
@@ -77,12 +78,12 @@ static void name_sandboxes(const struct broker *b)
     (void)fflush(stdout);
 }
 
-static void on_edge_closed(void *user)
+static void close_rest(struct program *p)
 {
-    struct program *p = user;
     struct broker *b = &p->broker;
     name_sandboxes(b);
     exposition_close(p->exposition);
+    warm_pool_close(b->warm_pool);
     node_stop(b->node);
     egress_stop(b->egress);
     registration_close(b->registration);
@@ -97,11 +98,24 @@ static void on_edge_closed(void *user)
     net_loop_close(&b->net);
 }
 
+/* The edge is closed, or the pool is empty. */
+static void on_half_closed(void *user)
+{
+    struct program *p = user;
+    if (--p->closing_cnt == 0)
+        close_rest(p);
+}
+
 static void stop(struct program *p)
 {
     p->is_stopping = true;
     session_all_stop(p->broker.sessions);
-    edge_close(p->broker.edge, on_edge_closed, p);
+    p->closing_cnt = 1;
+    if (!p->has_lost_helper) { /* else nothing can be ended, and the next broker has the pool */
+        p->closing_cnt++;
+        warm_pool_drain(p->broker.warm_pool, on_half_closed, p);
+    }
+    edge_close(p->broker.edge, on_half_closed, p);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -173,10 +187,35 @@ static int open_node(struct program *p, struct adit_err *err)
     return node_new(&conf, &b->node, err);
 }
 
+static void on_rescanned(void *user)
+{
+    (void)user; /* on_online() has begun anew with the pool */
+}
+
+static void rescan_templates(void *owner)
+{
+    struct broker *b = owner;
+    (void)registration_sync_templates(b->registration, on_rescanned,
+                                      b); /* the next look asks again */
+}
+
+static int open_warm_pool(struct broker *b, struct adit_err *err)
+{
+    const struct warm_pool_conf conf = {.loop = &b->net,
+                                        .node = b->node,
+                                        .templates = b->templates,
+                                        .option = b->conf.warm,
+                                        .booting_max = (unsigned)b->conf.warm_booting,
+                                        .rescan = rescan_templates,
+                                        .owner = b};
+    return warm_pool_new(&conf, &b->warm_pool, err);
+}
+
 static void on_online(void *owner)
 {
     struct program *p = owner;
     client_env_on_online(p->client_env);
+    warm_pool_start(p->broker.warm_pool);
     if (p->debug_sandbox)
         debug_sandbox_start(p->debug_sandbox);
 }
@@ -368,8 +407,9 @@ static int open_all(struct program *p, struct adit_err *err)
         (rc = watch_signals(p, err)) || (rc = certificate_watch(b->certificate, err)) ||
         (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, on_helper_lost, b, err)) ||
         (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) ||
-        (rc = session_all_new(b, &b->sessions, err)) || (rc = edge_start(b->edge, err)) ||
-        (rc = open_egress(p, err)) || (rc = open_registration(p, err)) ||
+        (rc = open_warm_pool(b, err)) || (rc = session_all_new(b, &b->sessions, err)) ||
+        (rc = edge_start(b->edge, err)) || (rc = open_egress(p, err)) ||
+        (rc = open_registration(p, err)) ||
         (rc = exposition_open(b, p->host.launcher, &p->exposition, err)))
         return rc;
     node_adopt(b->node);
@@ -384,6 +424,7 @@ static void free_all(struct program *p)
     node_free(b->node);
     egress_free(b->egress);
     egress_operator_fini(&b->reach);
+    warm_pool_free(b->warm_pool);
     template_dir_free(b->templates);
     client_env_free(p->client_env);
     debug_sandbox_free(p->debug_sandbox);

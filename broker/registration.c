@@ -156,7 +156,7 @@ static char *text(const char *s)
 /* The node's message with what hangs in it. */
 struct node_message {
     Scheduler__Node node;
-    Scheduler__Resources capacity, allocated;
+    Scheduler__Resources capacity, allocated, warm;
     Scheduler__Machine machine;
     char *isolations[VMM_SET_MAX];
     char *template_ids[TEMPLATE_DIR_MAX];
@@ -191,6 +191,7 @@ static size_t fill_isolations(const struct registration *r, char *out[VMM_SET_MA
 static void fill_node(const struct registration *r, struct node_message *m)
 {
     const struct admission *a = node_admission(r->conf.node);
+    const struct node_warm_sum warm = node_warm_sum(r->conf.node);
     scheduler__node__init(&m->node);
     scheduler__resources__init(&m->capacity);
     scheduler__resources__init(&m->allocated);
@@ -205,7 +206,13 @@ static void fill_node(const struct registration *r, struct node_message *m)
     m->allocated.disk_mb = a->disk_mb_used;
     m->node.capacity = &m->capacity;
     m->node.allocated = &m->allocated;
-    m->node.sandbox_cnt = (uint32_t)a->sandbox_cnt;
+    m->node.sandbox_cnt = (uint32_t)(a->sandbox_cnt - warm.cnt);
+    scheduler__resources__init(&m->warm);
+    m->warm.cpu_count = (uint32_t)warm.cpu_cnt;
+    m->warm.memory_mb = warm.memory_mb;
+    m->warm.disk_mb = warm.disk_mb;
+    m->node.warm = &m->warm;
+    m->node.warm_cnt = (uint32_t)warm.cnt;
     m->node.sandbox_max = (uint32_t)a->sandbox_max;
     m->node.version = text(ADIT_VERSION);
     fill_machine(r->conf.machine, &m->machine);

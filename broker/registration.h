@@ -4,7 +4,7 @@
 #define BROKER_REGISTRATION_H
 
 #include "broker/machine.h"
-#include "broker/node/node.h"
+#include "broker/node/node_warm.h"
 #include "broker/node/template_dir.h"
 #include "broker/scheduler_child.h"
 #include "broker/scheduler_client.h"

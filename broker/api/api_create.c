@@ -145,8 +145,8 @@ static void start(struct create *c)
     struct adit_err err = ADIT_ERR_INIT;
     struct creation_spec spec = {
         .template_ref = w->template_ref,
+        .sandbox_id = c->sandbox_id,
         .wanted = {.isolation = w->isolation,
-                   .sandbox_id = c->sandbox_id,
                    .team_id = c->rq->who.team_id,
                    .key_id = c->rq->who.key_id,
                    .timeout_ms = w->timeout_ms,
@@ -206,7 +206,6 @@ static void create(struct api_request *rq, bool is_v2)
         return;
     }
     struct adit_view key = edge_api_header(rq->edge, "Idempotency-Key");
-    sandbox_id_make(c->sandbox_id);
     if ((key.ptr && use_key(c, key, &err)) || use_isolation(c, &err))
         fail(c, NULL, &err);
     else if (!repeat(c))

@@ -11,6 +11,9 @@
 
 #include "broker/node/node.h"
 
+/* A guest that waited answers a claim within this, or it is of no use. */
+#define NODE_WARM_CLAIM_MS 3000
+
 /* What a waiting sandbox has to be. */
 struct node_warm_kind {
     const char *template_id, *build_id, *isolation;

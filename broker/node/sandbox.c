@@ -330,7 +330,8 @@ static int talk_to_guest(struct sandbox *s, enum guest_talk talk, struct adit_er
         .token = token,
         .default_user = s->default_user,
         .default_workdir = s->default_workdir,
-        .deadline_ms = s->node->conf.ready_ms + s->vmm->boot_ms,
+        .deadline_ms =
+            talk == GUEST_INIT ? NODE_WARM_CLAIM_MS : s->node->conf.ready_ms + s->vmm->boot_ms,
     };
     return guest_start(&conf, on_guest_ready, s, &s->guest, err);
 }

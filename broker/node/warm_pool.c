@@ -203,7 +203,7 @@ static void end_unwanted(struct warm_pool *p, const struct template_dir_entry *c
 
 static void tend_rows(struct warm_pool *p)
 {
-    const struct template_dir_entry *entries[WARM_OPTION_ROWS_MAX];
+    const struct template_dir_entry *entries[WARM_OPTION_ROWS_MAX] = {NULL};
     struct warm_plan plans[WARM_OPTION_ROWS_MAX];
     bool is_outdated = false;
     for (size_t i = 0; i < p->option.cnt; i++) {
@@ -226,12 +226,17 @@ static void tend_rows(struct warm_pool *p)
     }
 }
 
-static void finish_drain(struct warm_pool *p)
+void warm_pool_close(struct warm_pool *p)
 {
-    uint64_t left = node_warm_sum(p->conf.node).cnt;
     p->state = OVER;
     net_deadline_cancel(&p->due);
     net_task_cancel(&p->tend);
+}
+
+static void finish_drain(struct warm_pool *p)
+{
+    uint64_t left = node_warm_sum(p->conf.node).cnt;
+    warm_pool_close(p);
     if (left)
         adit_log(ADIT_LOG_WARN, "warm_sandboxes_left", LOG_U("count", left));
     p->on_drained(p->user);

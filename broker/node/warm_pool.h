@@ -61,6 +61,8 @@ bool warm_pool_measure(const struct warm_pool *p, size_t i, struct warm_pool_fig
 /* End all that wait, and begin no more; @on_done when none is left or WARM_POOL_DRAIN_MS are over,
  * never before it returns. */
 void warm_pool_drain(struct warm_pool *p, void (*on_done)(void *user), void *user);
+/* Do nothing any more; what waits is left to the next broker. Idempotent. */
+void warm_pool_close(struct warm_pool *p);
 void warm_pool_free(struct warm_pool *p);
 
 #endif

@@ -122,8 +122,8 @@ void session_create(struct session *s)
     struct creation_result failed = {.fault = CREATION_NOT_PLACED, .err = &err};
     struct creation_spec spec = {
         .template_ref = is_custom ? conf->session_custom : conf->session_template,
-        .wanted = {.sandbox_id = s->sandbox_id,
-                   .team_id = s->who.team_id,
+        .sandbox_id = s->sandbox_id,
+        .wanted = {.team_id = s->who.team_id,
                    .key_id = s->who.key_id,
                    .timeout_ms = first_life_ms(s),
                    .secure = true,
@@ -131,7 +131,7 @@ void session_create(struct session *s)
                    .session_id = s->id,
                    .session_type = s->type},
     };
-    sandbox_id_make(s->sandbox_id);
+    s->sandbox_id[0] = '\0';
     s->created_ns = adit_clock_wall_ns();
     s->is_creating = true;
     if (creation_start(s->all->broker, &spec, on_created, s, &err) == 0)
