@@ -177,11 +177,12 @@ static void act(struct warm_pool *p, struct row *r, const struct template_dir_en
     end_some(p, &kind, r->plan.end);
 }
 
+/* @entries: of the rows; not looked at while the pool is drained. */
 static bool is_wanted(const struct warm_pool *p, const struct sandbox *s,
                       const struct template_dir_entry *const *entries)
 {
-    for (size_t i = 0; i < p->option.cnt; i++) {
-        if (!entries[i] || p->state != TENDING)
+    for (size_t i = 0; i < p->option.cnt && p->state == TENDING; i++) {
+        if (!entries[i])
             continue;
         const struct node_warm_kind kind = kind_of(p, &p->rows[i], entries[i]);
         if (node_warm_is_kind(s, &kind))
