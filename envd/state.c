@@ -38,6 +38,7 @@
 #include "envd/ca_store.h"
 #include "envd/filesystem/place.h"
 #include "envd/rest.h"
+#include "envd/vm.h"
 
 #define NS_PER_S INT64_C(1000000000)
 
@@ -134,6 +135,7 @@ static int make_env(const struct envd *e, json_t *vars, struct adit_map *env, st
 /* The texts of a document; NULL: absent. */
 struct document {
     const char *token, *timestamp, *user, *workdir, *sandbox_id, *template_id, *ca_bundle;
+    const char *hostname, *entropy;
     int64_t wall_ns;
     json_t *env_vars; /* borrowed; NULL: absent */
 };
@@ -181,6 +183,8 @@ static int read_document(const struct envd *e, const json_t *doc, struct documen
         {"sandboxID", USER_NAME_CAP, &d->sandbox_id},
         {"templateID", USER_NAME_CAP, &d->template_id},
         {"caBundle", CA_STORE_PEM_MAX, &d->ca_bundle},
+        {"hostname", VM_HOSTNAME_CAP, &d->hostname},
+        {"entropy", VM_ENTROPY_CAP, &d->entropy},
     };
     if (!json_is_object(doc))
         return bad(err, "request body must be a JSON object");
@@ -279,6 +283,10 @@ static int take_document(struct envd *e, const struct document *d, struct adit_e
     adit_map_init(&env);
     if (d->ca_bundle && d->ca_bundle[0])
         rc = ca_store_add(e->root, adit_view_str(d->ca_bundle), &bundle, err);
+    if (!rc && d->hostname)
+        rc = vm_set_hostname(d->hostname, err);
+    if (!rc && d->entropy)
+        rc = vm_add_entropy(d->entropy, err);
     if (!rc && d->env_vars)
         rc = make_env(e, d->env_vars, &env, err);
     if (rc) {

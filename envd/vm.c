@@ -25,6 +25,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -32,8 +33,11 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include <linux/random.h>
+
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/encode.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -244,10 +248,39 @@ static void limit_programs(void)
         (void)fclose(file); /* opened for reading */
 }
 
-static void set_up_kernel(const char *hostname)
+int vm_set_hostname(const char *name, struct adit_err *err)
 {
-    if (sethostname(hostname, strlen(hostname)) != 0)
-        adit_log(ADIT_LOG_WARN, "hostname_not_set", LOG_D("errno", errno));
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+    size_t len = strlen(name);
+    if (len == 0 || len >= VM_HOSTNAME_CAP || strspn(name, allowed) != len)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "invalid hostname");
+    if (sethostname(name, len) != 0)
+        adit_log(ADIT_LOG_DEBUG, "hostname_not_set", LOG_D("errno", errno));
+    return ADIT_OK;
+}
+
+int vm_add_entropy(const char *base64, struct adit_err *err)
+{
+    union {
+        struct rand_pool_info info;
+        char room[sizeof(struct rand_pool_info) + VM_ENTROPY_CAP];
+    } pool;
+    size_t len;
+    struct adit_view text = adit_view_str(base64);
+    if (text.len >= VM_ENTROPY_CAP || adit_base64_decode(text, pool.info.buf, &len) != ADIT_OK)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "entropy must be base64 of 512 bytes at most");
+    pool.info.buf_size = (int)len;
+    pool.info.entropy_count = (int)len * 8;
+    ADIT_CLEANUP_CLOSE int fd = open("/dev/random", O_RDWR | O_CLOEXEC);
+    if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) != 0 || ioctl(fd, RNDRESEEDCRNG) != 0)
+        adit_log(ADIT_LOG_DEBUG, "entropy_not_added", LOG_D("errno", errno));
+    explicit_bzero(&pool, sizeof pool);
+    return ADIT_OK;
+}
+
+static void set_up_kernel(void)
+{
     (void)put("/proc/sys/kernel/panic", "-1");
     (void)put("/proc/sys/kernel/panic_on_oops", "1");
     (void)reboot(RB_DISABLE_CAD); /* the VMM's keys stop envd in order instead */
@@ -273,7 +306,10 @@ int vm_boot(const char *hostname, struct adit_err *err)
     if (code != ADIT_OK)
         return code;
     vm_mount_system();
-    set_up_kernel(hostname);
+    set_up_kernel();
+    code = vm_set_hostname(hostname, err);
+    if (code != ADIT_OK)
+        return code;
     uint64_t end_ns = adit_clock_mono_ns();
     adit_log(ADIT_LOG_INFO, "booted", LOG_D("kernel_us", kernel_ns / 1000),
              LOG_D("modules_us", (modules_ns - kernel_ns) / 1000),

@@ -12,6 +12,8 @@
 
 /* Longest name of a host, with its NUL. */
 #define VM_HOSTNAME_CAP 65
+/* Longest entropy, as text, with its NUL: 512 bytes. */
+#define VM_ENTROPY_CAP 689
 /* Largest list of modules. */
 #define VM_LIST_CAP (64u * 1024)
 /* Memory and processes that those of the sandbox leave to envd and the kernel. */
@@ -25,6 +27,12 @@
 ADIT_MUST_CHECK int vm_boot(const char *hostname, struct adit_err *err);
 /* Load /modules/order.late, forget the files, and let nobody load any from then on. */
 void vm_finish(void);
+/* Give the machine its name. Errors: BAD_INPUT (letters, digits, "-" and "." only). A container may
+ * not be renamed, which is logged at debug level and no error. */
+ADIT_MUST_CHECK int vm_set_hostname(const char *name, struct adit_err *err);
+/* Mix what the host drew (base64) into the kernel's random numbers, at once. Errors: BAD_INPUT. A
+ * container may not, and shares the host's, which is no error. */
+ADIT_MUST_CHECK int vm_add_entropy(const char *base64, struct adit_err *err);
 /* The mounts of a system in the root that the caller is in, and what belongs to /dev. */
 void vm_mount_system(void);
 /* Stop the machine: put what is written to its disk and reboot, which ends the VMM. As anything but

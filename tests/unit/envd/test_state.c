@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /init documents and what they change. */
+#include <sched.h>
+
 #include "tests/unit/suite.h"
 #include "scratch.h"
 
@@ -218,6 +220,39 @@ START_TEST(state_metrics_are_figures_of_this_machine)
 }
 END_TEST
 
+/* In a name space of its own, so that it is not this machine's. */
+START_TEST(state_names_the_machine)
+{
+    char name[256] = "";
+    if (unshare(CLONE_NEWUTS) != 0) {
+        printf("# not root: nothing can be named\n");
+        return;
+    }
+    ck_assert_int_eq(apply("{\"hostname\":\"sandbox-1.local\"}"), 0);
+    ck_assert_int_eq(gethostname(name, sizeof name), 0);
+    ck_assert_str_eq(name, "sandbox-1.local");
+}
+END_TEST
+
+START_TEST(state_refuses_names_and_entropy_that_are_none)
+{
+    static const char *const documents[] = {
+        "{\"hostname\":\"\"}",         "{\"hostname\":\"a b\"}", "{\"hostname\":\"a/b\"}",
+        "{\"hostname\":\"a\\nb\"}",    "{\"hostname\":7}",       "{\"entropy\":\"?\"}",
+        "{\"entropy\":\"AAAA AAAA\"}", "{\"entropy\":[]}"};
+    char before[256] = "", after[256] = "", longest[1024];
+    ck_assert_int_eq(gethostname(before, sizeof before), 0);
+    for (size_t i = 0; i < sizeof documents / sizeof documents[0]; i++)
+        ck_assert_msg(apply(documents[i]) == ADIT_ERR_BAD_INPUT, "%s", documents[i]);
+    (void)snprintf(longest, sizeof longest, "{\"hostname\":\"%065d\"}", 0);
+    ck_assert_int_eq(apply(longest), ADIT_ERR_BAD_INPUT);
+    (void)snprintf(longest, sizeof longest, "{\"entropy\":\"%0689d\"}", 0);
+    ck_assert_int_eq(apply(longest), ADIT_ERR_BAD_INPUT);
+    ck_assert_int_eq(gethostname(after, sizeof after), 0);
+    ck_assert_str_eq(before, after);
+}
+END_TEST
+
 START_TEST(state_token_is_changed_by_whoever_shows_it)
 {
     static const char other[] = "{\"accessToken\":\"other\"}";
@@ -239,6 +274,7 @@ SUITE_MAIN_WITH(
     "state", .fixtures = {{scratch_setup, scratch_teardown}, {setup_envd, teardown_envd}},
     TESTS(state_begins_open_as_root_and_marked, state_replaces_variables_but_not_its_own,
           state_takes_identity_and_defaults, state_token_once_set_must_be_shown,
+          state_names_the_machine, state_refuses_names_and_entropy_that_are_none,
           state_token_is_changed_by_whoever_shows_it, state_old_documents_change_nothing,
           state_refuses_bad_documents_whole, state_tells_programs_of_an_authority,
           state_bounds_the_variables, state_metrics_are_figures_of_this_machine))
