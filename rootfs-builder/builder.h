@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/conf.h"
+#include "base/json.h"
 
 /* Counts up when a template that is built from the same options comes out differently. */
 #define BUILDER_FORMAT 2
@@ -16,13 +17,16 @@
 #define BUILDER_DISK_MB_MAX 1073741824
 
 /* Filled from the options' table of the command; strings are owned by it. What a command has no
- * option for is zero. */
+ * option for is zero. @more: further members of template.json, the command's; or NULL */
 struct builder_conf {
     char *alias, *out, *suite, *packages;
     uint64_t cpu_count, memory_mb, disk_mb;
     char *default_user, *default_workdir, *start_cmd, *ready_cmd, *isolation;
     bool image;
     char *kernel, *kernel_package, *modules, *load, *envd;
+    char *auth_file;
+    uint64_t size_max, entries_max, time_max_ms;
+    json_t *more;
 };
 
 #define BUILDER_ROW(field) offsetof(struct builder_conf, field)

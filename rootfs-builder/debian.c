@@ -119,28 +119,6 @@ int debian_fingerprint(const struct builder_conf *conf, const struct apt_host *a
     return rc ? adit_err_set(err, rc, "package sources cannot be read, or do not fit") : 0;
 }
 
-/* Device nodes are made by the runtime; those of the image would only lie on the host's disk. */
-static int empty_dev(const char *root, struct adit_err *err)
-{
-    ADIT_CLEANUP_CLOSE int root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root_fd < 0)
-        return adit_err_sys(err, errno, "open %s", root);
-    int rc = adit_file_remove_tree(root_fd, "dev", err);
-    if (!rc && mkdirat(root_fd, "dev", 0755))
-        rc = adit_err_sys(err, errno, "make %s/dev", root);
-    return rc;
-}
-
-/* The file /.e2b, by which programs inside see what they run in. */
-static int write_marker(const struct template_out *t, const char *root, struct adit_err *err)
-{
-    char path[4096 + 8], text[256];
-    (void)snprintf(path, sizeof(path), "%s/.e2b", root);
-    (void)snprintf(text, sizeof(text), "ENV_ID=%s\nTEMPLATE_ID=%s\nBUILD_ID=%s\n", t->template_id,
-                   t->template_id, t->build_id);
-    return adit_file_replace(AT_FDCWD, path, adit_view_str(text), 0644, err);
-}
-
 /* The words of the call; those that are put together for it live here. */
 struct command {
     char root[4096], settings[4096], script[4096];
@@ -181,8 +159,8 @@ static void make_command(struct command *c, const struct builder_conf *conf,
         add_word(c, apt->sources[i]);
 }
 
-int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
-                 const struct template_out *t, const char *work_dir, struct adit_err *err)
+int debian_build(const struct builder_conf *conf, const struct apt_host *apt, const char *work_dir,
+                 struct adit_err *err)
 {
     struct command c;
     if (geteuid() != 0)
@@ -195,7 +173,5 @@ int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
         rc = tool_run(&(struct tool_call){.argv = c.argv, .package = "mmdebstrap"}, err);
     if (!rc && (unlink(c.settings) || unlink(c.script)))
         rc = adit_err_sys(err, errno, "remove %s", c.settings);
-    if (!rc)
-        rc = empty_dev(c.root, err);
-    return rc ? rc : write_marker(t, c.root, err);
+    return rc;
 }

@@ -16,8 +16,7 @@ ADIT_MUST_CHECK int debian_fingerprint(const struct builder_conf *conf, const st
  * Errors: PRECONDITION (not root, no mmdebstrap), IO (mmdebstrap failed; it has said why).
  */
 ADIT_MUST_CHECK int debian_build(const struct builder_conf *conf, const struct apt_host *apt,
-                                 const struct template_out *t, const char *work_dir,
-                                 struct adit_err *err);
+                                 const char *work_dir, struct adit_err *err);
 /* `rootfs-builder debian`. */
 extern const struct builder_command debian_command;
 /* [a-z0-9+.-] words separated by commas; may be empty. */

@@ -23,10 +23,9 @@ static const struct adit_conf_row rows[] = {
     BUILDER_ROWS_END,
 };
 
-static int fill(struct builder_conf *conf, const struct template_out *t, const char *work_dir,
-                void *source, struct adit_err *err)
+static int fill(struct builder_conf *conf, const char *work_dir, void *source, struct adit_err *err)
 {
-    return debian_build(conf, source, t, work_dir, err);
+    return debian_build(conf, source, work_dir, err);
 }
 
 static int run(struct builder_conf *conf, char *const *words, struct adit_err *err)

@@ -15,9 +15,10 @@
 #include "rootfs-builder/debian.h"
 #include "rootfs-builder/guest.h"
 #include "rootfs-builder/image.h"
+#include "rootfs-builder/oci_image.h"
 
-static const struct builder_command *const commands[] = {&debian_command, &kernel_command,
-                                                         &initramfs_command, &image_command};
+static const struct builder_command *const commands[] = {
+    &debian_command, &oci_command, &kernel_command, &initramfs_command, &image_command};
 #define COMMAND_CNT (sizeof(commands) / sizeof(commands[0]))
 
 static struct adit_conf_spec spec_of(const struct builder_command *command)

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "rootfs-builder/image.h"
+#include "rootfs-builder/template_root.h"
 
 static uint64_t tree_bytes;
 
@@ -64,7 +65,9 @@ static int build(struct builder_conf *conf, const struct template_source *from,
     (void)snprintf(work_dir, sizeof(work_dir), "%s/%s", conf->out, t->work);
     fprintf(stderr, "rootfs-builder: building template %s (%s), %s\n", conf->alias, t->template_id,
             from->note);
-    rc = from->fill(conf, t, work_dir, from->source, err);
+    rc = from->fill(conf, work_dir, from->source, err);
+    if (!rc)
+        rc = template_root_finish(t, work_dir, err);
     if (!rc)
         (void)nftw(work_dir, add_size, 32, FTW_PHYS | FTW_MOUNT); /* only a figure for people */
     if (!rc && conf->image)

@@ -12,8 +12,8 @@
  * @note: how long it takes, for people: "about a minute"
  */
 struct template_source {
-    int (*fill)(struct builder_conf *conf, const struct template_out *t, const char *work_dir,
-                void *source, struct adit_err *err);
+    int (*fill)(struct builder_conf *conf, const char *work_dir, void *source,
+                struct adit_err *err);
     void *source;
     const char *note;
 };

@@ -64,16 +64,19 @@ int template_out_write_json(const struct template_out *t, const struct builder_c
     char created[ADIT_CLOCK_RFC3339_CAP];
     adit_clock_format_ms(wall_ns, created);
     json_t *root = json_pack(
-        "{s:s, s:s, s:[s], s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*}", "template_id",
+        "{s:s, s:s, s:[s], s:I, s:I, s:I, s:s, s:s, s:s*, s:s, s:s, s:s, s:s, s:s*}", "template_id",
         t->template_id, "build_id", t->build_id, "aliases", conf->alias, "cpu_count",
         (json_int_t)conf->cpu_count, "memory_mb", (json_int_t)conf->memory_mb, "disk_mb",
         (json_int_t)conf->disk_mb, "created_at", created, "default_user", conf->default_user,
-        "default_workdir", conf->default_workdir, "start_cmd", conf->start_cmd, "ready_cmd",
-        conf->ready_cmd, "root", "root", "fingerprint", t->fingerprint, "isolation",
+        "default_workdir", conf->default_workdir[0] ? conf->default_workdir : NULL, "start_cmd",
+        conf->start_cmd, "ready_cmd", conf->ready_cmd, "root", "root", "fingerprint",
+        t->fingerprint, "isolation",
         conf->isolation && conf->isolation[0] ? conf->isolation : NULL);
     if (!root)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "an option is not UTF-8, or no memory");
-    int rc = json_dump_callback(root, append_text, out, JSON_INDENT(2));
+    int rc = conf->more ? json_object_update(root, conf->more) : 0;
+    if (!rc)
+        rc = json_dump_callback(root, append_text, out, JSON_INDENT(2));
     json_decref(root);
     if (!rc)
         rc = adit_buf_append_char(out, '\n');
