@@ -181,23 +181,6 @@ static int make_root(const struct oci_cell *c, const struct inputs *in, struct a
     return 0;
 }
 
-static int set_limits(const struct oci_cell *c, struct adit_err *err)
-{
-    const struct {
-        int resource;
-        rlim_t max;
-    } limits[] = {{RLIMIT_CORE, 0},
-                  {RLIMIT_FSIZE, c->bytes_max},
-                  {RLIMIT_DATA, OCI_CELL_MEMORY_MAX},
-                  {RLIMIT_CPU, c->time_max_ms / 250 + 1}}; /* seconds, of four processors */
-    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-        struct rlimit limit = {limits[i].max, limits[i].max};
-        if (setrlimit(limits[i].resource, &limit))
-            return adit_err_sys(err, errno, "set a limit");
-    }
-    return 0;
-}
-
 /* For owners, modes and file capabilities as the image says; they reach what is bound with
  * translated ids, and nothing else. */
 #define KEPT_CAPS                                                                                  \
@@ -227,6 +210,24 @@ static int bind_to_builder(int verdict_fd, struct adit_err *err)
 
 /* ---- the warden: the program ---- */
 
+/* Return: whether all hold. */
+static bool set_limits(const struct oci_cell *c)
+{
+    const struct {
+        __rlimit_resource_t resource;
+        rlim_t max;
+    } limits[] = {{RLIMIT_CORE, 0},
+                  {RLIMIT_FSIZE, c->bytes_max},
+                  {RLIMIT_DATA, OCI_CELL_MEMORY_MAX},
+                  {RLIMIT_CPU, c->time_max_ms / 250 + 1}}; /* seconds, of four processors */
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        struct rlimit limit = {limits[i].max, limits[i].max};
+        if (setrlimit(limits[i].resource, &limit))
+            return false;
+    }
+    return true;
+}
+
 static _Noreturn void exec_program(const struct oci_cell *c, const struct inputs *in, int words_fd,
                                    int output_fd)
 {
@@ -235,8 +236,8 @@ static _Noreturn void exec_program(const struct oci_cell *c, const struct inputs
     for (size_t i = 0; c->env[i] && i < OCI_CELL_ENV_MAX; i++)
         memcpy(&env[2 + i], &c->env[i], sizeof(env[0])); /* execve(2) writes to none of them */
     (void)signal(SIGPIPE, SIG_DFL);                      /* always valid */
-    if (dup2(in->null_fd, 0) < 0 || dup2(output_fd, 1) < 0 || dup2(words_fd, 2) < 0 ||
-        syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC))
+    if (!set_limits(c) || dup2(in->null_fd, 0) < 0 || dup2(output_fd, 1) < 0 ||
+        dup2(words_fd, 2) < 0 || syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC))
         _exit(126);
     char *const *argv;
     memcpy(&argv, &c->argv, sizeof(argv)); /* as above */
@@ -332,8 +333,6 @@ static _Noreturn void be_warden(const struct oci_cell *c, const struct inputs *i
         rc = change_ids(in, &err);
     if (!rc)
         rc = bind_to_builder(verdict_fd, &err);
-    if (!rc)
-        rc = set_limits(c, &err);
     if (!rc)
         rc = run_program(c, in, words_fd, c->output ? ends[PIPE_OUTPUT][1] : words_fd, &err);
     if (!rc && c->finish)
