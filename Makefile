@@ -410,7 +410,9 @@ test-programs:
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit-programs
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=fuzz fuzz-programs
 test-lanes:
-	@$(MAKE) --no-print-directory -j$(LANES) -Otarget -k $(TESTS)
+	@$(MAKE) --no-print-directory -j$(LANES) -Orecurse -k $(TESTS:%=lane-%)
+lane-%:
+	@$(MAKE) --no-print-directory $*
 test-fuzz:
 	@nice -n 19 $(MAKE) --no-print-directory fuzz-smoke
 unit-asan:
