@@ -358,8 +358,10 @@ static int set_vring_call(struct vhost_user *v, struct adit_err *err)
     if (rc)
         return rc;
     close_fd(&r->call_fd);
-    if (fd >= 0)
-        r->call_fd = steal_fd(v, 0);
+    if (fd < 0)
+        return 0;
+    r->call_fd = steal_fd(v, 0);
+    v->event = VHOST_USER_CALL;
     return 0;
 }
 

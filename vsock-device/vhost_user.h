@@ -99,13 +99,15 @@ struct vhost_user_ring {
  * LOG:    log.fd >= 0: map that log; and log or not, as features has VHOST_USER_F_LOG_ALL
  * RUN:    enable rings[ring], from its base on
  * HALT:   disable it, put where it stands into its base
+ * CALL:   rings[ring].call_fd is new: make it not block
  */
 enum vhost_user_event {
     VHOST_USER_NOTHING,
     VHOST_USER_MEMORY,
     VHOST_USER_LOG,
     VHOST_USER_RUN,
-    VHOST_USER_HALT
+    VHOST_USER_HALT,
+    VHOST_USER_CALL,
 };
 
 /*

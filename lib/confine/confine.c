@@ -24,7 +24,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -113,14 +112,6 @@ static int become(const struct confine_user *u, struct adit_err *err)
     if (setgroups(0, NULL) || setresgid(u->gid, u->gid, u->gid) ||
         setresuid(u->uid, u->uid, u->uid))
         return adit_err_sys(err, errno, "become user %u", u->uid);
-    return 0;
-}
-
-int confine_hide_memory(struct adit_err *err)
-{
-    const struct rlimit none = {0, 0};
-    if (setrlimit(RLIMIT_CORE, &none) || prctl(PR_SET_DUMPABLE, CONFINE_IS_SANITIZED, 0, 0, 0))
-        return adit_err_sys(err, errno, "hide the memory");
     return 0;
 }
 
