@@ -21,8 +21,8 @@
 
 /* The filter adds clone (of threads, of which there is none) and prlimit64 (to read). */
 static const char *const calls[] = {
-    /* the loop */
-    "epoll_wait", "epoll_ctl", "clock_gettime", "restart_syscall",
+    /* the loop, and its log */
+    "epoll_wait", "epoll_ctl", "poll", "clock_gettime", "restart_syscall",
     /* sockets */
     "accept4", "read", "readv", "write", "writev", "recvfrom", "recvmsg", "sendto", "shutdown",
     "close", "fcntl",

@@ -267,7 +267,7 @@ static void run_or_halt(struct vhost_user *v, struct vhost_user_ring *r)
 static int set_vring_num(struct vhost_user *v, struct adit_err *err)
 {
     struct wire_ring_number m;
-    struct vhost_user_ring *r;
+    struct vhost_user_ring *r = NULL;
     payload(v, 0, &m, sizeof(m));
     int rc = find_resting_ring(v, m.ring, &r, err);
     if (rc)
@@ -279,7 +279,7 @@ static int set_vring_num(struct vhost_user *v, struct adit_err *err)
 static int set_vring_base(struct vhost_user *v, struct adit_err *err)
 {
     struct wire_ring_number m;
-    struct vhost_user_ring *r;
+    struct vhost_user_ring *r = NULL;
     payload(v, 0, &m, sizeof(m));
     int rc = find_resting_ring(v, m.ring, &r, err);
     if (rc)
@@ -293,7 +293,7 @@ static int set_vring_base(struct vhost_user *v, struct adit_err *err)
 static int set_vring_addr(struct vhost_user *v, struct adit_err *err)
 {
     struct wire_ring_addr m;
-    struct vhost_user_ring *r;
+    struct vhost_user_ring *r = NULL;
     payload(v, 0, &m, sizeof(m));
     int rc = find_ring(v, m.ring, &r, err);
     if (rc)
@@ -311,7 +311,7 @@ static int set_vring_addr(struct vhost_user *v, struct adit_err *err)
 static int get_vring_base(struct vhost_user *v, struct adit_err *err)
 {
     struct wire_ring_number m;
-    struct vhost_user_ring *r;
+    struct vhost_user_ring *r = NULL;
     payload(v, 0, &m, sizeof(m));
     int rc = find_ring(v, m.ring, &r, err);
     if (rc)
@@ -337,7 +337,7 @@ static int ring_fd(struct vhost_user *v, struct vhost_user_ring **r, int *fd, st
 
 static int set_vring_kick(struct vhost_user *v, struct adit_err *err)
 {
-    struct vhost_user_ring *r;
+    struct vhost_user_ring *r = NULL;
     int fd, rc = ring_fd(v, &r, &fd, err);
     if (rc)
         return rc;
@@ -353,7 +353,7 @@ static int set_vring_kick(struct vhost_user *v, struct adit_err *err)
 
 static int set_vring_call(struct vhost_user *v, struct adit_err *err)
 {
-    struct vhost_user_ring *r;
+    struct vhost_user_ring *r = NULL;
     int fd, rc = ring_fd(v, &r, &fd, err);
     if (rc)
         return rc;
@@ -368,7 +368,7 @@ static int set_vring_call(struct vhost_user *v, struct adit_err *err)
 /* Errors are told by the end of the device, so its descriptor is not kept. */
 static int set_vring_err(struct vhost_user *v, struct adit_err *err)
 {
-    struct vhost_user_ring *r;
+    struct vhost_user_ring *r = NULL;
     int fd;
     return ring_fd(v, &r, &fd, err);
 }
@@ -376,7 +376,7 @@ static int set_vring_err(struct vhost_user *v, struct adit_err *err)
 static int set_vring_enable(struct vhost_user *v, struct adit_err *err)
 {
     struct wire_ring_number m;
-    struct vhost_user_ring *r;
+    struct vhost_user_ring *r = NULL;
     payload(v, 0, &m, sizeof(m));
     int rc = find_ring(v, m.ring, &r, err);
     if (rc)

@@ -278,10 +278,21 @@ static void load_modules(void)
         fclose(order_file);
 }
 
+/* The images' root has no device nodes. */
+static void open_console(void)
+{
+    mkdir("/dev", 0755);
+    mount("dev", "/dev", "devtmpfs", 0, "");
+    int fd = open("/dev/console", O_RDWR);
+    for (int i = 0; i < 3; i++)
+        dup2(fd, i);
+    setlinebuf(stdout);
+}
+
 int main(void)
 {
     const struct rlimit files = {4096, 4096};
-    setlinebuf(stdout);
+    open_console();
     signal(SIGPIPE, SIG_IGN);
     setrlimit(RLIMIT_NOFILE, &files);
     mkdir("/sys", 0755);
