@@ -66,7 +66,7 @@ ENVD_LDFLAGS_release := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs 
 ENVD_LDFLAGS_asan := $(LDFLAGS_asan)
 ENVD_LDFLAGS_cover := $(LDFLAGS_cover)
 
-PROGRAMS := envd broker scheduler rootfs-builder
+PROGRAMS := envd broker scheduler rootfs-builder vsock-device
 BINARIES := $(PROGRAMS:%=$(B)/bin/%)
 
 .PHONY: help
@@ -77,7 +77,7 @@ help: ## list the verbs
 # ---- building ----------------------------------------------------------------------------------
 
 .PHONY: build
-build: $(BINARIES) $(B)/libvsock-device.a ## build all programs into build/$(MODE)/bin
+build: $(BINARIES) ## build all programs into build/$(MODE)/bin
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto
 	@mkdir -p $(GEN)
@@ -133,7 +133,7 @@ $(B)/libbroker.a: $(call objs,$(filter-out broker/main.c,$(BROKER_C)))
 $(B)/libscheduler.a: $(call objs,$(filter-out scheduler/main.c,$(SCHEDULER_C)))
 $(B)/librootfs-builder.a: $(call objs,$(filter-out rootfs-builder/main.c,$(BUILDER_C)))
 $(B)/libvsock-device.a: $(call objs,$(filter-out vsock-device/main.c,$(VSOCK_DEVICE_C)))
-$(sort $(PROGRAMS:%=$(B)/lib%.a) $(B)/libvsock-device.a):
+$(PROGRAMS:%=$(B)/lib%.a):
 	@rm -f $@
 	$(call say,AR)
 	$(Q)ar rcs $@ $^
@@ -460,7 +460,7 @@ uninstall: ## remove what install put in place (configuration and state stay)
 OUR_C := $(LIB_C) $(ENVD_C) envd/no_resolver.c $(BROKER_C) $(SCHEDULER_C) $(BUILDER_C) $(VSOCK_DEVICE_C)
 OUR_H := $(wildcard lib/*/*.h envd/*.h envd/*/*.h broker/*.h broker/*/*.h scheduler/*.h scheduler/*/*.h rootfs-builder/*.h \
 	vsock-device/*.h)
-TEST_C := $(UNIT_C) $(FUZZ_C) $(BENCH_C) $(wildcard tests/unit/*.h tests/unit/*/*.h)
+TEST_C := $(UNIT_C) $(FUZZ_C) $(BENCH_C) $(wildcard tests/unit/*.h tests/unit/*/*.h tests/vm/*.c)
 
 .PHONY: format format-check tidy check-headers check-symbols check-hardening clean
 format: ## format the sources

@@ -18,8 +18,8 @@
 
 #include "vsock-device/guestmem.h"
 
-/* Entries of a ring, and so of a chain. QEMU's vsock has 128. */
-#define VRING_SIZE_MAX 256u
+/* Entries of a ring, and so of a chain. Over virtio-mmio QEMU has 1,024 for every device. */
+#define VRING_SIZE_MAX 1024u
 
 /* Feature bits that a ring knows. VERSION_1 is required. */
 #define VRING_F_INDIRECT_DESC (1ull << 28)

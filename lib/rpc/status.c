@@ -33,7 +33,7 @@ static const struct status_row rows[] = {
     {ADIT_ERR_LIMIT, 429, "resource_exhausted", 429, 8, EX_TEMPFAIL},
     {ADIT_ERR_NO_SPACE, 507, "resource_exhausted", 429, 8, EX_CANTCREAT},
     {ADIT_ERR_TIMEOUT, 504, "deadline_exceeded", 504, 4, EX_TEMPFAIL},
-    {ADIT_ERR_PROTOCOL, 502, "internal", 500, 13, EXIT_OTHER},
+    {ADIT_ERR_PROTOCOL, 502, "internal", 500, 13, EX_PROTOCOL},
     {ADIT_ERR_CLOSED, 502, "unavailable", 503, 14, EX_UNAVAILABLE},
     {ADIT_ERR_NO_MEMORY, 503, "resource_exhausted", 429, 8, EX_TEMPFAIL},
     {ADIT_ERR_IO, 500, "internal", 500, 13, EXIT_OTHER},

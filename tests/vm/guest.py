@@ -104,6 +104,7 @@ class Guest:
                 [*TIED, "qemu-system-x86_64", "-M", "microvm,memory-backend=mem", "-accel", "tcg",
                  "-cpu", "max", "-m", str(self.memory), "-smp", "1", "-nodefaults",
                  "-no-user-config", "-nographic", "-no-reboot",
+                 "-global", "virtio-mmio.force-legacy=false",
                  "-kernel", IMAGES / "vmlinux", "-initrd", self.image,
                  "-append", "console=ttyS0 reboot=t panic=-1 quiet rdinit=/guest "
                             f"tsc_early_khz={self.khz}",

@@ -186,9 +186,8 @@ static void rebind(int fd)
 
 static void caller(int fd)
 {
-    struct sockaddr_vm host = {.svm_family = AF_VSOCK,
-                               .svm_cid = VMADDR_CID_HOST,
-                               .svm_port = (unsigned)read_number(fd)};
+    struct sockaddr_vm host = {
+        .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = (unsigned)read_number(fd)};
     int out = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int rc = connect(out, (struct sockaddr *)&host, sizeof(host));
     const char *word = rc ? strerrorname_np(errno) : "CONNECTED";
@@ -210,8 +209,8 @@ static const struct service {
     unsigned port;
     void (*serve)(int fd);
 } services[] = {
-    {5000, echo},   {5001, sink},   {5002, source}, {5003, talker}, {5004, stuck},
-    {5005, slow},   {5006, fickle}, {5007, rebind}, {5008, caller}, {5009, order},
+    {5000, echo}, {5001, sink},   {5002, source}, {5003, talker}, {5004, stuck},
+    {5005, slow}, {5006, fickle}, {5007, rebind}, {5008, caller}, {5009, order},
 };
 
 struct work {
@@ -250,8 +249,7 @@ static void *accept_all(void *p)
 
 static void listen_to(const struct service *s)
 {
-    struct sockaddr_vm a = {
-        .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = s->port};
+    struct sockaddr_vm a = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = s->port};
     pthread_t thread;
     struct work *w = malloc(sizeof(*w));
     *w = (struct work){s, socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0)};
