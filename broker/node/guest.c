@@ -35,6 +35,7 @@ struct guest {
     enum guest_phase phase;
     struct net_loop *loop; /* borrowed */
     struct http_pool *pool;
+    bool is_pool_own;
     struct http_call *call;
     struct adit_buf body;
     char token_before[TOKENS_CAP];
@@ -60,7 +61,8 @@ static void close_guest(struct guest *g)
     if (g->call)
         http_call_cancel(g->call);
     net_deadline_cancel(&g->deadline);
-    http_pool_close(g->pool);
+    if (g->is_pool_own)
+        http_pool_close(g->pool);
     adit_buf_fini(&g->body);
     uv_close((uv_handle_t *)&g->retry, on_retry_closed);
 }
@@ -228,13 +230,23 @@ static int write_body(struct guest *g, const struct guest_conf *conf, struct adi
     return rc ? adit_err_set(err, rc, "write the body of /init") : 0;
 }
 
+int guest_channel_new(struct net_loop *loop, const struct http_target *target, uint64_t idle_ms,
+                      struct http_pool **out, struct adit_err *err)
+{
+    struct http_pool_conf conf = {
+        .target = *target, .dial_ms = GUEST_DIAL_MS, .idle_ms = idle_ms, .idle_max = 1};
+    conf.target.port = CHANNEL_PORT_ENVD;
+    conf.target.tcp_port = 0;
+    return http_pool_new(loop, &conf, out, err);
+}
+
 static int open_pool(struct guest *g, const struct guest_conf *conf, struct adit_err *err)
 {
-    struct http_pool_conf pool = {
-        .target = conf->target, .dial_ms = GUEST_DIAL_MS, .idle_ms = GUEST_DIAL_MS, .idle_max = 1};
-    pool.target.port = CHANNEL_PORT_ENVD;
-    pool.target.tcp_port = 0;
-    return http_pool_new(conf->loop, &pool, &g->pool, err);
+    g->pool = conf->channel;
+    g->is_pool_own = !conf->channel;
+    return conf->channel
+               ? 0
+               : guest_channel_new(conf->loop, &conf->target, GUEST_DIAL_MS, &g->pool, err);
 }
 
 int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user, struct guest **out,

@@ -26,6 +26,7 @@ typedef void (*guest_fn)(void *user, const struct adit_err *err);
 
 /*
  * @target:     the sandbox's channel; the port is envd's
+ * @channel:    borrowed, of guest_channel_new(); NULL: one for this talk alone
  * @sandbox_id, @template_id: told to the guest
  * @env_vars:   object of strings, or NULL
  * @ca_bundle:  PEM of authorities that its programs are to trust, or NULL
@@ -36,6 +37,7 @@ struct guest_conf {
     struct net_loop *loop;
     enum guest_talk talk;
     struct http_target target;
+    struct http_pool *channel;
     const char *sandbox_id, *template_id;
     const json_t *env_vars;
     const char *ca_bundle;
@@ -43,6 +45,11 @@ struct guest_conf {
     uint64_t deadline_ms;
 };
 
+/* A connection to envd that is kept for @idle_ms from one talk to the next; http_pool_close()
+ * closes it. Errors: NO_MEMORY. */
+ADIT_MUST_CHECK int guest_channel_new(struct net_loop *loop, const struct http_target *target,
+                                      uint64_t idle_ms, struct http_pool **out,
+                                      struct adit_err *err);
 /* Never calls back before it returns. Errors: LIMIT, NO_MEMORY; then no callback comes.
  * Callback errors: TIMEOUT (deadline_ms), UNAVAILABLE with what envd answered. */
 ADIT_MUST_CHECK int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user,

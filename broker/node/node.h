@@ -40,6 +40,7 @@ struct node_ops {
                      void *user, struct adit_err *err);
     int (*withdraw)(void *owner, const char *sandbox_id, void (*done)(void *user), void *user,
                     struct adit_err *err);
+    /* @done may be NULL. */
     int (*confirm)(void *owner, const char *sandbox_id, node_done_fn done, void *user,
                    struct adit_err *err);
     int (*release)(void *owner, const char *sandbox_id, const char *reason, node_done_fn done,

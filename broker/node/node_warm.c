@@ -10,9 +10,10 @@
  *   booting ──> waiting ──take──> in hand ──claim──> as any other
  *                  ^─────give back────'
  *
- * Handing out: taking is a mark in memory, so that creates that come together get different ones.
- * The claim is on record before the guest is told anything, so a broker that is killed leaves
- * either one that nobody was told of, which may wait on, or one that is ended.
+ * Handing out: taking is a mark, so that creates that come together get different ones. It is in
+ * the claim's file, too, before the guest is told anything (while the scheduler is asked for the
+ * place), so a broker that is killed leaves either one that no create had in hand, which may wait
+ * on, or one that is ended. The next text in that file is the record of the running sandbox.
  * Failure: a claim that cannot be made ends the sandbox; it may have been told a part.
  */
 #include "broker/node/node_warm.h"
@@ -143,10 +144,8 @@ const char *node_warm_take(struct node *n, const struct node_warm_kind *kind)
     struct sandbox *s;
     size_t pos = 0;
     while (!n->is_stopping && (s = node_warm_next(n, &pos))) {
-        if (!node_warm_is_kind(s, kind))
-            continue;
-        s->is_taken = true;
-        return s->record.sandbox_id;
+        if (node_warm_is_kind(s, kind) && sandbox_mark_taken(s, true) == 0)
+            return s->record.sandbox_id;
     }
     return NULL;
 }
@@ -154,8 +153,8 @@ const char *node_warm_take(struct node *n, const struct node_warm_kind *kind)
 void node_warm_give_back(struct node *n, const char *sandbox_id)
 {
     struct sandbox *s = find_taken(n, sandbox_id);
-    if (s)
-        s->is_taken = false;
+    if (s && sandbox_mark_taken(s, false))
+        sandbox_end(s, SANDBOX_KILLED, "it could not be put back");
 }
 
 void node_warm_end(struct node *n, const char *sandbox_id, const char *reason)

@@ -14,6 +14,9 @@
 /* A guest that waited answers a claim within this, or it is of no use. */
 #define NODE_WARM_CLAIM_MS 3000
 
+/* A connection to a guest that waits is kept so long; later it is made anew. */
+#define NODE_WARM_CHANNEL_MS 600000
+
 /* What a waiting sandbox has to be. */
 struct node_warm_kind {
     const char *template_id, *build_id, *isolation;

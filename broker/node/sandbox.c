@@ -236,8 +236,16 @@ static void start_sampling(struct sandbox *s, uint64_t first_ms)
                  LOG_ERR(&err));
 }
 
+/* No talk runs. */
+static void close_channel(struct sandbox *s)
+{
+    if (s->channel)
+        http_pool_close(adit_steal(&s->channel));
+}
+
 void sandbox_stop_watching(struct sandbox *s)
 {
+    close_channel(s);
     sampler_stop(&s->sampler);
     console_close(adit_steal(&s->console));
     journal_log_close(adit_steal(&s->log));
@@ -250,13 +258,7 @@ static void tell_state(struct sandbox *s)
     s->node->stats.ends_failed += s->record.state == SANDBOX_FAILED;
 }
 
-/*
- * The one function that changes a sandbox's state. The phase goes on when it is on record. What is
- * promised to a client is on the disk (R1); beginnings and ends have to survive the broker only,
- * because a crash of the machine ends the sandbox too, and a record that says otherwise is found
- * out at the next start.
- */
-static int set_state(struct sandbox *s, enum sandbox_state state, const char *reason)
+static void change_state(struct sandbox *s, enum sandbox_state state, const char *reason)
 {
     s->record.state = state;
     copy_reason(s->record.reason, reason);
@@ -264,11 +266,47 @@ static int set_state(struct sandbox *s, enum sandbox_state state, const char *re
              LOG_S("sandbox", s->record.sandbox_id), LOG_S("state", record_state_name(state)),
              LOG_S("reason", s->record.reason), LOG_S("template", s->record.template_id),
              LOG_S("isolation", s->vmm->isolation), LOG_U("age_ms", node_age_ms(s)));
+    if (state != SANDBOX_WARM && !sandbox_is_unclaimed(s))
+        tell_state(s);
+}
+
+/*
+ * The one way to another state. The phase goes on when it is on record. What is promised to a
+ * client is on the disk (R1); beginnings and ends have to survive the broker only, because a crash
+ * of the machine ends the sandbox too, and a record that says otherwise is found out at the next
+ * start.
+ */
+static int set_state(struct sandbox *s, enum sandbox_state state, const char *reason)
+{
+    change_state(s, state, reason);
     if (state == SANDBOX_WARM)
         return sandbox_save_warm(s, on_work_done, s);
-    if (!sandbox_is_unclaimed(s))
-        tell_state(s);
     return sandbox_save(s, state != SANDBOX_RUNNING, on_work_done, s);
+}
+
+/* ---- one that waits is taken ---- */
+
+/* Its claim may have come meanwhile. */
+static void on_marked(void *user, const struct adit_err *err)
+{
+    struct sandbox *s = user;
+    s->mark_cnt--;
+    if (s->phase == SANDBOX_PHASE_CLAIMING && (err || s->mark_cnt == 0))
+        sandbox_work_done(s, err);
+    else if (err && s->phase == SANDBOX_PHASE_WARM && !s->node->is_stopping)
+        sandbox_end(s, SANDBOX_FAILED, err->msg);
+}
+
+int sandbox_mark_taken(struct sandbox *s, bool is_taken)
+{
+    static const struct adit_view mark = ADIT_VIEW("taken"), none = ADIT_VIEW("");
+    int rc =
+        record_file_save(&s->file, is_taken ? mark : none, true, is_taken ? on_marked : NULL, s);
+    if (rc)
+        return rc;
+    s->is_taken = is_taken;
+    s->mark_cnt += is_taken;
+    return 0;
 }
 
 void sandbox_set_end(struct sandbox *s, uint64_t ms)
@@ -323,6 +361,7 @@ static int talk_to_guest(struct sandbox *s, enum guest_talk talk, struct adit_er
         .loop = s->node->conf.loop,
         .talk = talk,
         .target = s->record.instance.target,
+        .channel = s->channel,
         .sandbox_id = s->record.sandbox_id,
         .template_id = s->record.template_id,
         .env_vars = s->env_vars,
@@ -351,23 +390,22 @@ static void on_confirmed(void *user, const struct adit_err *err)
     sandbox_work_done(user, NULL);
 }
 
-static void confirm(struct sandbox *s)
+static void confirm(struct sandbox *s, node_done_fn on_done)
 {
     const struct node_conf *conf = &s->node->conf;
     struct adit_err err = ADIT_ERR_INIT;
-    if (conf->ops->confirm(conf->owner, s->record.sandbox_id, on_confirmed, s, &err))
+    if (conf->ops->confirm(conf->owner, s->record.sandbox_id, on_done, s, &err))
         log_unconfirmed(s, &err);
-    else
+    else if (on_done)
         s->pending++;
 }
 
-/* One that has waited is there for certain, and can be confirmed meanwhile. */
-static int wake_guest(struct sandbox *s, struct adit_err *err)
+/* Without a connection that stands one is made for each talk. */
+static int warm_guest(struct sandbox *s, struct adit_err *err)
 {
-    int rc = talk_to_guest(s, s->is_pooled ? GUEST_INIT : GUEST_INIT_AND_HEALTH, err);
-    if (rc == 0 && s->is_pooled)
-        confirm(s);
-    return rc;
+    const struct http_target *target = &s->record.instance.target;
+    (void)guest_channel_new(s->node->conf.loop, target, NODE_WARM_CHANNEL_MS, &s->channel, NULL);
+    return talk_to_guest(s, GUEST_HEALTH, err);
 }
 
 static int save_running(struct sandbox *s)
@@ -378,7 +416,7 @@ static int save_running(struct sandbox *s)
     s->record.end_ns = s->record.started_ns + (int64_t)(s->timeout_ms * NS_PER_MS);
     int rc = set_state(s, SANDBOX_RUNNING, "");
     if (rc == 0 && !s->is_pooled)
-        confirm(s);
+        confirm(s, on_confirmed);
     return rc;
 }
 
@@ -475,15 +513,16 @@ static int start_work(struct sandbox *s, struct adit_err *err)
     case SANDBOX_PHASE_STARTING:
         return start_driver(s, err);
     case SANDBOX_PHASE_WARMING:
-        return talk_to_guest(s, GUEST_HEALTH, err);
+        return warm_guest(s, err);
     case SANDBOX_PHASE_SAVING_WARM:
         return set_state(s, SANDBOX_WARM, "");
     case SANDBOX_PHASE_WARM:
         return 0;
-    case SANDBOX_PHASE_CLAIMING:
-        return set_state(s, SANDBOX_CREATING, "");
+    case SANDBOX_PHASE_CLAIMING: /* on record already, or on its way: it is marked as taken */
+        change_state(s, SANDBOX_CREATING, "");
+        return 0;
     case SANDBOX_PHASE_WAKING:
-        return wake_guest(s, err);
+        return talk_to_guest(s, s->is_pooled ? GUEST_INIT : GUEST_INIT_AND_HEALTH, err);
     case SANDBOX_PHASE_SAVING_RUNNING:
         return save_running(s);
     case SANDBOX_PHASE_RUNNING:
@@ -519,7 +558,10 @@ static void become_running(struct sandbox *s)
     s->pending = 0;
     drop_boot(s);
     record_file_leave_claim(&s->file);
+    close_channel(s);
     start_sampling(s, SAMPLER_FIRST_MS);
+    if (s->is_pooled)
+        confirm(s, NULL); /* it is on record here, so nobody waits for the copy */
     node_warm_changed(s);
     answer_created(s, NULL);
 }
@@ -534,6 +576,8 @@ static void begin_phase(struct sandbox *s, enum sandbox_phase phase)
         (void)adit_err_set(&err, rc, "%s", adit_err_name(rc));
     if (rc)
         sandbox_work_done(s, &err);
+    else if (phase == SANDBOX_PHASE_CLAIMING && s->mark_cnt == 0)
+        sandbox_work_done(s, NULL);
     else if (phase == SANDBOX_PHASE_WARM)
         become_warm(s);
     else if (phase == SANDBOX_PHASE_RUNNING)
@@ -622,6 +666,7 @@ void sandbox_end(struct sandbox *s, enum sandbox_state state, const char *reason
             guest_cancel(adit_steal(&s->guest));
             s->pending--;
         }
+        close_channel(s);
         rotation_cancel(s);
         trust_cancel(s);
     }

@@ -46,6 +46,8 @@ struct sandbox_options {
  *
  * @is_pooled:    booted before anybody asked for it; @is_taken: a create has it in hand and will
  *                claim it
+ * @mark_cnt:     notes on their way to its record that it is taken
+ * @channel:      to the guest of one that waits; NULL otherwise
  * @pending:      things the phase still waits for
  * @is_ending:    the end was asked for (@end_state, @end_reason); begins when nothing is pending
  * @timeout_ms:   as asked for at creation, counted from the moment it runs
@@ -64,6 +66,7 @@ struct sandbox {
     struct vmm *vmm;   /* borrowed; what it runs in */
     enum sandbox_phase phase;
     bool is_pooled, is_taken;
+    unsigned mark_cnt;
     unsigned pending, removals;
     bool is_ending;
     enum sandbox_state end_state;
@@ -75,6 +78,7 @@ struct sandbox {
     struct sandbox_options settled;
     size_t save_cnt;
     struct guest *guest;
+    struct http_pool *channel;
     struct rotation rotation;
     struct trust trust;
     struct sampler sampler;
@@ -109,7 +113,10 @@ struct sandbox *sandbox_new(struct node *n, const char *sandbox_id);
 void sandbox_free(struct sandbox *s);
 /* Begin the first phase. Errors: LIMIT, NO_MEMORY; then it is still the caller's. */
 ADIT_MUST_CHECK int sandbox_begin(struct sandbox *s, struct adit_err *err);
-/* Go on with one that waits, whose record says now whose it is. */
+/* Put on record that one that waits is taken, or is not: a next broker may hand out only what no
+ * create had in hand. Errors: LIMIT, NO_MEMORY. */
+ADIT_MUST_CHECK int sandbox_mark_taken(struct sandbox *s, bool is_taken);
+/* Go on with one that is taken, whose record says now whose it is. */
 void sandbox_begin_claim(struct sandbox *s);
 /* Is it nobody's? */
 bool sandbox_is_unclaimed(const struct sandbox *s);

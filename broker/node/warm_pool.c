@@ -164,9 +164,14 @@ static void boot(struct warm_pool *p, struct row *r, const struct template_dir_e
 /* End @cnt of those that wait and nobody has in hand; the newest are as good as any. */
 static void end_some(struct warm_pool *p, const struct node_warm_kind *kind, unsigned cnt)
 {
-    const char *id;
-    while (cnt-- && (id = node_warm_take(p->conf.node, kind)))
-        node_warm_end(p->conf.node, id, "the pool has enough");
+    const struct sandbox *s;
+    size_t pos = 0;
+    while (cnt && (s = node_warm_next(p->conf.node, &pos))) {
+        if (!node_warm_is_kind(s, kind))
+            continue;
+        node_warm_end(p->conf.node, node_record(s)->sandbox_id, "the pool has enough");
+        cnt--;
+    }
 }
 
 static void act(struct warm_pool *p, struct row *r, const struct template_dir_entry *e)
