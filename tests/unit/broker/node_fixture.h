@@ -18,7 +18,7 @@
 #include "base/file.h"
 #include "base/list.h"
 #include "base/log.h"
-#include "broker/node/node.h"
+#include "broker/node/warm_pool.h"
 #include "net/channel.h"
 #include "net/http_server.h"
 #include "net/listener.h"
@@ -50,6 +50,7 @@ struct fake_vmm {
  * @published, @republished, @withdrawn, @confirmed, @released: calls that came
  * @route: of the last of the first two
  * @egress_opened, @egress_updated, @egress_closed: calls that came; @is_offline: what they said
+ * @warm_changes: what came of the pool's, the last with state @last_warm; @pool hears of it, if any
  * @is_scheduler_down: confirm and release fail
  * @is_edge_short: republish finds no memory, as does everything about egress when
  * @is_egress_short; withdraw does not @withdraw_fails times
@@ -63,6 +64,9 @@ struct world {
     char dir[64];
     unsigned published, republished, withdrawn, confirmed, released;
     unsigned egress_opened, egress_updated, egress_closed;
+    unsigned warm_changes;
+    enum sandbox_state last_warm;
+    struct warm_pool *pool;
     bool is_offline;
     bool is_scheduler_down, is_edge_short, is_egress_short;
     unsigned withdraw_fails;
@@ -336,7 +340,8 @@ static int confirm(void *owner, const char *id, node_done_fn done, void *user, s
     w->confirmed++;
     if (w->is_scheduler_down)
         return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "nobody there");
-    answer_later(&w->vmm, NULL, done, user, false);
+    if (done)
+        answer_later(&w->vmm, NULL, done, user, false);
     return 0;
 }
 
@@ -389,6 +394,15 @@ static void close_egress(void *owner, struct egress_sandbox *e)
     w->egress_closed++;
 }
 
+static void warm_changed(void *owner, const struct sandbox *s)
+{
+    struct world *w = owner;
+    w->warm_changes++;
+    w->last_warm = node_record(s)->state;
+    if (w->pool)
+        warm_pool_changed(w->pool, s);
+}
+
 static const struct node_ops ops = {.publish = publish,
                                     .republish = republish,
                                     .withdraw = withdraw,
@@ -396,7 +410,8 @@ static const struct node_ops ops = {.publish = publish,
                                     .release = release,
                                     .open_egress = open_egress,
                                     .update_egress = update_egress,
-                                    .close_egress = close_egress};
+                                    .close_egress = close_egress,
+                                    .warm_changed = warm_changed};
 
 /* ---- the world ---- */
 
@@ -551,7 +566,7 @@ static int create(struct world *w, const char *id, uint64_t timeout_ms, struct a
     return create_with(w, id, timeout_ms, NULL, err);
 }
 
-static void create_running(struct world *w, const char *id)
+static inline void create_running(struct world *w, const char *id)
 {
     unsigned before = w->created_cnt;
     ck_assert_int_eq(create(w, id, 60000, NULL), 0);

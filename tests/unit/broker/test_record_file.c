@@ -108,5 +108,74 @@ START_TEST(record_file_bounds_who_waits)
 }
 END_TEST
 
-SUITE_MAIN("record_file", record_file_joins_the_saves_that_come_during_one,
+static void prepare(struct disk *d)
+{
+    ck_assert_int_eq(record_file_prepare(&d->file, adit_view_str("waits"), on_told, d), 0);
+    ck_assert_int_eq(uv_run(&d->uv, UV_RUN_DEFAULT), 0);
+    ck_assert_uint_eq(d->told, 1);
+}
+
+/* The claim's file holds @text and then blanks. */
+static void assert_claims(const struct disk *d, const char *text)
+{
+    struct adit_buf b;
+    adit_buf_init(&b, RECORD_FILE_CLAIM_CAP);
+    ck_assert_int_eq(adit_file_read(d->sandboxes_fd, "ia/" RECORD_FILE_CLAIM_NAME, &b, NULL), 0);
+    ck_assert_uint_eq(b.len, RECORD_FILE_CLAIM_CAP);
+    ck_assert(adit_view_eq_str(adit_view_trim(adit_buf_view(&b)), text));
+    adit_buf_fini(&b);
+}
+
+START_TEST(record_file_writes_claims_where_they_lie)
+{
+    struct disk d;
+    struct stat before, after;
+    open_disk(&d);
+    prepare(&d);
+    assert_holds(&d, "ia/" RECORD_FILE_NAME, "waits");
+    assert_claims(&d, "");
+    ck_assert_int_eq(fstatat(d.sandboxes_fd, "ia/" RECORD_FILE_CLAIM_NAME, &before, 0), 0);
+    save(&d, "a long text");
+    ck_assert_int_eq(uv_run(&d.uv, UV_RUN_DEFAULT), 0);
+    save(&d, "short");
+    ck_assert_int_eq(uv_run(&d.uv, UV_RUN_DEFAULT), 0);
+    assert_claims(&d, "short");
+    ck_assert_int_eq(fstatat(d.sandboxes_fd, "ia/" RECORD_FILE_CLAIM_NAME, &after, 0), 0);
+    ck_assert_uint_eq(before.st_ino, after.st_ino);
+    assert_holds(&d, "ia/" RECORD_FILE_NAME, "waits");
+    record_file_leave_claim(&d.file);
+    save(&d, "later");
+    ck_assert_int_eq(uv_run(&d.uv, UV_RUN_DEFAULT), 0);
+    assert_holds(&d, "ia/" RECORD_FILE_NAME, "later");
+    assert_claims(&d, "short");
+    close_disk(&d);
+}
+END_TEST
+
+START_TEST(record_file_replaces_the_record_by_a_claim_that_is_too_long)
+{
+    static char text[RECORD_FILE_CLAIM_CAP + 2];
+    struct disk d;
+    memset(text, 'x', RECORD_FILE_CLAIM_CAP);
+    open_disk(&d);
+    prepare(&d);
+    save(&d, text); /* just fits */
+    ck_assert_int_eq(uv_run(&d.uv, UV_RUN_DEFAULT), 0);
+    assert_claims(&d, text);
+    text[RECORD_FILE_CLAIM_CAP] = 'x';
+    save(&d, text);
+    ck_assert_int_eq(uv_run(&d.uv, UV_RUN_DEFAULT), 0);
+    struct stat st;
+    ck_assert_int_eq(fstatat(d.sandboxes_fd, "ia/" RECORD_FILE_NAME, &st, 0), 0);
+    ck_assert_int_eq(st.st_size, RECORD_FILE_CLAIM_CAP + 1);
+    save(&d, "short again"); /* the record counts now */
+    ck_assert_int_eq(uv_run(&d.uv, UV_RUN_DEFAULT), 0);
+    assert_holds(&d, "ia/" RECORD_FILE_NAME, "short again");
+    close_disk(&d);
+}
+END_TEST
+
+SUITE_MAIN("record_file", record_file_writes_claims_where_they_lie,
+           record_file_replaces_the_record_by_a_claim_that_is_too_long,
+           record_file_joins_the_saves_that_come_during_one,
            record_file_removes_after_the_save_that_runs, record_file_bounds_who_waits)
