@@ -34,6 +34,7 @@
 #include "broker/broker_profile.h"
 #include "broker/dev_cert.h"
 #include "broker/launcher/launcher.h"
+#include "broker/program.h"
 #include "broker/sandbox_id.h"
 #include "broker/scheduler_keeper.h"
 #include "broker/vmm/container.h"
@@ -43,32 +44,15 @@
 /* Freed memory that an arena keeps. More than a relay's buffers, which come and go all the time. */
 #define KEPT_BYTES (1 << 20)
 
-/* A program given by name is looked for in PATH, because the launcher wants a path. */
-static int find_program(const char *name, char *out, size_t cap, struct adit_err *err)
-{
-    struct adit_view rest = adit_view_str(getenv("PATH")), dir;
-    if (strchr(name, '/')) {
-        (void)snprintf(out, cap, "%s", name);
-        return 0;
-    }
-    while (rest.len > 0) {
-        (void)adit_view_split(rest, ':', &dir, &rest); /* the last one has no ":" */
-        int n = snprintf(out, cap, "%.*s/%s", ADIT_VIEW_ARG(dir), name);
-        if (dir.len && n > 0 && (size_t)n < cap && access(out, X_OK) == 0)
-            return 0;
-    }
-    return adit_err_set(err, ADIT_ERR_NOT_FOUND, "%s is not in PATH", name);
-}
-
 /* Before anything else runs: it forks. */
 static int start_launcher(struct host *h, const struct broker_conf *c, struct adit_err *err)
 {
     char runtime[PATH_MAX], qemu[PATH_MAX], sandboxes[PATH_MAX];
     pid_t pid; /* it ends with our descriptor; nobody waits for it */
-    int rc = find_program(c->runtime, runtime, sizeof(runtime), err);
+    int rc = program_find(c->runtime, runtime, sizeof(runtime), err);
     if (rc)
         return adit_err_wrap(err, "the OCI runtime");
-    if (find_program(c->qemu, qemu, sizeof(qemu), NULL))
+    if (program_find(c->qemu, qemu, sizeof(qemu), NULL))
         qemu[0] = '\0'; /* a host without virtual machines */
     int len = snprintf(sandboxes, sizeof(sandboxes), "%s/sandboxes", c->state_dir);
     if (len + 1 + SANDBOX_ID_LEN >= LAUNCH_SANDBOX_DIR_CAP)

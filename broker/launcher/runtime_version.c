@@ -10,16 +10,11 @@
  */
 #include "broker/launcher/runtime_version.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <string.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
+#include "broker/program.h"
 
 /* Take digits from the front. Return: their value, cut at a million. */
 static unsigned take_number(struct adit_view *v)
@@ -52,41 +47,13 @@ bool runtime_version_is_safe(struct adit_view output, char version[RUNTIME_VERSI
     return true;
 }
 
-/* Run "<runtime> --version". Return: how much of its output is in @out. */
-static size_t ask(const char *runtime, char *out, size_t cap)
-{
-    char path[512];
-    char *argv[] = {path, (char[]){"--version"}, NULL};
-    char *envp[] = {NULL};
-    posix_spawn_file_actions_t actions;
-    pid_t pid;
-    int ends[2];
-    ssize_t n = 0;
-
-    (void)snprintf(path, sizeof(path), "%s", runtime);
-    if (pipe2(ends, O_CLOEXEC))
-        return 0;
-    (void)posix_spawn_file_actions_init(&actions); /* fails in the next call at the latest */
-    (void)posix_spawn_file_actions_adddup2(&actions, ends[1], 1); /* as above */
-    int rc = posix_spawn(&pid, path, &actions, NULL, argv, envp);
-    (void)posix_spawn_file_actions_destroy(&actions); /* always 0 */
-    (void)close(ends[1]);                             /* the child has it */
-    if (rc == 0) {
-        n = read(ends[0], out, cap);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-    }
-    (void)close(ends[0]); /* was only read */
-    return n > 0 ? (size_t)n : 0;
-}
-
 void runtime_version_check(const char *runtime)
 {
     char output[512], version[RUNTIME_VERSION_CAP];
     const char *name = strrchr(runtime, '/');
     if (strcmp(name ? name + 1 : runtime, "crun") != 0)
         return;
-    struct adit_view text = {output, ask(runtime, output, sizeof(output))};
+    struct adit_view text = {output, program_ask_version(runtime, output, sizeof(output))};
     if (!runtime_version_is_safe(text, version))
         adit_log(ADIT_LOG_WARN, "runtime_not_for_untrusted_code", LOG_S("runtime", runtime),
                  LOG_S("version", version), LOG_S("required", RUNTIME_VERSION_CRUN_SAFE),
