@@ -42,6 +42,17 @@ static const struct adit_conf_row rows[] = {
      "the agent's program (default: beside this program)"},
     {"runtime", ADIT_CONF_STRING, ROW(runtime), "crun", 1, 4000,
      "OCI runtime of the container driver: a name in PATH or a path"},
+    {"isolation", ADIT_CONF_STRING, ROW(isolation), "auto", 1, 15,
+     "what sandboxes run in when neither create nor template says it: vm, container, gvisor, or "
+     "auto: vm where KVM works, else containers"},
+    {"allow-isolations", ADIT_CONF_STRING, ROW(allow_isolations), "vm,container,gvisor", 1, 100,
+     "what creates and templates may ask for, separated by commas"},
+    {"vmm", ADIT_CONF_STRING, ROW(vmm), "auto", 1, 31,
+     "monitor of virtual machines: qemu, firecracker, cloud-hypervisor, or auto: the first that is "
+     "there"},
+    {"accel", ADIT_CONF_STRING, ROW(accel), "auto", 1, 15,
+     "what runs a machine's code: kvm, tcg (emulation, for tests and hosts without KVM), or auto: "
+     "kvm where it works"},
     {"qemu", ADIT_CONF_STRING, ROW(qemu), "qemu-system-x86_64", 1, 4000,
      "QEMU of virtual machines: a name in PATH or a path below /usr"},
     {"vsock-device", ADIT_CONF_STRING, ROW(vsock_device), "", 0, 4000,

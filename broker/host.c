@@ -188,7 +188,10 @@ int host_prepare(struct host *h, struct broker_conf *c, struct adit_err *err)
     set_limits(c);
     read_boot_id(h->boot_id);
     machine_read(&h->machine);
-    int rc = confine_user_find(c->user, CONFINE_BROKER_ACCOUNT, CONFINE_BROKER_UID, &h->user, err);
+    isolation_find_vm(c, h->boot_id, &h->vm);
+    int rc = isolation_check(c, err);
+    if (rc == 0)
+        rc = confine_user_find(c->user, CONFINE_BROKER_ACCOUNT, CONFINE_BROKER_UID, &h->user, err);
     if (rc == 0)
         rc = prepare_state(c, &h->user, err);
     return rc ? rc : start_launcher(h, c, err);
@@ -214,29 +217,73 @@ int host_confine(const struct host *h, const struct broker_conf *c, struct adit_
 static void on_launcher_lost(void *owner)
 {
     struct host *h = owner;
+    h->is_launcher_lost = true;
     if (h->on_lost)
         h->on_lost(h->owner);
 }
 
-int host_open(struct host *h, uv_loop_t *uv, const struct broker_conf *c, vmm_exited_fn on_exited,
-              void (*on_lost)(void *owner), void *owner, struct adit_err *err)
+static void open_drivers(struct host *h, struct net_loop *loop, const struct broker_conf *c)
 {
-    static const struct launcher_client_ops ops = {.on_lost = on_launcher_lost};
     const char *base = strrchr(c->runtime, '/');
     bool is_gvisor = strcmp(base ? base + 1 : c->runtime, "runsc") == 0;
+    container_init(&h->container, h->launched, is_gvisor ? "gvisor" : "container");
+    qemu_init(&h->qemu, h->launched, loop, h->vm.missing[0] ? h->vm.missing : NULL);
+    h->vmms = (struct vmm_set){.items = {&h->container.vmm, &h->qemu.launched.vmm},
+                               .cnt = 2,
+                               .fallback = &h->container.vmm};
+}
+
+int host_open(struct host *h, struct net_loop *loop, const struct broker_conf *c,
+              vmm_exited_fn on_exited, void (*on_lost)(void *owner), void *owner,
+              struct adit_err *err)
+{
+    static const struct launcher_client_ops ops = {.on_lost = on_launcher_lost};
     h->on_lost = on_lost;
     h->owner = owner;
-    int rc = launcher_client_open(uv, h->launcher_fd, &ops, h, &h->launcher, err);
+    int rc = launcher_client_open(loop->uv, h->launcher_fd, &ops, h, &h->launcher, err);
     if (rc)
         return rc;
     struct launched_conf conf = {
-        .loop = uv, .client = h->launcher, .on_exited = on_exited, .owner = owner};
+        .loop = loop->uv, .client = h->launcher, .on_exited = on_exited, .owner = owner};
     rc = launched_open(&conf, &h->launched, err);
+    if (rc == 0)
+        open_drivers(h, loop, c);
+    return rc;
+}
+
+/* Known from now on; the file is for the next start. */
+static void probe_kvm(struct host *h, uv_loop_t *uv, const struct broker_conf *c)
+{
+    struct adit_err err = ADIT_ERR_INIT;
+    kvm_probe_load(&h->vm.kvm, c->state_dir);
+    if (!isolation_needs_probe(c, &h->vm))
+        return;
+    kvm_probe_run(&h->vm.kvm, uv, h->launcher);
+    adit_log(ADIT_LOG_INFO, "kvm_probed", LOG_S("works", h->vm.kvm.works ? "true" : "false"),
+             LOG_S("why", h->vm.kvm.why));
+    if (h->vm.kvm.is_known && kvm_probe_save(&h->vm.kvm, c->state_dir, &err))
+        adit_log(ADIT_LOG_WARN, "kvm_probe_not_kept", LOG_ERR(&err));
+}
+
+int host_choose_isolation(struct host *h, uv_loop_t *uv, const struct broker_conf *c,
+                          struct adit_err *err)
+{
+    void (*on_lost)(void *owner) = adit_steal(&h->on_lost); /* its owner is not ready for that */
+    probe_kvm(h, uv, c);
+    h->on_lost = on_lost;
+    if (h->is_launcher_lost)
+        return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "the launcher was killed");
+    bool has_kvm = isolation_has_kvm(c, &h->vm);
+    if (has_kvm)
+        qemu_use_kvm(&h->qemu);
+    int rc = isolation_choose(c, &h->vm, &h->vmms, err);
     if (rc)
         return rc;
-    container_init(&h->container, h->launched, is_gvisor ? "gvisor" : "container");
-    h->vmms = (struct vmm_set){.items = {&h->container.vmm}, .cnt = 1};
-    h->vmms.fallback = h->vmms.items[0];
+    const char *unusable = h->qemu.launched.vmm.unusable;
+    adit_log(ADIT_LOG_INFO, "isolation", LOG_S("default", h->vmms.fallback->isolation),
+             LOG_S("vm", unusable  ? unusable
+                         : has_kvm ? "kvm"
+                                   : "tcg"));
     return 0;
 }
 

@@ -6,10 +6,12 @@
 #include <uv.h>
 
 #include "broker/broker_conf.h"
+#include "broker/isolation.h"
 #include "broker/launcher/launcher_client.h"
 #include "broker/machine.h"
 #include "broker/node/record.h"
 #include "broker/vmm/launched.h"
+#include "broker/vmm/qemu.h"
 #include "broker/vmm/vmm_set.h"
 #include "confine/confine.h"
 
@@ -18,10 +20,13 @@ struct host {
     char boot_id[RECORD_BOOT_ID_CAP]; /* of this host, or empty */
     struct machine machine;
     int launcher_fd, scheduler_fd;
+    bool is_launcher_lost;
     struct confine_user user;
     struct launcher_client *launcher;
     struct launched *launched;
     struct launched_vmm container;
+    struct isolation_vm vm;
+    struct qemu qemu;
     struct vmm_set vmms;
     void (*on_lost)(void *owner); /* may be NULL */
     void *owner;
@@ -44,9 +49,16 @@ ADIT_MUST_CHECK int host_confine(const struct host *h, const struct broker_conf 
  * Open the drivers. @on_exited and @on_lost get @owner. @on_lost (may be NULL): the launcher is
  * gone for good, nothing can be created or ended any more. Errors: NO_MEMORY, IO.
  */
-ADIT_MUST_CHECK int host_open(struct host *h, uv_loop_t *uv, const struct broker_conf *c,
+ADIT_MUST_CHECK int host_open(struct host *h, struct net_loop *loop, const struct broker_conf *c,
                               vmm_exited_fn on_exited, void (*on_lost)(void *owner), void *owner,
                               struct adit_err *err);
+/*
+ * Settle what new sandboxes run in. Where it is not known what KVM can do, a guest is booted, and
+ * the loop runs meanwhile: nothing that calls back may be on it yet. Errors: PRECONDITION (the
+ * isolation that was asked for is not there), UNAVAILABLE (the launcher is gone).
+ */
+ADIT_MUST_CHECK int host_choose_isolation(struct host *h, uv_loop_t *uv,
+                                          const struct broker_conf *c, struct adit_err *err);
 /* Close it; the loop must run on for a moment. Sandboxes stay. */
 void host_close(struct host *h);
 

@@ -404,8 +404,9 @@ static int open_all(struct program *p, struct adit_err *err)
     if ((rc = net_loop_init(&b->net, &b->uv, err)) ||
         (rc = tokens_load(b->conf.state_dir, &b->tokens, err)) ||
         (rc = registration_load_node_id(b->conf.state_dir, b->node_id, err)) ||
+        (rc = host_open(&p->host, &b->net, &b->conf, on_exited, on_helper_lost, b, err)) ||
+        (rc = host_choose_isolation(&p->host, &b->uv, &b->conf, err)) ||
         (rc = watch_signals(p, err)) || (rc = certificate_watch(b->certificate, err)) ||
-        (rc = host_open(&p->host, &b->uv, &b->conf, on_exited, on_helper_lost, b, err)) ||
         (rc = open_node(p, err)) || (rc = open_scheduler(p, err)) ||
         (rc = open_warm_pool(b, err)) || (rc = session_all_new(b, &b->sessions, err)) ||
         (rc = edge_start(b->edge, err)) || (rc = open_egress(p, err)) ||

@@ -145,7 +145,7 @@ int purge_main(struct broker_conf *conf, struct adit_err *err)
     if (uv_loop_init(&p.uv))
         return adit_err_set(err, ADIT_ERR_IO, "no event loop");
     if ((rc = net_loop_init(&p.net, &p.uv, err)) ||
-        (rc = host_open(&p.host, &p.uv, conf, on_exited, NULL, &p, err)) ||
+        (rc = host_open(&p.host, &p.net, conf, on_exited, NULL, &p, err)) ||
         (rc = open_node(&p, conf, err)))
         return rc; /* the process ends: what is open goes with it */
     rc = end_all(&p, err);

@@ -139,8 +139,7 @@ static void detach(void *attached)
     free(m);
 }
 
-void qemu_init(struct qemu *out, struct launched *all, struct net_loop *loop,
-               enum launch_accel accel, const char *unusable)
+void qemu_init(struct qemu *out, struct launched *all, struct net_loop *loop, const char *unusable)
 {
     static const struct launched_ops ops = {attach, why, detach};
     *out = (struct qemu){
@@ -148,12 +147,17 @@ void qemu_init(struct qemu *out, struct launched *all, struct net_loop *loop,
                              .name = "qemu",
                              .isolation = "vm",
                              .unusable = unusable,
-                             .boot_ms =
-                                 accel == LAUNCH_ACCEL_KVM ? QEMU_BOOT_KVM_MS : QEMU_BOOT_TCG_MS},
+                             .boot_ms = QEMU_BOOT_TCG_MS},
                      .all = all,
                      .kind = LAUNCH_DRIVER_QEMU,
-                     .accel = accel,
+                     .accel = LAUNCH_ACCEL_TCG,
                      .ops = &ops},
         .loop = loop,
     };
+}
+
+void qemu_use_kvm(struct qemu *q)
+{
+    q->launched.accel = LAUNCH_ACCEL_KVM;
+    q->launched.vmm.boot_ms = QEMU_BOOT_KVM_MS;
 }

@@ -19,8 +19,10 @@ struct qemu {
     struct net_loop *loop; /* borrowed */
 };
 
-/* @all, @loop: borrowed. @unusable: NULL, or why this host can start none (stays). */
-void qemu_init(struct qemu *out, struct launched *all, struct net_loop *loop,
-               enum launch_accel accel, const char *unusable);
+/* Machines are emulated. @all, @loop: borrowed. @unusable: NULL, or why this host can start none
+ * (stays). */
+void qemu_init(struct qemu *out, struct launched *all, struct net_loop *loop, const char *unusable);
+/* New ones run on KVM. */
+void qemu_use_kvm(struct qemu *q);
 
 #endif
