@@ -27,9 +27,9 @@ RARELY = {
     "set_robust_list", "sigaltstack", "statfs", "sysinfo", "exit", "exit_group", "getsockname",
     # at times: memory that grows or is given back, logs that roll over, a certificate or a figure
     # that is read, a large body, a lot that a sandbox sends or fetches, a passed-on signal
-    "fdatasync", "fstat", "ftruncate", "getrusage", "madvise", "mremap", "munmap", "readv", "recvfrom",
-    "sendmsg", "statx", "unlink", "writev", "ioctl", "pread64", "pwrite64", "getpeername", "fchmod",
-    "splice",
+    "fdatasync", "fstat", "ftruncate", "getrusage", "madvise", "mmap", "mprotect", "mremap", "munmap",
+    "readv", "recvfrom", "sendmsg", "statx", "unlink", "writev", "ioctl", "pread64", "pwrite64",
+    "getpeername", "fchmod", "splice",
     # how another version of the C library or of libuv does the same
     "clock_nanosleep", "epoll_pwait", "gettimeofday", "membarrier", "restart_syscall",
     "sched_yield", "tgkill", "poll",
