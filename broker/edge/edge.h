@@ -131,6 +131,9 @@ struct adit_view edge_api_query(const struct edge_api_request *r);
 /* First header of that name; NULL ptr when absent. */
 struct adit_view edge_api_header(const struct edge_api_request *r, const char *name);
 struct adit_view edge_api_body(const struct edge_api_request *r);
+/* For a request that waits long: its body is of no use any more, and gives room to that of others.
+ */
+void edge_api_drop_body(struct edge_api_request *r);
 /* The address it came from ("127.0.0.1", "unix"), and whether with TLS. */
 const char *edge_api_peer(const struct edge_api_request *r);
 bool edge_api_is_encrypted(const struct edge_api_request *r);

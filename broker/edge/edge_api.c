@@ -378,6 +378,14 @@ struct adit_view edge_api_body(const struct edge_api_request *r)
     return adit_buf_view(&r->body);
 }
 
+void edge_api_drop_body(struct edge_api_request *r)
+{
+    r->held -= r->body.len;
+    r->loop->api_bytes -= r->body.len;
+    adit_buf_fini(&r->body);
+    adit_buf_init(&r->body, 0);
+}
+
 const char *edge_api_peer(const struct edge_api_request *r)
 {
     return r->peer;

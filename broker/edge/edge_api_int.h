@@ -16,7 +16,7 @@ struct edge_header_text {
  * @is_asked: posted; it comes back by itself. Relay loop only
  * @text:    method, target and headers, copied; the offsets below point into it
  * @path, @query: views into @text
- * @held:    bytes of it that are counted in the loop's @api_bytes. Relay loop only
+ * @held:    bytes of it that are counted in the loop's @api_bytes
  * @answer_*: filled on the control loop
  * @transfer, @transfer_user, @sandbox_id, @port: of a request that is handed over
  * @usage:   of its sandbox, while it uses that; one reference, and one of its active requests

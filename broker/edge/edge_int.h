@@ -64,7 +64,8 @@ struct edge_door {
  * @stop_read: until then requests are read at a stop
  * @uses:     counts look-ups, to find the pool used longest ago
  * @listeners: NULL once they are closed, as a door's server is once it has drained
- * @api_bytes: that the heads and bodies of control API requests of this loop hold
+ * @api_bytes: that the heads and bodies of control API requests of this loop hold; the control loop
+ *            gives back what it needs no more
  * @head_buf: scratch for the request head being written
  * @path_buf: scratch for cleaned paths
  * @page_buf: scratch for our own answers
@@ -88,7 +89,7 @@ struct edge_loop {
     uint64_t uses;
     struct edge_stats stats;
     struct edge_request_id_source ids;
-    size_t api_bytes;
+    atomic_size_t api_bytes;
     struct edge_signed signatures;
     struct adit_buf head_buf, path_buf, page_buf;
 };

@@ -13,9 +13,10 @@
 
 /* Executions of one session that wait for one that runs. */
 #define SESSION_QUEUE_MAX 64
-/* Code of a team's executions that wait or run, counting those above the second size: until they
- * are answered the edge holds them, which has room for a few MiB of everybody's. */
+/* Code of a team's executions that wait or run, and of all teams', counting those above the last
+ * size. */
 #define SESSION_CODE_MAX (8u * 1024 * 1024)
+#define SESSION_CODE_ALL_MAX (64u * 1024 * 1024)
 #define SESSION_CODE_SMALL (8u * 1024)
 
 struct api_request;

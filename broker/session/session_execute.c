@@ -10,9 +10,9 @@
  *
  * What: executions of a session run one at a time in the order they came, those of different
  * sessions side by side; one that finds no sandbox begins one. An install is an execution.
- * Limits: SESSION_QUEUE_MAX a session, SESSION_CODE_MAX a team; each is answered in time, its wait
- * included. Failure: a sandbox that ends while it executes is told to that execution, and the next
- * one gets a new sandbox.
+ * Limits: SESSION_QUEUE_MAX a session, SESSION_CODE_MAX a team, SESSION_CODE_ALL_MAX together; each
+ * is answered in time, its wait included. Failure: a sandbox that ends while it executes is told to
+ * that execution, and the next one gets a new sandbox.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -222,8 +222,11 @@ static int check_room(const struct session_job *j, struct adit_err *err)
     const struct session *s = j->session;
     if (s->queue_len == SESSION_QUEUE_MAX)
         return adit_err_set(err, ADIT_ERR_LIMIT, "more than %d executions wait", SESSION_QUEUE_MAX);
-    if (j->cell.len > SESSION_CODE_SMALL &&
-        session_code_held(s->all, s->who.team_id) + j->cell.len > SESSION_CODE_MAX)
+    if (j->cell.len <= SESSION_CODE_SMALL)
+        return 0;
+    if (session_code_held(s->all, NULL) + j->cell.len > SESSION_CODE_ALL_MAX)
+        return adit_err_set(err, ADIT_ERR_LIMIT, "too much code waits and runs");
+    if (session_code_held(s->all, s->who.team_id) + j->cell.len > SESSION_CODE_MAX)
         return adit_err_set(err, ADIT_ERR_LIMIT, "more than %u bytes of code wait and run",
                             SESSION_CODE_MAX);
     return 0;
@@ -240,6 +243,7 @@ static void execute(struct api_request *rq, cell_fn make_cell)
         return;
     struct session *s = j->session;
     int rc = make_cell(edge_api_body(rq->edge), &j->cell, &err);
+    edge_api_drop_body(rq->edge);
     if (rc == 0)
         rc = check_room(j, &err);
     if (rc == 0) {

@@ -80,7 +80,7 @@ struct api_request *session_job_leave(struct session_job *j);
 /* The first of a list, taken out, or NULL; of the queue the same. */
 struct session_job *session_job_take(struct adit_list *list);
 struct session_job *session_job_take_queued(struct session *s);
-/* What counts of SESSION_CODE_MAX. */
+/* What counts of SESSION_CODE_MAX; with @team_id NULL of SESSION_CODE_ALL_MAX. */
 size_t session_code_held(const struct session_all *all, const char *team_id);
 
 /* ---- session_life.c ---- */

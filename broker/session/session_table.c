@@ -135,7 +135,7 @@ size_t session_code_held(const struct session_all *all, const char *team_id)
     struct adit_list *it, *tmp;
     while (adit_map_next(&all->by_name, &pos, &name, &value)) {
         struct session *s = value;
-        if (strcmp(s->who.team_id, team_id) != 0)
+        if (team_id && strcmp(s->who.team_id, team_id) != 0)
             continue;
         if (s->running)
             held += code_of(s->running);

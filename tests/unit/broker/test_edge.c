@@ -19,6 +19,9 @@
 #include "net/http_server.h"
 #include "net/listener.h"
 
+/* More bodies than two loops hold. */
+#define WAITING (2 * (EDGE_API_HELD_MAX / EDGE_API_BODY_MAX + 2))
+
 static struct world {
     uv_loop_t uv;
     struct net_loop net;
@@ -32,6 +35,8 @@ static struct world {
     void (*script)(void);
     struct edge_api_request *held; /* an API request that is answered late */
     uv_sem_t has_come;             /* it is there */
+    struct edge_api_request *waiting[WAITING];
+    size_t waiting_cnt; /* answered with the next request */
     bool withdrawn, is_republish;
     int collect_cnt; /* figures still to ask for while the edge closes */
     uv_async_t ask_withdraw;
@@ -77,6 +82,14 @@ static void on_api(void *owner, struct edge_api_request *r)
         uv_sem_post(&w.has_come);
         return;
     }
+    if (adit_view_eq_str(edge_api_path(r), "/wait")) {
+        edge_api_drop_body(r);
+        w.waiting[w.waiting_cnt++] = r;
+        uv_sem_post(&w.has_come);
+        return;
+    }
+    while (w.waiting_cnt > 0)
+        edge_api_reply(w.waiting[--w.waiting_cnt], 204, adit_view_mem(NULL, 0));
     adit_buf_init(&text, 4 << 20);
     ck_assert_int_eq(
         adit_buf_appendf(&text,
@@ -406,6 +419,36 @@ START_TEST(edge_bounds_what_all_api_bodies_hold_together)
 }
 END_TEST
 
+/* More than the edge holds, one after the other. */
+static void dropped_bodies_script(void)
+{
+    static char body[EDGE_API_BODY_MAX - 1];
+    int fds[WAITING];
+
+    memset(body, 'x', sizeof(body));
+    for (size_t i = 0; i < WAITING; i++) {
+        fds[i] = dial();
+        send_text(fds[i], "POST /wait HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                          "Content-Length: 1048575\r\n\r\n");
+        for (size_t at = 0; at < sizeof(body);) {
+            ssize_t n = send(fds[i], body + at, sizeof(body) - at, MSG_NOSIGNAL);
+            ck_assert_int_gt(n, 0);
+            at += (size_t)n;
+        }
+        uv_sem_wait(&w.has_come);
+    }
+    ASSERT_HAS(ask("POST /small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"),
+               "HTTP/1.1 201 ");
+    for (size_t i = 0; i < WAITING; i++)
+        ASSERT_HAS(read_all(fds[i]), "HTTP/1.1 204 ");
+}
+
+START_TEST(edge_has_room_when_bodies_of_waiting_requests_were_dropped)
+{
+    run(dropped_bodies_script);
+}
+END_TEST
+
 /* Heads whose bodies do not come. */
 static void many_heads_script(void)
 {
@@ -648,6 +691,7 @@ END_TEST
 SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
            edge_bounds_connections_also_when_there_are_fewer_than_loops,
            edge_refuses_an_api_body_over_the_limit, edge_bounds_what_all_api_bodies_hold_together,
+           edge_has_room_when_bodies_of_waiting_requests_were_dropped,
            edge_bounds_what_all_api_heads_hold_together, edge_relays_with_a_head_written_anew,
            edge_refuses_reserved_routes_in_every_spelling,
            edge_withdrawal_resets_streams_before_it_is_done,
