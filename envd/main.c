@@ -125,11 +125,13 @@ static int configure(int argc, char **argv, struct main_conf *conf, int *info,
 }
 
 /* Everything from the configuration to the end. */
-static int serve(const struct main_conf *conf, const struct rlimit *nofile, struct adit_err *err)
+static int serve(const struct main_conf *conf, struct rlimit *nofile, struct adit_err *err)
 {
     int code = conf->vm && !conf->probe ? vm_boot(conf->hostname, err) : ADIT_OK;
     if (code != ADIT_OK || conf->probe)
         return code;
+    if (conf->vm)
+        vm_raise_limits(nofile);
     if (getpid() == 1)
         init_sandbox();
     envd.root = "";

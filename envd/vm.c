@@ -12,6 +12,8 @@
  *
  * Disks:    are told apart by their serial number, "root" and "overlay"; a VMM that gives none has
  * the root first and the overlay second. Without an overlay disk what is written stays in memory.
+ * Limits:   a group of all programs leaves memory and processes to envd; descriptors are as many as
+ * in a container.
  * Images:   may lack any folder: mount points are made in the overlay. Paths are looked up after
  * the chroot, so that links of an image lead nowhere else.
  * Memory:   envd runs from the first root, which is memory and cannot be reclaimed by a busy
@@ -31,6 +33,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/random.h>
@@ -248,6 +251,14 @@ static void limit_programs(void)
         (void)fclose(file); /* opened for reading */
 }
 
+void vm_raise_limits(struct rlimit *nofile)
+{
+    const struct rlimit processes = {RLIM_INFINITY, RLIM_INFINITY};
+    *nofile = (struct rlimit){VM_NOFILE, VM_NOFILE};
+    if (setrlimit(RLIMIT_NOFILE, nofile) != 0 || setrlimit(RLIMIT_NPROC, &processes) != 0)
+        adit_log(ADIT_LOG_WARN, "limits_not_raised", LOG_D("errno", errno));
+}
+
 int vm_set_hostname(const char *name, struct adit_err *err)
 {
     static const char allowed[] =
@@ -297,7 +308,7 @@ int vm_boot(const char *hostname, struct adit_err *err)
         return code;
     modules_fd = open("/modules", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     load_list("order");
-    if (access("/sys/bus/pci/devices", F_OK) == 0)
+    if (access("/sys/bus/pci/devices/0000:00:00.0", F_OK) == 0)
         load_list("order.pci");
     uint64_t modules_ns = adit_clock_mono_ns();
     code = mount_root(err);
@@ -317,8 +328,22 @@ int vm_boot(const char *hostname, struct adit_err *err)
     return ADIT_OK;
 }
 
+/* The serial line sends on its own; the last words are to be out before it stops. Bounded, since
+ * nobody may listen. */
+static void drain_console(void)
+{
+    const struct timespec pause = {0, 10 * 1000 * 1000};
+    int left = 0;
+    for (int i = 0; i < VM_DRAIN_MS / 10; i++) {
+        if (ioctl(STDERR_FILENO, TIOCOUTQ, &left) != 0 || left == 0)
+            return;
+        (void)nanosleep(&pause, NULL); /* the line says nothing when it is done */
+    }
+}
+
 void vm_leave(void)
 {
+    drain_console();
     sync();
     (void)reboot(RB_AUTOBOOT); /* as the first process of a machine it does not return */
     _exit(EXIT_FAILURE);

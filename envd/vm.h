@@ -8,6 +8,8 @@
 #ifndef ENVD_VM_H
 #define ENVD_VM_H
 
+#include <sys/resource.h>
+
 #include "base/view.h"
 
 /* Longest name of a host, with its NUL. */
@@ -19,12 +21,19 @@
 /* Memory and processes that those of the sandbox leave to envd and the kernel. */
 #define VM_MEMORY_RESERVE (24u * 1024 * 1024)
 #define VM_PROCESS_RESERVE 128
+/* For the last words on the console. */
+#define VM_DRAIN_MS 1000
+/* Descriptors of a process. */
+#define VM_NOFILE 65536
 
 /*
  * Load /modules/order, make the disks the root, mount what belongs to a system, and go there.
  * Errors: NOT_FOUND (no disk with a root), IO.
  */
 ADIT_MUST_CHECK int vm_boot(const char *hostname, struct adit_err *err);
+/* What the kernel gives its first process is too little: limits as a container has them. @nofile:
+ * the new limit of descriptors. */
+void vm_raise_limits(struct rlimit *nofile);
 /* Load /modules/order.late, forget the files, and let nobody load any from then on. */
 void vm_finish(void);
 /* Give the machine its name. Errors: BAD_INPUT (letters, digits, "-" and "." only). A container may
