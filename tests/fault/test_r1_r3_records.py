@@ -50,9 +50,11 @@ def client(history, rng, stop, delays):
 
 
 @pytest.mark.timeout(7200 if FULL else 240)
-@pytest.mark.parametrize("kill", [kill_scheduler, kill_broker, kill_both])
-def test_the_history_of_answers_is_what_exists(own_broker, kill):
-    broker = own_broker("--max-sandboxes", "4000", "--cpu-overcommit", "10000",
+@pytest.mark.parametrize("kill, warm", [(kill_scheduler, ""), (kill_broker, ""), (kill_both, ""),
+                                        (kill_both, "base=4")])
+def test_the_history_of_answers_is_what_exists(own_broker, kill, warm):
+    """With a warm pool no sandbox is given to two clients, whenever the broker dies."""
+    broker = own_broker("--warm", warm, "--max-sandboxes", "4000", "--cpu-overcommit", "10000",
                         "--memory-overcommit", "10000", "--disk-overcommit", "10000")
     seed = int(os.environ.get("ADIT_SEED", "20261121"))
     print(f"\nR1: seed {seed}")

@@ -27,6 +27,7 @@ static void claim(struct world *w, const char *id)
 {
     struct node_create spec = spec_of(id);
     unsigned before = w->created_cnt;
+    spec.internet = RECORD_INTERNET_DENIED;
     ck_assert_int_eq(node_warm_claim(w->node, &spec, on_created, w, NULL), 0);
     ck_assert_uint_eq(w->created_cnt, before);
     run_until(w, &w->created_cnt, before + 1);
@@ -102,6 +103,7 @@ START_TEST(node_claim_makes_it_as_a_create_would)
     ck_assert_uint_eq(w.published, 1);
     ck_assert_uint_eq(w.confirmed, 1);
     ck_assert_uint_eq(w.egress_opened, 1);
+    ck_assert(w.is_offline);
     ck_assert_uint_eq(w.vmm.created, 1);
     ck_assert_str_eq(w.vmm.shown, ""); /* it had no token before */
     ck_assert(has_text(&w.vmm.told, w.route.envd_token));
