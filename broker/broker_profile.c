@@ -67,7 +67,7 @@ static void add_folder(struct places *p, const char *state_dir, const char *file
     char *folder = p->folders[p->cnt];
     (void)snprintf(folder, PATH_MAX, "%.*s", slash ? (int)(slash - file) : 0, file);
     if (!is_within(folder, state_dir)) /* else it can be reached already */
-        p->mounts[p->cnt++] = (struct confine_mount){folder, false};
+        p->mounts[p->cnt++] = (struct confine_mount){.path = folder};
 }
 
 /* A certificate is often a link to a file in a folder beside it. */
@@ -90,9 +90,9 @@ static int by_length(const void *a, const void *b)
 
 static void collect(struct places *p, const struct broker_conf *c)
 {
-    p->mounts[p->cnt++] = (struct confine_mount){c->state_dir, true};
-    p->mounts[p->cnt++] = (struct confine_mount){c->templates_dir, false};
-    p->mounts[p->cnt++] = (struct confine_mount){CONFINE_OWN_PROCESS, false};
+    p->mounts[p->cnt++] = (struct confine_mount){.path = c->state_dir, .is_writable = true};
+    p->mounts[p->cnt++] = (struct confine_mount){.path = c->templates_dir};
+    p->mounts[p->cnt++] = (struct confine_mount){.path = CONFINE_OWN_PROCESS};
     if (strncmp(c->scheduler, "unix:/", 6) == 0)
         add_folder(p, c->state_dir, c->scheduler + 5);
     add_linked(p, c->state_dir, c->tls_cert);

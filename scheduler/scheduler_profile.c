@@ -111,7 +111,8 @@ int scheduler_profile_enter(struct scheduler_conf *conf, struct adit_err *err)
         rc = open_sockets(conf, err);
     if (rc)
         return rc;
-    const struct confine_mount mounts[] = {{conf->data_dir, true}, {CONFINE_OWN_PROCESS, false}};
+    const struct confine_mount mounts[] = {{.path = conf->data_dir, .is_writable = true},
+                                           {.path = CONFINE_OWN_PROCESS}};
     struct confine_profile profile = {
         .user = user, .mounts = mounts, .mount_cnt = 2, .calls = calls};
     rc = confine_mode_parse(conf->seccomp, &profile.mode, err);

@@ -49,6 +49,8 @@
 #include "base/log.h"
 #include "broker/launcher/launch_container.h"
 #include "broker/launcher/launch_sandbox.h"
+#include "broker/launcher/launch_shepherd.h"
+#include "broker/launcher/launch_vm.h"
 #include "broker/launcher/launcher_profile.h"
 #include "broker/launcher/runtime_version.h"
 
@@ -149,20 +151,33 @@ static int work(struct launcher *l, const struct launch_request *r)
     pid_t pid = 0;
     int pidfd = -1;
 
+    if (r->kind == LAUNCH_PROBE) {
+        int rc = launch_vm_probe(&l->host, r, &err);
+        (void)answer(r->id, rc ? &err : NULL, ""); /* a broker that is gone asks no more */
+        return 0;
+    }
     if (r->kind == LAUNCH_DESTROY) {
         int rc = launch_sandbox_destroy(&l->host, r, &err);
         (void)answer(r->id, rc ? &err : NULL, ""); /* without a broker it is done all the same */
         return 0;
     }
-    int rc = r->kind == LAUNCH_PROBE || r->driver != LAUNCH_DRIVER_CONTAINER
-                 ? adit_err_set(&err, ADIT_ERR_UNIMPLEMENTED, "driver %u is not there", r->driver)
-                 : launch_container_create(&l->host, r, &pid, &reply.pid_start, &pidfd, &err);
+    int rc = r->driver == LAUNCH_DRIVER_CONTAINER
+                 ? launch_container_create(&l->host, r, &pid, &reply.pid_start, &pidfd, &err)
+                 : launch_vm_create(&l->host, r, &pid, &reply.pid_start, &pidfd, &err);
     if (rc) {
         (void)answer(r->id, &err, ""); /* everything is undone: nobody has to know */
         return 0;
     }
     reply.pid = pid;
     return send_reply(&reply, pidfd) ? 0 : 1;
+}
+
+/* What a worker that was killed left. */
+static int undo_request(struct launcher *l, const struct launch_request *r)
+{
+    if (r->kind == LAUNCH_PROBE)
+        return launch_cgroup_remove(&l->host.cgroups, r->sandbox_id, NULL);
+    return launch_sandbox_destroy(&l->host, r, NULL);
 }
 
 /* Start the worker of a job: for its request, or to undo it. */
@@ -180,7 +195,7 @@ static bool start_worker(struct launcher *l, struct job *job, bool is_undo)
         if (getppid() != launcher)
             _exit(1);
         if (is_undo)
-            status = launch_sandbox_destroy(&l->host, &job->request, NULL) ? 1 : 0;
+            status = undo_request(l, &job->request) ? 1 : 0;
         else
             status = work(l, &job->request);
         _exit(status);
@@ -244,7 +259,7 @@ static void undo(struct launcher *l, struct job *job, int status)
     if (job->error.code == 0)
         (void)adit_err_set(&job->error, ADIT_ERR_IO, "launcher's worker ended with status %d",
                            status);
-    if (job->state == JOB_RUNNING && job->request.kind == LAUNCH_CREATE &&
+    if (job->state == JOB_RUNNING && job->request.kind != LAUNCH_DESTROY &&
         start_worker(l, job, true))
         return;
     (void)answer(job->request.id, &job->error, ""); /* a broker that is gone asks no more */
@@ -301,14 +316,10 @@ static void explain(struct launcher *l, const struct launch_request *r)
             &l->ended[(l->ended_next + i) % LAUNCHER_EXITS_MAX]; /* old to new */
         if (e->pid != r->pid)
             continue;
-        if (WIFEXITED(e->status))
+        if (r->driver == LAUNCH_DRIVER_CONTAINER && WIFEXITED(e->status))
             (void)snprintf(text, sizeof(text), "exit status %d", WEXITSTATUS(e->status));
-        else if (WTERMSIG(e->status) == SIGKILL && is_oom)
-            (void)snprintf(text, sizeof(text), "out of memory");
-        else if (WTERMSIG(e->status) == SIGKILL)
-            (void)snprintf(text, sizeof(text), "signal: killed");
         else
-            (void)snprintf(text, sizeof(text), "signal: %d", WTERMSIG(e->status));
+            launch_shepherd_explain(e->status, is_oom, text, sizeof(text));
     }
     (void)answer(r->id, NULL, text); /* a broker that is gone asks no more */
 }

@@ -115,6 +115,16 @@ static int become(const struct confine_user *u, struct adit_err *err)
     return 0;
 }
 
+int confine_become(const struct confine_user *user, struct adit_err *err)
+{
+    int rc = become(user, err);
+    if (rc == 0)
+        rc = set_caps(0, err);
+    if (rc == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        rc = adit_err_sys(err, errno, "give up new privileges");
+    return rc ? rc : confine_hide_memory(err); /* a change of user resets it */
+}
+
 int confine_enter(const struct confine_profile *p, struct adit_err *err)
 {
     if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS))
@@ -123,13 +133,7 @@ int confine_enter(const struct confine_profile *p, struct adit_err *err)
     if (rc == 0)
         rc = drop_bounding(0, err);
     if (rc == 0)
-        rc = become(&p->user, err);
-    if (rc == 0)
-        rc = set_caps(0, err);
-    if (rc == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        rc = adit_err_sys(err, errno, "give up new privileges");
-    if (rc == 0)
-        rc = confine_hide_memory(err); /* a change of user resets it */
+        rc = confine_become(&p->user, err);
     if (rc == 0 && !CONFINE_IS_SANITIZED)
         rc = confine_landlock(p, err);
     return rc ? rc : confine_filter(p, err);

@@ -29,10 +29,12 @@ struct confine_user {
 /*
  * @path:        absolute, exists; a directory or a file, seen under the same path afterwards
  * @is_writable: else read-only
+ * @has_programs: what is in it can be executed
+ * @has_devices: device nodes in it are devices
  */
 struct confine_mount {
     const char *path;
-    bool is_writable;
+    bool is_writable, has_programs, has_devices;
 };
 
 /* What /proc says of the process itself, as a mount: its memory and descriptors for figures. */
@@ -78,6 +80,12 @@ ADIT_MUST_CHECK int confine_enter(const struct confine_profile *p, struct adit_e
  * another one, also by exec. Those the process does not have are left out.
  */
 ADIT_MUST_CHECK int confine_keep_caps(uint64_t mask, struct adit_err *err);
+/*
+ * Become @user for good: without supplementary groups, without a capability, without a way to gain
+ * one by executing a file, and without core files. Errors: DENIED, IO.
+ */
+ADIT_MUST_CHECK int confine_become(const struct confine_user *user, struct adit_err *err);
+
 /* Make every permitted capability effective, as it is not after a change of the effective user. */
 ADIT_MUST_CHECK int confine_raise_caps(struct adit_err *err);
 

@@ -8,7 +8,8 @@
  * paths, are detached clones of the few directories and files that are needed; the old root is
  * taken away. So a path means afterwards what it meant before, or nothing. Order: all clones are
  * made first, because the stage covers a directory that may hold some of them. What is mounted on
- * the host later is not seen. Flags: nothing in it can be executed, be a device or change a user.
+ * the host later is not seen. Flags: nothing in it can be executed or be a device but where the
+ * mount says so, and nothing changes a user.
  */
 #include "confine/confine.h"
 
@@ -34,12 +35,14 @@
 #endif
 
 /* Without a sanitizer nothing is added. */
-static const struct confine_mount sanitizer_mounts[] = {{"/proc", false}};
+static const struct confine_mount sanitizer_mounts[] = {{.path = "/proc"}};
 
 static int clone_tree(const struct confine_mount *m, int *tree, struct adit_err *err)
 {
-    struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
-                                          (m->is_writable ? 0 : MOUNT_ATTR_RDONLY)};
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID |
+                                          (m->is_writable ? 0 : MOUNT_ATTR_RDONLY) |
+                                          (m->has_programs ? 0 : MOUNT_ATTR_NOEXEC) |
+                                          (m->has_devices ? 0 : MOUNT_ATTR_NODEV)};
     *tree = (int)syscall(SYS_open_tree, AT_FDCWD, m->path,
                          OPEN_TREE_CLONE | AT_RECURSIVE | (unsigned)O_CLOEXEC);
     if (*tree < 0 ||
