@@ -156,14 +156,19 @@ static void on_closed(uv_handle_t *handle)
     free(c);
 }
 
-void console_close(struct console *c)
+void console_drain(struct console *c)
 {
-    if (!c)
-        return;
     for (int i = 0; i < CONSOLE_STEPS_BURST && read_step(c); i++)
         ;
     if (c->line.len > 0)
         end_line(c);
+}
+
+void console_close(struct console *c)
+{
+    if (!c)
+        return;
+    console_drain(c);
     if (c->dropped)
         c->ops->on_dropped(c->owner, c->dropped);
     net_deadline_cancel(&c->rest);

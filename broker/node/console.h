@@ -33,6 +33,8 @@ struct console_ops {
 ADIT_MUST_CHECK int console_open(struct net_loop *loop, const char *path,
                                  const struct console_ops *ops, void *owner, struct console **out,
                                  struct adit_err *err);
+/* Give on what is there, as far as it may be read at once: nobody writes any more. */
+void console_drain(struct console *c);
 /* Give on what is there (CONSOLE_STEPS_BURST steps at most) and close. NULL is fine. */
 void console_close(struct console *c);
 

@@ -18,11 +18,14 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/encode.h"
+#include "base/rand.h"
 #include "broker/jtext.h"
 #include "broker/tokens.h"
 #include "net/http_write.h"
 
 #define BODY_STEP (64u * 1024)
+#define ENTROPY_BYTES 64
 
 enum guest_phase { PHASE_INIT, PHASE_HEALTH, PHASE_OVER };
 
@@ -202,6 +205,22 @@ static void begin_call(struct guest *g)
         retry_later(g, &err);
 }
 
+/* Its name, and what nobody else's kernel knows. Return: not 0 without memory. */
+static int add_machine(json_t *doc, const char *hostname)
+{
+    uint8_t bytes[ENTROPY_BYTES];
+    struct adit_buf text;
+    adit_rand_bytes(bytes, sizeof(bytes));
+    adit_buf_init(&text, 2 * sizeof(bytes));
+    int bad = adit_base64_append(&text, bytes, sizeof(bytes));
+    if (!bad)
+        bad =
+            json_object_set_new(doc, "entropy", json_stringn(adit_buf_view(&text).ptr, text.len)) ||
+            json_object_set_new(doc, "hostname", json_string(hostname));
+    adit_buf_fini(&text);
+    return bad;
+}
+
 static json_t *init_document(const struct guest_conf *conf)
 {
     char now[ADIT_CLOCK_RFC3339_CAP];
@@ -210,6 +229,8 @@ static json_t *init_document(const struct guest_conf *conf)
                             conf->default_user, "defaultWorkdir", conf->default_workdir,
                             "sandboxID", conf->sandbox_id, "templateID", conf->template_id);
     int bad = !doc;
+    if (doc && conf->has_own_kernel)
+        bad |= add_machine(doc, conf->sandbox_id);
     if (doc && conf->token[0])
         bad |= json_object_set_new(doc, "accessToken", json_string(conf->token));
     if (doc && conf->env_vars)

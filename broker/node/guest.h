@@ -28,6 +28,7 @@ typedef void (*guest_fn)(void *user, const struct adit_err *err);
  * @target:     the sandbox's channel; the port is envd's
  * @channel:    borrowed, of guest_channel_new(); NULL: one for this talk alone
  * @sandbox_id, @template_id: told to the guest
+ * @has_own_kernel: it is given its name and entropy, which a container has of the host
  * @env_vars:   object of strings, or NULL
  * @ca_bundle:  PEM of authorities that its programs are to trust, or NULL
  * @token:      envd's access token, or "" for an open sandbox
@@ -39,6 +40,7 @@ struct guest_conf {
     struct http_target target;
     struct http_pool *channel;
     const char *sandbox_id, *template_id;
+    bool has_own_kernel;
     const json_t *env_vars;
     const char *ca_bundle;
     const char *token, *token_before, *default_user, *default_workdir;

@@ -354,7 +354,7 @@ void node_exited(struct node *n, const char *sandbox_id, const char *reason)
 {
     struct sandbox *s = adit_map_get(&n->sandboxes, adit_view_str(sandbox_id));
     if (s && !n->is_stopping)
-        sandbox_end(s, SANDBOX_FAILED, reason);
+        sandbox_exited(s, reason);
 }
 
 int node_read_samples(const struct sandbox *s, int64_t start_ms, int64_t end_ms,

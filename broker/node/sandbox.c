@@ -151,7 +151,7 @@ static void on_work_done(void *user, const struct adit_err *err)
     sandbox_work_done(user, err);
 }
 
-static void sandbox_path(const struct sandbox *s, char out[], size_t cap)
+void sandbox_path(const struct sandbox *s, char out[], size_t cap)
 {
     (void)snprintf(out, cap, "%s/%s", s->node->sandboxes_dir, s->record.sandbox_id);
 }
@@ -172,34 +172,6 @@ static void journal_state(struct sandbox *s)
         s->log = journal_log_open(s->node->journal, r->sandbox_id, r->team_id);
     journal_log_add(s->log, r->state == SANDBOX_FAILED ? ADIT_LOG_ERROR : ADIT_LOG_INFO,
                     messages[r->state], is_begin ? begin : end);
-}
-
-static void on_console_line(void *owner, struct adit_view line)
-{
-    const struct sandbox *s = owner;
-    if (!sandbox_is_unclaimed(s))
-        journal_log_add_console(s->log, line);
-}
-
-static void on_console_dropped(void *owner, uint64_t cnt)
-{
-    const struct sandbox *s = owner;
-    if (!sandbox_is_unclaimed(s))
-        journal_log_add_dropped(s->log, cnt);
-}
-
-static void watch_console(struct sandbox *s)
-{
-    static const struct console_ops ops = {.on_line = on_console_line,
-                                           .on_dropped = on_console_dropped};
-    char dir[PATH_MAX], path[PATH_MAX + sizeof("/" VMM_CONSOLE_NAME)];
-    struct adit_err err = ADIT_ERR_INIT;
-    sandbox_path(s, dir, sizeof(dir));
-    (void)snprintf(path, sizeof(path), "%s/" VMM_CONSOLE_NAME, dir); /* fits */
-    int rc = console_open(s->node->conf.loop, path, &ops, s, &s->console, &err);
-    if (rc && rc != ADIT_ERR_NOT_FOUND)
-        adit_log(ADIT_LOG_WARN, "console_not_read", LOG_S("sandbox", s->record.sandbox_id),
-                 LOG_ERR(&err));
 }
 
 void sandbox_envd_token(const struct sandbox *s, char out[TOKENS_CAP])
@@ -325,7 +297,7 @@ static void on_vmm_created(void *user, const struct vmm_instance *instance,
     if (!err)
         s->record.instance = *instance;
     if (!err && !s->node->is_stopping)
-        watch_console(s);
+        sandbox_watch_console(s);
     sandbox_work_done(s, err);
 }
 
@@ -364,6 +336,7 @@ static int talk_to_guest(struct sandbox *s, enum guest_talk talk, struct adit_er
         .channel = s->channel,
         .sandbox_id = s->record.sandbox_id,
         .template_id = s->record.template_id,
+        .has_own_kernel = s->vmm->boot_ms > 0,
         .env_vars = s->env_vars,
         .ca_bundle = s->record.authority ? egress_authority_certificate(s->record.authority) : NULL,
         .token = token,
@@ -705,7 +678,7 @@ void sandbox_resume_warm(struct sandbox *s)
     s->phase = SANDBOX_PHASE_WARM;
     s->pending = 0;
     s->file.has_claim = true;
-    watch_console(s);
+    sandbox_watch_console(s);
 }
 
 /* An earlier broker was killed in the middle of one. */
@@ -724,7 +697,7 @@ int sandbox_resume_running(struct sandbox *s, struct adit_err *err)
     sandbox_settle(s);
     s->log = journal_log_open(s->node->journal, s->record.sandbox_id, s->record.team_id);
     journal_log_add(s->log, ADIT_LOG_INFO, "sandbox goes on under a new broker", NULL);
-    watch_console(s);
+    sandbox_watch_console(s);
     start_sampling(s, adit_rand_u64() % SAMPLE_INTERVAL_MS);
     sandbox_update_egress(s);
     int rc = publish(s, err);

@@ -14,6 +14,8 @@
 #include "broker/node/sampler.h"
 #include "broker/node/trust.h"
 
+#define SANDBOX_PANIC_CAP 96
+
 /* In this order; see sandbox.c. */
 enum sandbox_phase {
     SANDBOX_PHASE_SAVING_CREATING,
@@ -59,6 +61,7 @@ struct sandbox_options {
  * @env_vars, @template_dir, @default_user, @default_workdir: until it runs (owned)
  * @why:          what failed its creation
  * @log, @console, @egress: NULL when there is none
+ * @panic:        what its kernel said of its end; ""
  */
 struct sandbox {
     struct record record;
@@ -84,6 +87,7 @@ struct sandbox {
     struct sampler sampler;
     struct journal_log *log;
     struct console *console;
+    char panic[SANDBOX_PANIC_CAP];
     struct egress_sandbox *egress;
     json_t *env_vars;
     char *template_dir, *default_user, *default_workdir;
@@ -135,6 +139,12 @@ ADIT_MUST_CHECK int sandbox_save(struct sandbox *s, bool is_lazy, record_file_fn
                                  void *user);
 /* The same for one that waits to be claimed from now on; see record_file.h. */
 ADIT_MUST_CHECK int sandbox_save_warm(struct sandbox *s, record_file_fn on_done, void *user);
+/* Its folder. */
+void sandbox_path(const struct sandbox *s, char out[], size_t cap);
+/* sandbox_console.c: give its console to its log. */
+void sandbox_watch_console(struct sandbox *s);
+/* It ended by itself: what it said last comes before that. @reason: the driver's */
+void sandbox_exited(struct sandbox *s, const char *reason);
 /* sandbox_egress.c: what gets out of it, by the options on disk. Errors: NO_MEMORY. */
 ADIT_MUST_CHECK int sandbox_open_egress(struct sandbox *s, struct adit_err *err);
 void sandbox_update_egress(struct sandbox *s);

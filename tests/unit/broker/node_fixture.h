@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -36,6 +37,7 @@ struct fake_vmm {
     char socket_path[108];
     unsigned init_status; /* what the guest answers to /init */
     bool is_failing;      /* create fails */
+    bool has_console;     /* a FIFO, as a machine has */
     bool is_drained;
     int adopt_code;         /* what adopt says */
     unsigned destroy_fails; /* so many times */
@@ -70,6 +72,7 @@ struct world {
     bool is_offline;
     bool is_scheduler_down, is_edge_short, is_egress_short;
     unsigned withdraw_fails;
+    char released_reason[RECORD_REASON_CAP];
     struct edge_route route;
     uv_timer_t guard;
     /* results */
@@ -226,12 +229,15 @@ static int fake_create(struct vmm *base, const struct vmm_spec *spec, vmm_create
                        void *user, struct adit_err *err)
 {
     struct fake_vmm *v = fake_of(base);
-    char record[300];
+    char path[300];
     (void)err;
     v->created++;
     /* R1: the record is on disk before anything outside happens. */
-    (void)snprintf(record, sizeof(record), "%s/record.json", spec->sandbox_dir);
-    ck_assert_int_eq(access(record, R_OK), 0);
+    (void)snprintf(path, sizeof(path), "%s/record.json", spec->sandbox_dir);
+    ck_assert_int_eq(access(path, R_OK), 0);
+    (void)snprintf(path, sizeof(path), "%s/" VMM_CONSOLE_NAME, spec->sandbox_dir);
+    if (v->has_console)
+        ck_assert_int_eq(mkfifo(path, 0600), 0);
     answer_later(v, done, NULL, user, v->is_failing);
     return 0;
 }
@@ -351,6 +357,7 @@ static int release(void *owner, const char *id, const char *reason, node_done_fn
     struct world *w = owner;
     (void)id;
     ck_assert(reason[0] != '\0');
+    (void)snprintf(w->released_reason, sizeof(w->released_reason), "%s", reason);
     w->released++;
     if (w->is_scheduler_down)
         return adit_err_set(err, ADIT_ERR_UNAVAILABLE, "nobody there");

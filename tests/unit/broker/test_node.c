@@ -7,6 +7,12 @@
 
 #include "broker/api/create_request.h"
 
+static bool told(const struct world *w, const char *text)
+{
+    struct adit_view v = adit_buf_view(&w->vmm.told);
+    return memmem(v.ptr, v.len, text, strlen(text)) != NULL;
+}
+
 START_TEST(node_answers_a_create_when_all_is_in_place)
 {
     struct world w;
@@ -485,6 +491,42 @@ START_TEST(node_cleans_up_after_a_sandbox_that_ended_by_itself)
 }
 END_TEST
 
+/* The last words of a kernel come before the end, however late they are read. */
+START_TEST(node_tells_a_panic_from_a_reboot)
+{
+    static const char words[] = "[    3.1] sysrq: Trigger a crash\r\n"
+                                "[    3.2] Kernel panic - not syncing: sysrq triggered crash\r\n";
+    struct world w;
+    char path[200];
+    open_world(&w);
+    w.vmm.has_console = true;
+    w.vmm.base.boot_ms = _i ? 1 : 0; /* a container has no kernel that could panic */
+    create_running(&w, "ia");
+    (void)snprintf(path, sizeof(path), "%s/sandboxes/ia/" VMM_CONSOLE_NAME, w.dir);
+    int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    ck_assert_int_eq(write(fd, words, sizeof(words) - 1), (ssize_t)sizeof(words) - 1);
+    ck_assert_int_eq(close(fd), 0);
+    node_exited(w.node, "ia", "the guest rebooted");
+    run_until(&w, &w.released, 1);
+    ck_assert_str_eq(w.released_reason, _i ? "the guest's kernel panicked: sysrq triggered crash"
+                                           : "the guest rebooted");
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(node_gives_a_kernel_its_name_and_entropy)
+{
+    struct world w;
+    open_world(&w);
+    create_running(&w, "ia");
+    ck_assert(!told(&w, "\"entropy\"") && !told(&w, "\"hostname\""));
+    w.vmm.base.boot_ms = 1;
+    create_running(&w, "ib");
+    ck_assert(told(&w, "\"entropy\":\"") && told(&w, "\"hostname\":\"ib\""));
+    close_world(&w);
+}
+END_TEST
+
 /* Run until @cnt samples were taken, or refused or failed. */
 static void run_until_asked(struct world *w, uint64_t cnt)
 {
@@ -576,6 +618,7 @@ SUITE_MAIN_WITH(
           node_lets_nothing_out_by_rules_that_are_over,
           node_undoes_a_create_whose_egress_finds_no_memory, node_knows_how_long_a_life_may_go_on,
           node_cleans_up_after_a_sandbox_that_ended_by_itself,
-          node_keeps_a_log_that_outlives_its_sandbox),
-    LOOPS({node_samples_a_sandbox_and_believes_the_host_first, 2},
+          node_gives_a_kernel_its_name_and_entropy, node_keeps_a_log_that_outlives_its_sandbox),
+    LOOPS({node_tells_a_panic_from_a_reboot, 2},
+          {node_samples_a_sandbox_and_believes_the_host_first, 2},
           {node_lives_with_a_guest_that_claims_nonsense, 2}))
