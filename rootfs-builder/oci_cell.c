@@ -67,9 +67,10 @@ struct inputs {
     int userns, null_fd;
 };
 
-/* What the warden tells at its end. */
+/* What the warden tells at its end. @has_words: the program itself says why it failed */
 struct verdict {
     int code;
+    bool has_words;
     char msg[ADIT_ERR_MSG_CAP];
     char report[OCI_CELL_REPORT_MAX];
 };
@@ -335,6 +336,7 @@ static _Noreturn void be_warden(const struct oci_cell *c, const struct inputs *i
         rc = bind_to_builder(verdict_fd, &err);
     if (!rc)
         rc = run_program(c, in, words_fd, c->output ? ends[PIPE_OUTPUT][1] : words_fd, &err);
+    v.has_words = rc == ADIT_ERR_IO;
     if (!rc && c->finish)
         rc = c->finish(c->arg, v.report, &err);
     v.code = rc;
@@ -353,7 +355,8 @@ static void keep_last(struct adit_buf *words)
 }
 
 /* Return: whether the pipe is still open. */
-static int read_some(int fd, struct adit_buf *out, bool *is_open, struct adit_err *err)
+static int read_some(const struct oci_cell *c, int fd, struct adit_buf *out, bool *is_open,
+                     struct adit_err *err)
 {
     char bytes[4096];
     ssize_t n = read(fd, bytes, sizeof(bytes));
@@ -361,7 +364,7 @@ static int read_some(int fd, struct adit_buf *out, bool *is_open, struct adit_er
     if (n <= 0)
         return 0;
     int rc = adit_buf_append(out, bytes, (size_t)n);
-    return rc ? adit_err_set(err, rc, "a program said more than %zu bytes", out->max) : 0;
+    return rc ? adit_err_set(err, rc, "%s said more than %zu bytes", c->argv[0], out->max) : 0;
 }
 
 /* Read all pipes to their ends. */
@@ -385,7 +388,7 @@ static int collect(const struct oci_cell *c, const int *fds, struct adit_buf **b
         for (size_t i = 0; !rc && i < PIPE_CNT; i++) {
             bool is_open = true;
             if (polls[i].fd >= 0 && polls[i].revents)
-                rc = read_some(polls[i].fd, bufs[i], &is_open, err);
+                rc = read_some(c, polls[i].fd, bufs[i], &is_open, err);
             if (!is_open) {
                 polls[i].fd = -1;
                 open_cnt--;
@@ -421,7 +424,7 @@ static int take_verdict(const struct oci_cell *c, struct adit_buf **bufs, struct
         return adit_err_set(err, ADIT_ERR_IO, "%s: its cell was ended", c->argv[0]);
     memcpy(&v, bytes.ptr, sizeof(v));
     v.msg[sizeof(v.msg) - 1] = '\0';
-    if (v.code == ADIT_ERR_IO && words[0])
+    if (v.code && v.has_words && words[0])
         return adit_err_set(err, v.code, "%s: %s", c->argv[0], words);
     if (v.code)
         return adit_err_set(err, v.code, "%s", v.msg);

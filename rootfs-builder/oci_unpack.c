@@ -25,7 +25,7 @@
 #include "rootfs-builder/oci_image.h"
 
 #define IMAGE_PLACE "/image"
-#define ROOT_PLACE "/root"
+#define ROOT_PLACE "/rootfs"
 
 /* What the last steps need. */
 struct ask {
