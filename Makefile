@@ -241,10 +241,10 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(B)/li
 PACKAGES_BUILD := build-essential pkg-config libuv1-dev node-llhttp libprotobuf-c-dev protobuf-c-compiler \
 	protobuf-compiler libprotobuf-dev zlib1g-dev libseccomp-dev libjansson-dev libssl-dev libsqlite3-dev \
 	libnghttp2-dev libc-ares-dev python3
-PACKAGES_RUN := crun mmdebstrap ca-certificates
+PACKAGES_RUN := crun mmdebstrap ca-certificates skopeo umoci
 PACKAGES_TEST := check libsubunit-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev \
 	python3-venv openssl strace curl iproute2 iptables nftables git dpkg-dev attr nginx-light wrk jq \
-	mandoc nghttp2-client chromium libnss3-tools
+	mandoc nghttp2-client chromium libnss3-tools busybox-static
 PACKAGES_BENCH := jupyter-server python3-ipykernel
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # apt-get is asked only when something is missing, so that a second run takes no time.
@@ -327,7 +327,7 @@ $(LAB_MODULES)/ok: tests/lab/js/package-lock.json
 	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-asan fault fault-asan fault-all leak soak bench \
+.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-asan images fault fault-asan fault-all leak soak bench \
 	bench-full test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
@@ -359,6 +359,9 @@ torture: setup-test template $(B)/tests/torture/failing_malloc.so ## each alloca
 
 matrix: setup-test template ## authorization: every route, everybody, every spelling (tests/matrix)
 	$(PYTEST) -s tests/matrix
+
+images: setup-test template ## OCI images, hostile ones too, made into templates
+	$(PYTEST) $(if $(T),$(T),tests/oci)
 
 fault: setup-test template ## faults: each a test, nothing left behind
 	$(PYTEST) $(if $(T),$(T),tests/fault)
@@ -393,7 +396,7 @@ bench-full: ## the same with bodies of 10 GiB and streams of 10 minutes
 # own, the longest first; fuzzing, which never waits, takes what they leave. Making templates waits for
 # the network and the disk, compiling does not. Of each its output comes when it is over.
 LANES ?= 3
-TESTS := e2e-asan e2e fault unit-asan unit torture matrix
+TESTS := e2e-asan e2e fault unit-asan images unit torture matrix
 test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) build
 	@$(MAKE) --no-print-directory -j2 test-templates test-programs
