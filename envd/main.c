@@ -127,11 +127,17 @@ static int configure(int argc, char **argv, struct main_conf *conf, int *info,
 /* Everything from the configuration to the end. */
 static int serve(const struct main_conf *conf, struct rlimit *nofile, struct adit_err *err)
 {
-    int code = conf->vm && !conf->probe ? vm_boot(conf->hostname, err) : ADIT_OK;
-    if (code != ADIT_OK || conf->probe)
-        return code;
-    if (conf->vm)
+    int code = ADIT_OK;
+    if (conf->vm && conf->probe) {
+        adit_log(ADIT_LOG_INFO, "probed");
+        return ADIT_OK;
+    }
+    if (conf->vm) {
         vm_raise_limits(nofile);
+        code = vm_boot(conf->hostname, err);
+    }
+    if (code != ADIT_OK)
+        return code;
     if (getpid() == 1)
         init_sandbox();
     envd.root = "";

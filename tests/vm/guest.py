@@ -69,11 +69,11 @@ class Refused(Exception):
 
 
 class Guest:
-    """One virtual machine. @image: of initramfs(); the guest's program runs as its /init."""
+    """One virtual machine. @image: of initramfs(), or the images' own; @init: what runs first."""
 
-    def __init__(self, directory, image, khz, memory=256, device=(), qemu=()):
+    def __init__(self, directory, image, khz, memory=256, device=(), qemu=(), init="/guest"):
         self.directory, self.image, self.khz, self.memory = Path(directory), image, khz, memory
-        self.device_options, self.qemu_options = list(device), list(qemu)
+        self.device_options, self.qemu_options, self.init = list(device), list(qemu), init
         self.device = self.qemu = self.monitor = None
 
     def __enter__(self):
@@ -106,8 +106,8 @@ class Guest:
                  "-no-user-config", "-nographic", "-no-reboot",
                  "-global", "virtio-mmio.force-legacy=false",
                  "-kernel", IMAGES / "vmlinux", "-initrd", self.image,
-                 "-append", "console=ttyS0 reboot=t panic=-1 quiet rdinit=/guest "
-                            f"tsc_early_khz={self.khz}",
+                 "-append", "console=ttyS0 reboot=t panic=-1 quiet "
+                            f"tsc_early_khz={self.khz} rdinit={self.init}",
                  "-serial", "stdio",
                  "-object", f"memory-backend-memfd,id=mem,size={self.memory}M,share=on",
                  "-chardev", f"socket,id=vs,fd={fd}",
