@@ -9,6 +9,7 @@ in bench_load.py.
 """
 
 import os
+import re
 import socket
 import statistics
 import subprocess
@@ -16,7 +17,8 @@ import tempfile
 import threading
 import time
 
-from support import create, figure, kill, quantile, routing, rss_kib, running_broker, wrk
+from support import (Api, create, figure, kill, quantile, routing, rss_kib, running_broker,
+                     wait_for, wrk)
 
 
 def one_by_one(broker, runs=60):
@@ -53,6 +55,31 @@ def at_once(broker, count=20, rounds=5):
     p95 = quantile(took, .95)
     figure(p95 < 150, f"create to first /health, {count} at once, {rounds} rounds", "p95 < 150 ms",
            f"p50 {statistics.median(took):.1f} ms, p95 {p95:.1f} ms")
+
+
+def from_the_pool(isolation="", runs=40):
+    """Creates that take a sandbox that waits booted. A pause before each: the refill is over."""
+    option = f"base{isolation and ':' + isolation}=2"
+    with running_broker("--warm", option, "--warm-booting", "1") as broker:
+        api, took = Api(broker), []
+        folders = broker.state / "state/sandboxes"
+        for _ in range(runs):
+            wait_for(lambda: sum(1 for p in folders.glob("*/claim.json")) == 2, 60, "a full pool")
+            time.sleep(.1)
+            started = time.perf_counter()
+            sandbox = api.create()
+            took.append((time.perf_counter() - started) * 1e3)
+            assert (folders / sandbox["sandboxID"] / "claim.json").exists(), "it was made anew"
+            api.kill(sandbox)
+        api.close()
+        at_broker = [int(us) / 1e3 for us in re.findall(
+            r"method=POST path=/v2/sandboxes status=201 us=(\d+)", broker.log())]
+    what = f"create from the warm pool{isolation and ', ' + isolation}"
+    p50 = statistics.median(at_broker)
+    figure(p50 < 2, f"{what}, {runs} one by one, at the broker", "p50 < 2 ms",
+           f"p50 {p50:.2f} ms, p95 {quantile(at_broker, .95):.2f} ms, min {min(at_broker):.2f} ms")
+    figure(None, f"{what}, at the client", "-",
+           f"p50 {statistics.median(took):.2f} ms, p95 {quantile(took, .95):.2f} ms")
 
 
 WRK_SCRIPT = """
@@ -133,6 +160,7 @@ def main():
         round_trip(broker, sandbox)
         start_true(broker, sandbox)
         bodies(broker, sandbox)
+    from_the_pool()
 
 
 if __name__ == "__main__":

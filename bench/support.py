@@ -15,7 +15,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 sys.path += [str(REPO / "tests" / room) for room in ("", "e2e", "lab")]
 from conftest import (Broker, EgressBroker, cgroups, kill_everything,  # noqa: E402
-                      leftovers)
+                      leftovers, wait_for)  # noqa: F401 (for the benchmarks)
 
 # Every size and time of the aims; otherwise what takes minutes is cut short.
 IS_FULL = os.environ.get("ADIT_BENCH_SCALE") == "full"

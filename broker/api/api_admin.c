@@ -48,13 +48,13 @@ static json_t *node_document(const Scheduler__Node *n)
     const Scheduler__Resources *used = n->allocated ? n->allocated : &none;
     const Scheduler__Resources *cap = n->capacity ? n->capacity : &none;
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:o*, s:{s:I, s:I, s:I, s:I, s:[]}}", "id",
-        n->node_id, "serviceInstanceID", n->incarnation, "clusterID", CLUSTER_ID, "version",
+        "{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:o*, s:{s:I, s:I, s:I, s:I, s:[]}}",
+        "id", n->node_id, "serviceInstanceID", n->incarnation, "clusterID", CLUSTER_ID, "version",
         n->version, "status", state_name(n->state), "sandboxCount", (int)n->sandbox_cnt,
-        "sandboxStartingCount", (int)n->creating_cnt, "createSuccesses", (json_int_t)n->creates_ok,
-        "createFails", (json_int_t)n->creates_failed, "machineInfo", machine_document(n->machine),
-        "metrics", "allocatedCPU", (json_int_t)used->cpu_count, "cpuCount",
-        (json_int_t)cap->cpu_count, "allocatedMemoryBytes",
+        "sandboxStartingCount", (int)n->creating_cnt, "sandboxWarmCount", (int)n->warm_cnt,
+        "createSuccesses", (json_int_t)n->creates_ok, "createFails", (json_int_t)n->creates_failed,
+        "machineInfo", machine_document(n->machine), "metrics", "allocatedCPU",
+        (json_int_t)used->cpu_count, "cpuCount", (json_int_t)cap->cpu_count, "allocatedMemoryBytes",
         (json_int_t)used->memory_mb * BYTES_PER_MB, "memoryTotalBytes",
         (json_int_t)cap->memory_mb * BYTES_PER_MB, "disks");
 }

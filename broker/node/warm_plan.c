@@ -8,7 +8,8 @@
  * remembered but failures. Boots of all kinds share booting_max places, and the kind that lacks the
  * largest part of what it wants gets the next one. One that a create has in hand counts as there:
  * it may come back.
- * Failure: a kind that fails waits, twice as long each time, and then tries with one at a time
+ * Failure: a kind that fails waits, twice as long each time (what fails meanwhile is of the same
+ * failure), and then tries with one at a time
  * until WARM_PLAN_CALM_MS have passed without another failure, or one was of use. A sandbox that
  * comes up and ends again is a failure like one that never comes up.
  */
@@ -72,6 +73,8 @@ void warm_plan_make(struct warm_plan *plans, size_t cnt, unsigned booting, unsig
 
 void warm_plan_failed(struct warm_plan *p, uint64_t now_ns)
 {
+    if (now_ns < p->retry_ns) /* of those that were begun together, or ended with the host */
+        return;
     uint64_t wait_ms = WARM_PLAN_RETRY_MIN_MS;
     for (unsigned i = 0; i < p->failures && wait_ms < WARM_PLAN_RETRY_MAX_MS; i++)
         wait_ms *= 2;

@@ -18,7 +18,7 @@ from conftest import wait_for
 from support import NOBODY, api
 
 # Members that we add to the contract's.
-OUR_OWN = {"isolation", "egressMode"}
+OUR_OWN = {"isolation", "egressMode", "sandboxWarmCount"}
 NETWORK = {"allowOut": ["example.com", "10.1.0.0/16"], "denyOut": ["0.0.0.0/0"],
            "allowPublicTraffic": False, "maskRequestHost": "a.example.com:${PORT}",
            "rules": {"example.com": [{"transform": {"headers": {"X-One": "1"}}}]}}

@@ -140,8 +140,10 @@ def test_nobody_reaches_what_waits(pool):
             assert "not found" in answer.text
     [node] = http_request(pool.broker, "GET", "/nodes", {"X-Admin-Token": admin}).json()
     assert node["sandboxCount"] == 0 and node["sandboxStartingCount"] == 0
-    assert wait_for(lambda: http_request(pool.broker, "GET", "/nodes", {"X-Admin-Token": admin})
-                    .json()[0]["metrics"]["allocatedCPU"] > 0, 10, "a heartbeat")
+    node = wait_for(lambda: [n for n in http_request(pool.broker, "GET", "/nodes",
+                                                     {"X-Admin-Token": admin}).json()
+                             if n["sandboxWarmCount"] == 4], 10, "a heartbeat")[0]
+    assert node["metrics"]["allocatedCPU"] >= 4 and node["sandboxCount"] == 0
     assert pool.waiting() == waiting
 
 

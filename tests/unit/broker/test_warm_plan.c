@@ -68,6 +68,16 @@ START_TEST(warm_plan_backs_off_from_failures)
 }
 END_TEST
 
+START_TEST(warm_plan_takes_what_fails_together_for_one)
+{
+    struct warm_plan p = {.wanted = 4};
+    for (int i = 0; i < 100; i++)
+        warm_plan_failed(&p, SECOND);
+    ck_assert_uint_eq(p.failures, 1);
+    ck_assert_uint_eq(p.retry_ns, 2 * SECOND);
+}
+END_TEST
+
 START_TEST(warm_plan_forgets_failures_in_time_or_by_use)
 {
     struct warm_plan p = {.wanted = 4};
@@ -86,5 +96,6 @@ END_TEST
 
 SUITE_MAIN_WITH("warm_plan",
                 TESTS(warm_plan_gives_places_to_who_lacks_most, warm_plan_backs_off_from_failures,
+                      warm_plan_takes_what_fails_together_for_one,
                       warm_plan_forgets_failures_in_time_or_by_use),
                 LOOPS({warm_plan_fills_up_and_cuts_back, sizeof(cases) / sizeof(cases[0])}))
