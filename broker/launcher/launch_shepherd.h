@@ -10,7 +10,7 @@
 
 #define LAUNCH_SHEPHERD_KEEP_MAX 4
 /* Until everything runs, or the machine is too busy for another one. */
-#define LAUNCH_SHEPHERD_START_MS 10000u
+#define LAUNCH_SHEPHERD_START_MS 5000u
 /* A device that ends in order does so because its monitor ends: it has this long to be seen. */
 #define LAUNCH_SHEPHERD_GRACE_MS 2000
 /* Open files of one process. */

@@ -42,7 +42,8 @@
 #include "broker/launcher/tsc_rate.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define READY_MS 10000u
+/* With LAUNCH_SHEPHERD_START_MS less than LAUNCHER_JOB_MS. */
+#define READY_MS 14000u
 /* More processors than that the machine does not have. */
 #define CPU_MAX 255u
 #define PROBE_MEMORY_MB 256u
@@ -180,7 +181,7 @@ static int make_group(const struct launch_host *h, const struct launch_request *
         allowance += LAUNCH_VM_EMULATION_MB;
     struct launch_cgroup_limits limits = {
         .memory_bytes = (memory_mb + allowance) * MIB,
-        .cpu_count = cpu_count,
+        .cpu_count = cpu_count + LAUNCH_VM_CPU_ALLOWANCE,
         .pids_max = cpu_count + LAUNCH_VM_THREADS_MAX,
     };
     return launch_cgroup_create(&h->cgroups, r->sandbox_id, &limits, err);

@@ -19,6 +19,8 @@
  * the kernel; with emulation translated code (QEMU_ARGV_TCG_MB) and what it knows of that. */
 #define LAUNCH_VM_ALLOWANCE_MB 128u
 #define LAUNCH_VM_EMULATION_MB 192u
+/* Processors for the monitor and its device, or a guest that computes would wait for its disks. */
+#define LAUNCH_VM_CPU_ALLOWANCE 1u
 /* Threads of a monitor beside those that are the guest's processors. */
 #define LAUNCH_VM_THREADS_MAX 128u
 
