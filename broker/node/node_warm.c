@@ -48,11 +48,16 @@ static struct sandbox *next_unclaimed(const struct node *n, size_t *pos)
     return NULL;
 }
 
+bool node_warm_is_ready(const struct sandbox *s)
+{
+    return is_waiting(s) && !s->is_taken;
+}
+
 struct sandbox *node_warm_next(const struct node *n, size_t *pos)
 {
     struct sandbox *s;
     while ((s = next_unclaimed(n, pos)))
-        if (is_waiting(s) && !s->is_taken)
+        if (!s->is_ending && !s->is_taken)
             return s;
     return NULL;
 }
@@ -144,7 +149,7 @@ const char *node_warm_take(struct node *n, const struct node_warm_kind *kind)
     struct sandbox *s;
     size_t pos = 0;
     while (!n->is_stopping && (s = node_warm_next(n, &pos))) {
-        if (node_warm_is_kind(s, kind) && sandbox_mark_taken(s, true) == 0)
+        if (node_warm_is_ready(s) && node_warm_is_kind(s, kind) && sandbox_mark_taken(s, true) == 0)
             return s->record.sandbox_id;
     }
     return NULL;

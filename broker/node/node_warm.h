@@ -42,8 +42,11 @@ ADIT_MUST_CHECK int node_warm_boot(struct node *n, const struct node_create *spe
 /* Those of a kind; a NULL build: of any. */
 struct node_warm_counts node_warm_count(const struct node *n, const struct node_warm_kind *kind);
 struct node_warm_sum node_warm_sum(const struct node *n);
-/* One after the other that waits and nobody has in hand, in no order; NULL at the end. */
+/* One after the other that is booted or waits and that nobody has in hand, in no order; NULL at the
+ * end. */
 struct sandbox *node_warm_next(const struct node *n, size_t *pos);
+/* Does it wait? */
+bool node_warm_is_ready(const struct sandbox *s);
 bool node_warm_is_kind(const struct sandbox *s, const struct node_warm_kind *kind);
 
 /* Take one that waits in hand: nobody else gets it until it is given back. NULL: there is none. */

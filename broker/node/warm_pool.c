@@ -167,7 +167,7 @@ static void end_some(struct warm_pool *p, const struct node_warm_kind *kind, uns
     const struct sandbox *s;
     size_t pos = 0;
     while (cnt && (s = node_warm_next(p->conf.node, &pos))) {
-        if (!node_warm_is_kind(s, kind))
+        if (!node_warm_is_ready(s) || !node_warm_is_kind(s, kind))
             continue;
         node_warm_end(p->conf.node, node_record(s)->sandbox_id, "the pool has enough");
         cnt--;
