@@ -15,11 +15,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATES, free_port, wait_for
+from conftest import BIN, REPO, TEMPLATES, free_port, wait_for
 from e2b import Sandbox
 from e2b_code_interpreter import Sandbox as Interpreter
 
 from support import api, http_request
+
+GUEST = REPO / "build/run/guest"
 
 
 class Pool:
@@ -265,3 +267,34 @@ def test_a_code_interpreter_comes_from_the_pool(own_broker):
         assert {s.sandbox_id} == waiting
         assert s.run_code("import os; os.environ['COLOUR'] + '!'").text == "blue!"
     assert pool.figures(**kind)["claims"] == 1
+
+
+def need_machines():
+    missing = [str(f) for f in (GUEST / "vmlinux", GUEST / "initramfs", BIN / "vsock-device")
+               if not f.exists()]
+    if not shutil.which("qemu-system-x86_64"):
+        missing.append("qemu-system-x86")
+    if missing:
+        pytest.skip("virtual machines need " + ", ".join(missing))
+
+
+def test_a_virtual_machine_comes_from_the_pool(own_broker):
+    """Beside a pool of containers of the same template; each create gets what it asks for."""
+    need_machines()
+    pool = Pool(own_broker, "base:vm=1,base:container=1", "--accel", "tcg", "--guest-dir",
+                str(GUEST), "--ready-timeout", "60s", "--create-timeout", "90s")
+    pool.await_ready(1, isolation="vm")
+    pool.await_ready(1)
+    waiting = pool.waiting()
+    machine = create(pool.broker, isolation="vm", envVars={"COLOUR": "blue"})
+    container = create(pool.broker, isolation="container")
+    assert {machine["sandboxID"], container["sandboxID"]} == waiting
+    assert machine["isolation"] == "vm" and container["isolation"] == "container"
+    s = Sandbox.connect(machine["sandboxID"])
+    said = s.commands.run("echo $COLOUR; hostname; whoami; uname -r", timeout=60).stdout.split()
+    assert said[:3] == ["blue", s.sandbox_id, "user"] and said[3] != os.uname().release
+    assert abs(float(s.commands.run("date +%s", timeout=60).stdout) - time.time()) < 15
+    route = {"E2b-Sandbox-Id": s.sandbox_id, "E2b-Sandbox-Port": "49983"}
+    assert http_request(pool.broker, "GET", "/envs", route).status == 401
+    assert pool.figures(isolation="vm")["claims"] == pool.figures()["claims"] == 1
+    kill_all(pool.broker, [machine["sandboxID"], container["sandboxID"]])
