@@ -240,7 +240,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libenvd.a $(B)/libbroker.a $(B)/li
 PACKAGES_BUILD := build-essential pkg-config libuv1-dev node-llhttp libprotobuf-c-dev protobuf-c-compiler \
 	protobuf-compiler libprotobuf-dev zlib1g-dev libseccomp-dev libjansson-dev libssl-dev libsqlite3-dev \
 	libnghttp2-dev libc-ares-dev python3
-PACKAGES_RUN := crun mmdebstrap ca-certificates skopeo umoci
+PACKAGES_RUN := crun mmdebstrap ca-certificates skopeo umoci qemu-system-x86 erofs-utils e2fsprogs kmod lz4
 PACKAGES_TEST := check libsubunit-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev \
 	python3-venv openssl strace curl iproute2 iptables nftables git dpkg-dev attr nginx-light wrk jq \
 	mandoc nghttp2-client chromium libnss3-tools busybox-static
@@ -286,9 +286,9 @@ $(B)/envd-stripped: $(B)/bin/envd
 	$(Q)strip -o $@ $<
 
 .PHONY: run
-run: setup ## install, build, make the base template, start the broker in the foreground
+run: setup ## install, build, make template and guest, start the broker in the foreground
 	@$(MAKE) --no-print-directory -j$$(nproc) build
-	@$(MAKE) --no-print-directory template
+	@$(MAKE) --no-print-directory template guest
 	@exec $(SUDO) $(B)/bin/broker --state-dir $(RUN_DIR)/state --templates-dir $(TEMPLATES) \
 		--envd $(B)/bin/envd --scheduler-program $(B)/bin/scheduler $(BROKER_FLAGS)
 
@@ -326,7 +326,7 @@ $(LAB_MODULES)/ok: tests/lab/js/package-lock.json
 	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-asan images fault fault-asan fault-all leak soak bench \
+.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-asan images vm fault fault-asan fault-all leak soak bench \
 	bench-full test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
@@ -358,6 +358,9 @@ torture: setup-test template $(B)/tests/torture/failing_malloc.so ## each alloca
 
 matrix: setup-test template ## authorization: every route, everybody, every spelling (tests/matrix)
 	$(PYTEST) -s tests/matrix
+
+vm: setup-test template guest ## virtual machines: vsock-device and envd in real guests, emulated
+	$(PYTEST) $(if $(T),$(T),tests/vm)
 
 images: setup-test template ## OCI images, hostile ones too, made into templates
 	$(PYTEST) $(if $(T),$(T),tests/oci)
@@ -395,7 +398,7 @@ bench-full: ## the same with bodies of 10 GiB and streams of 10 minutes
 # own, the longest first; fuzzing, which never waits, takes what they leave. Making templates waits for
 # the network and the disk, compiling does not. Of each its output comes when it is over.
 LANES ?= 3
-TESTS := e2e-asan e2e fault unit-asan images unit torture matrix
+TESTS := e2e-asan e2e fault vm unit-asan images unit torture matrix
 test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) build
 	@$(MAKE) --no-print-directory -j2 test-templates test-programs
@@ -403,6 +406,7 @@ test: setup-test ## the whole test suite
 
 .PHONY: test-templates test-programs test-lanes test-fuzz unit-asan
 test-templates:
+	@$(MAKE) --no-print-directory guest
 	@$(MAKE) --no-print-directory template
 	@$(MAKE) --no-print-directory template-interpreter
 test-programs:
