@@ -47,8 +47,9 @@ def disks(root=None, overlay=None):
 class AgentGuest(vm.Guest):
     """A machine that boots as a sandbox does."""
 
-    def __init__(self, directory, khz, root=None, overlay=None, arguments="", image=None, qemu=()):
-        super().__init__(directory, image or vm.IMAGES / "initramfs", khz,
+    def __init__(self, directory, khz, root=None, overlay=None, arguments="", image=None,
+                 memory=256, qemu=()):
+        super().__init__(directory, image or vm.IMAGES / "initramfs", khz, memory,
                          qemu=[*disks(root, overlay), *qemu], init="/init -- --vm " + arguments)
 
     def ready(self):
