@@ -243,7 +243,7 @@ PACKAGES_BUILD := build-essential pkg-config libuv1-dev node-llhttp libprotobuf-
 PACKAGES_RUN := crun mmdebstrap ca-certificates skopeo umoci qemu-system-x86 erofs-utils e2fsprogs kmod lz4
 PACKAGES_TEST := check libsubunit-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev \
 	python3-venv openssl strace curl iproute2 iptables nftables git dpkg-dev attr nginx-light wrk jq \
-	mandoc nghttp2-client chromium libnss3-tools busybox-static
+	mandoc nghttp2-client chromium libnss3-tools busybox-static cpio
 PACKAGES_BENCH := jupyter-server python3-ipykernel
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # apt-get is asked only when something is missing, so that a second run takes no time.
@@ -290,7 +290,7 @@ run: setup ## install, build, make template and guest, start the broker in the f
 	@$(MAKE) --no-print-directory -j$$(nproc) build
 	@$(MAKE) --no-print-directory template guest
 	@exec $(SUDO) $(B)/bin/broker --state-dir $(RUN_DIR)/state --templates-dir $(TEMPLATES) \
-		--envd $(B)/bin/envd --scheduler-program $(B)/bin/scheduler $(BROKER_FLAGS)
+		--envd $(B)/bin/envd --scheduler-program $(B)/bin/scheduler --guest-dir $(GUEST) $(BROKER_FLAGS)
 
 .PHONY: env
 env: ## print the client's variables for the broker that runs: eval "$$(make -s env)"
@@ -338,13 +338,13 @@ setup-bench: setup-test ## install the peers of the figures that no test needs
 compatibility: ## put what the last run of tests/e2e/test_versions.py found into docs/compatibility.md
 	tests/lab/compatibility-page build/lab/results/release docs/compatibility.md
 
-e2e: setup-test template template-interpreter ## end-to-end tests with the official clients; T=tests/e2e/test_files.py runs a part
+e2e: setup-test guest template template-interpreter ## end-to-end tests with the official clients; T=tests/e2e/test_files.py runs a part
 	$(PYTEST) $(if $(T),$(T),tests/e2e)
 
 # Every test but the long transfers, which under the sanitizers only take time, and the bounds of
 # memory, of which they keep much themselves. What they report in any program, envd in its sandbox
 # included, fails the test (tests/conftest.py). On two cores: a minute for e2e, half of one for faults.
-e2e-asan: setup-test template template-interpreter ## the same against the sanitizer build
+e2e-asan: setup-test guest template template-interpreter ## the same against the sanitizer build
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan build
 	ADIT_BIN=build/asan/bin $(PYTEST) -m 'not heavy and not footprint' $(if $(T),$(T),tests/e2e)
 
@@ -365,14 +365,14 @@ vm: setup-test template guest ## virtual machines: vsock-device and envd in real
 images: setup-test template ## OCI images, hostile ones too, made into templates
 	$(PYTEST) $(if $(T),$(T),tests/oci)
 
-fault: setup-test template ## faults: each a test, nothing left behind
+fault: setup-test guest template ## faults: each a test, nothing left behind
 	$(PYTEST) $(if $(T),$(T),tests/fault)
 
 fault-asan: ## the same against the sanitizer build
 	@$(MAKE) --no-print-directory e2e-asan T=$(if $(T),$(T),tests/fault)
 
 # Nightly: every size, every failing call. Hours.
-fault-all: setup-test template ## faults at their full scale (ADIT_SEED chooses another course)
+fault-all: setup-test guest template ## faults at their full scale (ADIT_SEED chooses another course)
 	ADIT_FAULT_SCALE=full ADIT_F23_CASES=0 $(PYTEST) $(if $(T),$(T),tests/fault)
 
 CYCLES ?= 2000
@@ -383,7 +383,7 @@ leak: setup-test template ## CYCLES (2000) creates and deletes must leave nothin
 soak: setup-test template ## a mixed load for MINUTES (30) with a fault every few, and a report
 	$(VENV)/bin/python tests/fault/soak.py $(MINUTES) build/soak-report.txt
 
-bench: setup-bench template template-interpreter ## figures, beside a peer or a floor in the same run
+bench: setup-bench guest template template-interpreter ## figures, beside a peer or a floor in the same run
 	@$(MAKE) --no-print-directory $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_C))
 	@for b in $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_C)); do echo "== $$(basename $$b)"; $$b || exit 1; done
 	@echo "== bench_envd"; $(VENV)/bin/python bench/bench_envd.py
