@@ -249,8 +249,7 @@ void vring_unpop(struct vring *r)
     r->next_avail--;
 }
 
-/* ---- giving back
- * --------------------------------------------------------------------------------- */
+/* ---- giving back --------------------------------------------------------------------------- */
 
 static void mark_written(const struct vring *r, const struct vring_chain *c, size_t written)
 {
@@ -273,8 +272,7 @@ void vring_push(struct vring *r, const struct vring_chain *c, uint32_t written)
     store16(r, r->used + OFFSET_IDX, ++r->next_used);
 }
 
-/* ---- kicks and interrupts
- * ------------------------------------------------------------------------ */
+/* ---- kicks and interrupts ------------------------------------------------------------------ */
 
 bool vring_await(struct vring *r)
 {

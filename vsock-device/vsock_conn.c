@@ -33,8 +33,7 @@
 
 #include "vsock-device/guestmem.h"
 
-/* ---- credit
- * -------------------------------------------------------------------------------------- */
+/* ---- credit -------------------------------------------------------------------------------- */
 
 /* Take the guest's word about its buffer. Return: false: it used bytes that were never sent. */
 static bool learn_credit(struct vsock_conn *c, const struct vsock_packet *p)
@@ -62,8 +61,7 @@ bool vsock_conn_owes_update(const struct vsock_conn *c)
     return c->fwd_cnt - c->told_fwd_cnt >= VSOCK_BUF_ALLOC / 2;
 }
 
-/* ---- packets
- * --------------------------------------------------------------------------------------- */
+/* ---- packets ------------------------------------------------------------------------------- */
 
 bool vsock_conn_sends(const struct vsock_conn *c)
 {
@@ -120,8 +118,7 @@ enum vsock_verdict vsock_conn_step(struct vsock_conn *c, const struct vsock_pack
     return p->op == VSOCK_OP_RESPONSE ? VSOCK_VERDICT_ACCEPTED : VSOCK_VERDICT_BREACH;
 }
 
-/* ---- kept bytes
- * -------------------------------------------------------------------------------------- */
+/* ---- kept bytes ---------------------------------------------------------------------------- */
 
 static uint32_t ring_at(const struct vsock_conn *c, uint32_t offset)
 {

@@ -43,8 +43,7 @@ static uint32_t id_of(const struct vsock_core *core, const struct vsock_conn *c)
     return (uint32_t)(c - core->conns);
 }
 
-/* ---- life of the core and of slots
- * ------------------------------------------------------------------ */
+/* ---- life of the core and of slots --------------------------------------------------------- */
 
 static void init_slot(struct vsock_core *core, struct vsock_conn *c, uint32_t seed)
 {
@@ -147,8 +146,7 @@ static void settle(struct vsock_core *core, struct vsock_conn *c)
     change(core, c);
 }
 
-/* ---- time
- * -------------------------------------------------------------------------------------------- */
+/* ---- time ---------------------------------------------------------------------------------- */
 
 static void expire(struct vsock_core *core, struct vsock_conn *c)
 {
@@ -176,13 +174,11 @@ void vsock_core_tick(struct vsock_core *core, uint64_t now_ms)
 int vsock_core_wait_ms(const struct vsock_core *core)
 {
     const struct vsock_conn *c = first_timer(core);
-    if (!c)
-        return -1;
-    return c->deadline_ms > core->now_ms ? (int)(c->deadline_ms - core->now_ms) : 0;
+    /* What is due was ended by the tick. */
+    return c ? (int)(c->deadline_ms - core->now_ms) : -1;
 }
 
-/* ---- connections of the host
- * --------------------------------------------------------------------------- */
+/* ---- connections of the host --------------------------------------------------------------- */
 
 int vsock_core_open(struct vsock_core *core, uint32_t port, uint32_t *id, struct adit_err *err)
 {
@@ -289,8 +285,7 @@ struct vsock_status vsock_core_status(const struct vsock_core *core, uint32_t id
     };
 }
 
-/* ---- the guest's bytes to the host
- * ----------------------------------------------------------------------- */
+/* ---- the guest's bytes to the host --------------------------------------------------------- */
 
 /* The host has more than before: credit for the guest, and maybe an end that waited for it. */
 static void after_forward(struct vsock_core *core, struct vsock_conn *c)
@@ -360,8 +355,7 @@ void vsock_core_drained(struct vsock_core *core, uint32_t id, size_t n)
     after_forward(core, c);
 }
 
-/* ---- packets of the guest
- * ---------------------------------------------------------------------------------- */
+/* ---- packets of the guest ------------------------------------------------------------------ */
 
 /* The guest uses the connection no more. What it sent before still goes to the host. */
 static void guest_done(struct vsock_core *core, struct vsock_conn *c, bool is_told)
@@ -480,8 +474,7 @@ int vsock_core_feed(struct vsock_core *core, const struct iovec *iov, unsigned c
     return ADIT_OK;
 }
 
-/* ---- the driver
- * ------------------------------------------------------------------------------------------- */
+/* ---- the driver ---------------------------------------------------------------------------- */
 
 void vsock_core_reset(struct vsock_core *core)
 {

@@ -25,8 +25,7 @@
 
 #include "vsock-device/vsock_core_int.h"
 
-/* ---- what waits
- * ---------------------------------------------------------------------------------- */
+/* ---- what waits ---------------------------------------------------------------------------- */
 
 void vsock_output_pend(struct vsock_core *core, struct vsock_conn *c, unsigned pend)
 {
@@ -81,8 +80,7 @@ bool vsock_core_has_output(const struct vsock_core *core)
            !adit_list_empty(&core->fresh) || !adit_list_empty(&core->bulk);
 }
 
-/* ---- packets
- * ----------------------------------------------------------------------------------------- */
+/* ---- packets ------------------------------------------------------------------------------- */
 
 static void put_header(const struct vsock_core *core, const struct iovec *iov, unsigned cnt,
                        struct vsock_packet *p)
@@ -149,8 +147,7 @@ static void send_control(struct vsock_core *core, struct vsock_conn *c, const st
     vsock_core_try_free(core, c);
 }
 
-/* ---- turns
- * --------------------------------------------------------------------------------------------- */
+/* ---- turns --------------------------------------------------------------------------------- */
 
 static struct vsock_conn *first_flow(const struct adit_list *flows)
 {

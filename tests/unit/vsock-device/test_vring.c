@@ -36,7 +36,7 @@ static void expect_breach(const char *why)
     ck_assert_str_eq(err.msg, why);
 }
 
-/* ---- set-up ---------------------------------------------------------------------------------- */
+/* ---- set-up -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *why;
@@ -162,8 +162,7 @@ START_TEST(vring_follows_its_memory_when_that_moves)
 }
 END_TEST
 
-/* ---- chains
- * -------------------------------------------------------------------------------------- */
+/* ---- chains -------------------------------------------------------------------------------- */
 
 START_TEST(vring_pops_chains_in_order)
 {
@@ -443,8 +442,7 @@ START_TEST(vring_refuses_a_chain_of_more_than_four_gib)
 }
 END_TEST
 
-/* ---- giving back
- * ------------------------------------------------------------------------------------ */
+/* ---- giving back --------------------------------------------------------------------------- */
 
 START_TEST(vring_push_tells_head_and_length)
 {
@@ -502,8 +500,7 @@ START_TEST(vring_indices_wrap)
 }
 END_TEST
 
-/* ---- notifications
- * ------------------------------------------------------------------------------------ */
+/* ---- notifications ------------------------------------------------------------------------- */
 
 static void cycle(void)
 {
@@ -588,8 +585,7 @@ START_TEST(vring_asks_for_kicks_by_event_index)
 }
 END_TEST
 
-/* ---- a guest that changes its mind
- * ---------------------------------------------------------------------- */
+/* ---- a guest that changes its mind --------------------------------------------------------- */
 
 static bool is_flipping = true;
 

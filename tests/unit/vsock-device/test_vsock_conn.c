@@ -26,8 +26,7 @@ static enum vsock_verdict op(uint16_t op)
     return step((struct vsock_packet){.op = op, .buf_alloc = 1000});
 }
 
-/* ---- what packets mean
- * ------------------------------------------------------------------------------- */
+/* ---- what packets mean --------------------------------------------------------------------- */
 
 static const struct {
     enum vsock_conn_state state;
@@ -114,8 +113,7 @@ START_TEST(vsock_conn_receives_until_the_host_has_all)
 }
 END_TEST
 
-/* ---- credit
- * ---------------------------------------------------------------------------------------- */
+/* ---- credit -------------------------------------------------------------------------------- */
 
 START_TEST(vsock_conn_takes_as_much_as_it_gave_credit_for)
 {
@@ -284,8 +282,7 @@ START_TEST(vsock_conn_counts_as_a_model_without_wraps)
 }
 END_TEST
 
-/* ---- bytes kept
- * ---------------------------------------------------------------------------------------- */
+/* ---- bytes kept ---------------------------------------------------------------------------- */
 
 START_TEST(vsock_conn_keeps_bytes_in_order)
 {
