@@ -128,7 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(&h, data, sizeof(h));
     make_memory(&mem, data + sizeof(h), size - sizeof(h));
     struct vring_setup setup = {
-        .size = 1u << h.size_log % 10,
+        .size = 1u << h.size_log % 12,
         .base = h.base,
         .desc = h.desc,
         .avail = h.avail,

@@ -44,9 +44,9 @@ static const struct {
     uint64_t desc, avail, used;
     uint64_t features;
 } bad_setups[] = {
-    {"a ring of 0 entries is not a power of two up to 256", 0, 0, 0, 0, VRING_F_VERSION_1},
-    {"a ring of 3 entries is not a power of two up to 256", 3, 0, 0, 0, VRING_F_VERSION_1},
-    {"a ring of 512 entries is not a power of two up to 256", 512, 0, 0, 0, VRING_F_VERSION_1},
+    {"a ring of 0 entries is not a power of two up to 1024", 0, 0, 0, 0, VRING_F_VERSION_1},
+    {"a ring of 3 entries is not a power of two up to 1024", 3, 0, 0, 0, VRING_F_VERSION_1},
+    {"a ring of 2048 entries is not a power of two up to 1024", 2048, 0, 0, 0, VRING_F_VERSION_1},
     {"a ring without VIRTIO_F_VERSION_1", 8, 0, 0, 0, 0},
     {"the descriptor table at 0x8 is misaligned", 8, 8, 0, 0, VRING_F_VERSION_1},
     {"the available ring at 0x1 is misaligned", 8, 0, 1, 0, VRING_F_VERSION_1},

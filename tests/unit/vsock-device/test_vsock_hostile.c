@@ -2,6 +2,7 @@
 /* The device's core and a guest that keeps no rule: what ends, what is ignored, what stays bounded.
  */
 #include "tests/unit/vsock-device/vsock_peers.h"
+#include "vsock-device/vring.h"
 
 START_TEST(vsock_core_broken_packet_ends_the_device)
 {
@@ -23,10 +24,11 @@ START_TEST(vsock_core_broken_packet_ends_the_device)
     vsock_packet_format(&p, bytes);
     struct iovec large[] = {{bytes, VSOCK_PACKET_HEADER_LEN}, {chain, 40000}, {chain, 40000}};
     ck_assert_int_eq(vsock_core_feed(core, large, 3, &payload, NULL), ADIT_ERR_PROTOCOL);
-    struct iovec many[257];
-    for (unsigned i = 0; i < 257; i++)
+    struct iovec many[VRING_SIZE_MAX + 1];
+    for (unsigned i = 0; i <= VRING_SIZE_MAX; i++)
         many[i] = (struct iovec){chain, 1};
-    ck_assert_int_eq(vsock_core_feed(core, many, 257, &payload, NULL), ADIT_ERR_PROTOCOL);
+    ck_assert_int_eq(vsock_core_feed(core, many, VRING_SIZE_MAX + 1, &payload, NULL),
+                     ADIT_ERR_PROTOCOL);
     ck_assert_uint_eq(vsock_core_counters(core)->packets_from_guest, 0);
 }
 END_TEST
