@@ -326,7 +326,7 @@ $(LAB_MODULES)/ok: tests/lab/js/package-lock.json
 	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-asan images vm fault fault-asan fault-all leak soak bench \
+.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-vm e2e-asan images vm fault fault-asan fault-all leak soak bench \
 	bench-full test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
@@ -340,6 +340,9 @@ compatibility: ## put what the last run of tests/e2e/test_versions.py found into
 
 e2e: setup-test guest template template-interpreter ## end-to-end tests with the official clients; T=tests/e2e/test_files.py runs a part
 	$(PYTEST) $(if $(T),$(T),tests/e2e)
+
+e2e-vm: setup-test guest template template-interpreter ## the same with every sandbox a virtual machine, emulated
+	ADIT_ISOLATION=vm $(PYTEST) $(if $(T),$(T),tests/e2e)
 
 # Every test but the long transfers, which under the sanitizers only take time, and the bounds of
 # memory, of which they keep much themselves. What they report in any program, envd in its sandbox

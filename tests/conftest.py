@@ -29,6 +29,11 @@ from lab import Lab
 REPO = Path(__file__).resolve().parents[1]
 BIN = Path(os.environ.get("ADIT_BIN", REPO / "build/release/bin")).resolve()
 TEMPLATES = Path(os.environ.get("ADIT_TEMPLATES", REPO / "build/run/templates"))
+GUEST = Path(os.environ.get("ADIT_GUEST", REPO / "build/run/guest")).resolve()
+# Whatever this host's KVM can do: what takes long enough with emulation takes long enough.
+MACHINES = ["--guest-dir", str(GUEST), "--accel", "tcg"]
+# "vm": what every sandbox of the tests runs in. Else containers, and no broker sees the images.
+ISOLATION = os.environ.get("ADIT_ISOLATION", "")
 # What a process says that is broken: sanitizers, assertions.
 REPORT = re.compile(r"^.*(?:Sanitizer|: runtime error: |: Assertion `)", re.M)
 
@@ -36,7 +41,7 @@ OWN_BROKERS = itertools.count()
 
 # The command line is in the process's memory. That of a process that forks and is throttled, as in
 # a fork bomb of anybody's on this machine, can take a minute to read; the name cannot.
-OUR_COMM = re.compile(r"broker|scheduler|adit-|crun|runsc")
+OUR_COMM = re.compile(r"broker|scheduler|adit-|crun|runsc|qemu|vsock-device")
 
 
 def wait_for(condition, timeout, what):
@@ -102,6 +107,7 @@ class Broker:
                 "--templates-dir", str(TEMPLATES),
                 "--envd", os.environ.get("ADIT_ENVD", str(BIN / "envd")),
                 "--scheduler-program", str(BIN / "scheduler"),
+                *([*MACHINES, "--isolation", "vm"] if ISOLATION == "vm" else []),
                 *self.extra,
             ],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
@@ -273,7 +279,7 @@ def leftovers(broker):
                 cmd = (entry / "cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue
-            if state in cmd:
+            if state in cmd or any(i in cmd for i in ours):
                 found.append(f"process {entry.name} {cmd[:120]!r}")
     return found
 
@@ -290,6 +296,22 @@ def kill_everything(broker):
     return killed
 
 
+def machines_lack():
+    """What virtual machines need and this machine does not have."""
+    return [what for what, is_there in [
+        ("qemu-system-x86_64 (apt-get install qemu-system-x86)", shutil.which("qemu-system-x86_64")),
+        (f"{GUEST}/vmlinux (make guest)", (GUEST / "vmlinux").exists()),
+        (f"{GUEST}/initramfs (make guest)", (GUEST / "initramfs").exists()),
+        ("disks of a template (make template)", any(TEMPLATES.glob("*/root.erofs"))),
+    ] if not is_there]
+
+
+def pytest_runtest_setup(item):
+    marker = item.get_closest_marker("containers")
+    if marker and ISOLATION == "vm":
+        pytest.skip(f"for containers only: {marker.args[0]}")
+
+
 def need_everything():
     missing = []
     if os.geteuid() != 0:
@@ -299,6 +321,8 @@ def need_everything():
             missing.append(f"{BIN / program} (make build)")
     if not TEMPLATES.exists() or not any(TEMPLATES.iterdir()):
         missing.append(f"a template in {TEMPLATES} (make template)")
+    if ISOLATION == "vm":
+        missing += machines_lack()
     if missing:
         pytest.exit("end-to-end tests need: " + "; ".join(missing), returncode=3)
 

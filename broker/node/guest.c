@@ -4,12 +4,12 @@
  *
  * Theory of operation
  *
- * States: INIT ── 204 ──> HEALTH ── 204 ──> done, or only one of the two. A call that fails (nobody
+ * States: HEALTH ── 204 ──> INIT ── 204 ──> done, or only one of the two. A call that fails (nobody
  * accepts yet, reset, a 503) is made again on a new connection after GUEST_RETRY_MS; any other
- * answer, and the deadline, end it. The body is written once, with one timestamp, so a repeated
- * /init changes nothing. Ownership: a guest frees itself after its callback or a cancel, when its
- * timer's handle is closed. Trust: envd's answers come from the sandbox; status codes are all that
- * is read of them.
+ * answer, and the deadline, end it. The time of day that /init brings is that of its call, as a
+ * kernel may have taken long to boot. Ownership: a guest frees itself after its callback or a
+ * cancel, when its timer's handle is closed. Trust: envd's answers come from the sandbox; status
+ * codes are all that is read of them.
  */
 #include "broker/node/guest.h"
 
@@ -40,6 +40,7 @@ struct guest {
     struct http_pool *pool;
     bool is_pool_own;
     struct http_call *call;
+    json_t *document; /* of /init, but for the time */
     struct adit_buf body;
     char token_before[TOKENS_CAP];
     size_t sent; /* of the body, in this call */
@@ -66,6 +67,7 @@ static void close_guest(struct guest *g)
     net_deadline_cancel(&g->deadline);
     if (g->is_pool_own)
         http_pool_close(g->pool);
+    json_decref(g->document);
     adit_buf_fini(&g->body);
     uv_close((uv_handle_t *)&g->retry, on_retry_closed);
 }
@@ -121,11 +123,11 @@ static void on_end(struct http_call *c)
 {
     struct guest *g = http_call_user(c);
     g->call = NULL;
-    if (g->phase == PHASE_HEALTH || g->talk == GUEST_INIT) {
+    if (g->phase == PHASE_INIT || g->talk == GUEST_HEALTH) {
         finish(g, NULL);
         return;
     }
-    g->phase = PHASE_HEALTH;
+    g->phase = PHASE_INIT;
     begin_call(g);
 }
 
@@ -161,6 +163,17 @@ static void on_fail(struct http_call *c, const struct adit_err *err)
 static const struct http_call_ops call_ops = {
     .on_head = on_head, .on_end = on_end, .on_drain = on_drain, .on_fail = on_fail};
 
+/* The document as of now. */
+static int write_body(struct guest *g)
+{
+    char now[ADIT_CLOCK_RFC3339_CAP];
+    adit_clock_format_rfc3339(adit_clock_wall_ns(), now);
+    adit_buf_clear(&g->body);
+    if (json_object_set_new(g->document, "timestamp", json_string(now)))
+        return ADIT_ERR_NO_MEMORY;
+    return jtext_append(&g->body, g->document);
+}
+
 static int write_head(const struct guest *g, struct adit_buf *head)
 {
     bool is_init = g->phase == PHASE_INIT;
@@ -183,13 +196,15 @@ static int start_call(struct guest *g, struct adit_err *err)
     bool is_init = g->phase == PHASE_INIT;
     struct adit_buf head;
     adit_buf_init(&head, HTTP_HEAD_CAP);
-    int rc = write_head(g, &head);
+    int rc = is_init ? write_body(g) : 0;
+    if (rc == 0)
+        rc = write_head(g, &head);
     if (rc == 0)
         rc = http_call_start(g->pool, is_init ? HTTP_POST : HTTP_GET, false, adit_buf_view(&head),
                              is_init ? HTTP_BODY_LENGTH : HTTP_BODY_NONE, &call_ops, g, &g->call,
                              err);
     else
-        adit_err_set(err, rc, "write the head");
+        adit_err_set(err, rc, "write the request");
     adit_buf_fini(&head);
     g->sent = 0;
     if (rc == 0 && is_init)
@@ -223,11 +238,9 @@ static int add_machine(json_t *doc, const char *hostname)
 
 static json_t *init_document(const struct guest_conf *conf)
 {
-    char now[ADIT_CLOCK_RFC3339_CAP];
-    adit_clock_format_rfc3339(adit_clock_wall_ns(), now);
-    json_t *doc = json_pack("{s:s, s:s, s:s, s:s, s:s}", "timestamp", now, "defaultUser",
-                            conf->default_user, "defaultWorkdir", conf->default_workdir,
-                            "sandboxID", conf->sandbox_id, "templateID", conf->template_id);
+    json_t *doc = json_pack("{s:s, s:s, s:s, s:s}", "defaultUser", conf->default_user,
+                            "defaultWorkdir", conf->default_workdir, "sandboxID", conf->sandbox_id,
+                            "templateID", conf->template_id);
     int bad = !doc;
     if (doc && conf->has_own_kernel)
         bad |= add_machine(doc, conf->sandbox_id);
@@ -243,11 +256,11 @@ static json_t *init_document(const struct guest_conf *conf)
     return NULL;
 }
 
-static int write_body(struct guest *g, const struct guest_conf *conf, struct adit_err *err)
+/* That it fits is known now, and not only when the guest is there. */
+static int take_document(struct guest *g, const struct guest_conf *conf, struct adit_err *err)
 {
-    json_t *doc = init_document(conf);
-    int rc = doc ? jtext_append(&g->body, doc) : ADIT_ERR_NO_MEMORY;
-    json_decref(doc);
+    g->document = init_document(conf);
+    int rc = g->document ? write_body(g) : ADIT_ERR_NO_MEMORY;
     return rc ? adit_err_set(err, rc, "write the body of /init") : 0;
 }
 
@@ -277,10 +290,11 @@ int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user, str
     if (!g)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     adit_buf_init(&g->body, GUEST_BODY_CAP);
-    int rc = conf->talk == GUEST_HEALTH ? 0 : write_body(g, conf, err);
+    int rc = conf->talk == GUEST_HEALTH ? 0 : take_document(g, conf, err);
     if (rc == 0)
         rc = open_pool(g, conf, err);
     if (rc) {
+        json_decref(g->document);
         adit_buf_fini(&g->body);
         free(g);
         return rc;
@@ -289,7 +303,7 @@ int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user, str
         (void)snprintf(g->token_before, sizeof(g->token_before), "%s", conf->token_before);
     g->loop = conf->loop;
     g->talk = conf->talk;
-    g->phase = conf->talk == GUEST_HEALTH ? PHASE_HEALTH : PHASE_INIT;
+    g->phase = conf->talk == GUEST_INIT ? PHASE_INIT : PHASE_HEALTH;
     g->on_done = on_done;
     g->user = user;
     uv_timer_init(conf->loop->uv, &g->retry);

@@ -17,7 +17,7 @@ struct guest;
 
 /* What envd is asked. */
 enum guest_talk {
-    GUEST_INIT_AND_HEALTH,
+    GUEST_HEALTH_AND_INIT,
     GUEST_HEALTH, /* is it there? It is told nothing */
     GUEST_INIT,   /* its health is known */
 };

@@ -495,7 +495,7 @@ static int start_work(struct sandbox *s, struct adit_err *err)
         change_state(s, SANDBOX_CREATING, "");
         return 0;
     case SANDBOX_PHASE_WAKING:
-        return talk_to_guest(s, s->is_pooled ? GUEST_INIT : GUEST_INIT_AND_HEALTH, err);
+        return talk_to_guest(s, s->is_pooled ? GUEST_INIT : GUEST_HEALTH_AND_INIT, err);
     case SANDBOX_PHASE_SAVING_RUNNING:
         return save_running(s);
     case SANDBOX_PHASE_RUNNING:
