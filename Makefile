@@ -326,7 +326,7 @@ $(LAB_MODULES)/ok: tests/lab/js/package-lock.json
 	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-vm e2e-asan images vm fault fault-asan fault-all leak soak bench \
+.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-vm e2e-asan images vm vm-full fault fault-asan fault-all leak soak bench \
 	bench-full test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
@@ -363,6 +363,8 @@ matrix: setup-test template ## authorization: every route, everybody, every spel
 	$(PYTEST) -s tests/matrix
 
 vm: setup-test template guest ## virtual machines: vsock-device and envd in real guests, emulated
+	$(PYTEST) -m 'not vm_full' $(if $(T),$(T),tests/vm)
+vm-full: setup-test template guest ## the same with gibibytes and more storms: minutes
 	$(PYTEST) $(if $(T),$(T),tests/vm)
 
 images: setup-test template ## OCI images, hostile ones too, made into templates
@@ -431,7 +433,7 @@ PREFIX ?= /usr/local
 SYSTEMD_DIR ?= /etc/systemd/system
 SYSUSERS_DIR ?= /etc/sysusers.d
 LIBEXEC := $(DESTDIR)$(PREFIX)/lib/adit
-MAN_PAGES := adit-broker.8 adit-scheduler.8 adit-rootfs-builder.8 adit-envd.8
+MAN_PAGES := adit-broker.8 adit-scheduler.8 adit-rootfs-builder.8 adit-envd.8 adit-vsock-device.8
 
 # The options of a man page are the program's own table.
 build/man/%.8: docs/man/%.8.in build

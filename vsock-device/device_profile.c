@@ -22,12 +22,12 @@
 /* The filter adds clone (of threads, of which there is none) and prlimit64 (to read). */
 static const char *const calls[] = {
     /* the loop, and its log */
-    "epoll_wait", "epoll_ctl", "poll", "clock_gettime", "restart_syscall",
+    "epoll_wait", "epoll_ctl", "poll", "clock_gettime",
     /* sockets */
-    "accept4", "read", "readv", "write", "writev", "recvfrom", "recvmsg", "sendto", "shutdown",
-    "close", "fcntl",
+    "accept4", "readv", "write", "writev", "recvfrom", "recvmsg", "sendto", "shutdown", "close",
+    "fcntl",
     /* memory: the guest's, and what is kept for slow clients */
-    "fstat", "newfstatat", "mmap", "munmap", "mremap", "brk",
+    "newfstatat", "mmap", "munmap", "brk",
     /* the end */
     "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "getpid", "gettid", "tgkill", "exit_group",
     NULL};
