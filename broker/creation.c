@@ -163,8 +163,13 @@ static int create_here(struct creation *c, const Scheduler__Template *t,
     spec.cpu_count = t->resources->cpu_count;
     spec.memory_mb = t->resources->memory_mb;
     spec.disk_mb = t->resources->disk_mb;
-    return (c->has_warm ? node_warm_claim : node_create)(c->broker->node, &spec, on_created, c,
-                                                         err);
+    spec.env_vars = template_env(&local->info, c->spec.wanted.env_vars);
+    if (!spec.env_vars)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
+    int rc =
+        (c->has_warm ? node_warm_claim : node_create)(c->broker->node, &spec, on_created, c, err);
+    json_decref(spec.env_vars);
+    return rc;
 }
 
 /* ---- by the scheduler ---- */

@@ -15,7 +15,7 @@
 #define OCI_DOCUMENT_ENV_MAX 1024
 #define OCI_DOCUMENT_WORDS_MAX 256
 /* Of all variables or all words of a command, without JSON's marks. */
-#define OCI_DOCUMENT_TEXTS_CAP (32u * 1024)
+#define OCI_DOCUMENT_TEXTS_CAP (16u * 1024)
 #define OCI_DOCUMENT_USER_CAP 64
 #define OCI_DOCUMENT_DIR_CAP 1024
 

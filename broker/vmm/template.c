@@ -124,6 +124,56 @@ static int take_aliases(const json_t *json, struct template_info *out, struct ad
     return 0;
 }
 
+/* @len: of what is there already. */
+static bool add_variable(const char *name, const json_t *value, char *out, size_t *len)
+{
+    size_t name_len = strlen(name), value_len = json_string_length(value);
+    if (!json_is_string(value) || !name_len || strchr(name, '=') ||
+        memchr(json_string_value(value), '\0', value_len) ||
+        name_len + value_len + 3 > TEMPLATE_ENV_CAP - *len)
+        return false;
+    memcpy(out + *len, name, name_len);
+    out[*len + name_len] = '=';
+    memcpy(out + *len + name_len + 1, json_string_value(value), value_len);
+    *len += name_len + value_len + 2;
+    return true;
+}
+
+static int take_env(json_t *json, struct template_info *out, struct adit_err *err)
+{
+    const char *name;
+    json_t *value;
+    size_t len = 0;
+    bool is_good = !json || (json_is_object(json) && json_object_size(json) <= TEMPLATE_ENV_MAX);
+    json_object_foreach(json, name, value)
+    {
+        is_good = is_good && add_variable(name, value, out->env, &len);
+    }
+    if (!is_good)
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s: env is malformed, or too long",
+                            TEMPLATE_FILE);
+    return 0;
+}
+
+json_t *template_env(const struct template_info *info, json_t *asked)
+{
+    json_t *all = json_object();
+    int failed = !all;
+    for (const char *var = info->env; !failed && *var; var += strlen(var) + 1) {
+        struct adit_view name, value;
+        (void)adit_view_split(adit_view_str(var), '=', &name, &value); /* there is one */
+        char *key = adit_view_dup(name);
+        failed = !key || json_object_set_new(all, key, json_stringn(value.ptr, value.len));
+        free(key);
+    }
+    if (!failed && asked)
+        failed = json_object_update(all, asked);
+    if (!failed)
+        return all;
+    json_decref(all);
+    return NULL;
+}
+
 static int take_numbers(const json_t *root, struct template_info *out, struct adit_err *err)
 {
     uint64_t cpu_count = 0;
@@ -186,6 +236,8 @@ int template_parse(struct adit_view text, struct template_info *out, struct adit
     int rc = take_texts(root, out, err);
     if (!rc)
         rc = take_numbers(root, out, err);
+    if (!rc)
+        rc = take_env(json_object_get(root, "env"), out, err);
     json_decref(root);
     return rc;
 }

@@ -5,7 +5,7 @@
 #ifndef BROKER_VMM_TEMPLATE_H
 #define BROKER_VMM_TEMPLATE_H
 
-#include "base/view.h"
+#include "base/json.h"
 
 #define TEMPLATE_FILE "template.json"
 #define TEMPLATE_FILE_CAP (64u * 1024)
@@ -17,13 +17,16 @@
 #define TEMPLATE_PATH_CAP 1024
 #define TEMPLATE_CMD_CAP 4096
 #define TEMPLATE_ISOLATION_CAP 16
+#define TEMPLATE_ENV_MAX 1024
+#define TEMPLATE_ENV_CAP (20u * 1024)
 #define TEMPLATE_CPU_MAX 1024
 #define TEMPLATE_MEMORY_MB_MIN 128
 #define TEMPLATE_MEMORY_MB_MAX (16 * 1024 * 1024)
 #define TEMPLATE_DISK_MB_MAX (1024 * 1024 * 1024)
 
 /* Plain data: two that say the same are equal byte by byte. Optional texts are empty when absent.
- */
+ * @env: variables of everything that is started, NAME=value, each with its NUL; an empty one ends
+ * them */
 struct template_info {
     char template_id[TEMPLATE_ID_LEN + 1];
     char build_id[TEMPLATE_BUILD_ID_LEN + 1];
@@ -37,6 +40,7 @@ struct template_info {
     char start_cmd[TEMPLATE_CMD_CAP];
     char ready_cmd[TEMPLATE_CMD_CAP];
     char isolation[TEMPLATE_ISOLATION_CAP]; /* of sandboxes that ask for none */
+    char env[TEMPLATE_ENV_CAP];
 };
 
 /* Take the text of a template.json; unknown members are ignored. Errors: BAD_INPUT naming the
@@ -46,5 +50,8 @@ ADIT_MUST_CHECK int template_parse(struct adit_view text, struct template_info *
 /* Read and check <dir>/template.json, and that <dir>/root is a directory. Blocks. Errors: as above,
  * NOT_FOUND, LIMIT, IO. */
 ADIT_MUST_CHECK int template_read(const char *dir, struct template_info *out, struct adit_err *err);
+/* The variables of a sandbox: the template's, and over them those that were asked for (an object of
+ * strings, or NULL). Return: a new object, or NULL without memory. */
+json_t *template_env(const struct template_info *info, json_t *asked);
 
 #endif

@@ -29,5 +29,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(info.aliases[i][0] && strlen(info.aliases[i]) < TEMPLATE_ALIAS_CAP);
     must(strlen(info.start_cmd) < TEMPLATE_CMD_CAP && strlen(info.ready_cmd) < TEMPLATE_CMD_CAP);
     must(!info.default_workdir[0] || info.default_workdir[0] == '/');
+    size_t env_len = 0;
+    while (info.env[env_len]) {
+        must(strchr(info.env + env_len, '=') > info.env + env_len);
+        env_len += strlen(info.env + env_len) + 1;
+    }
+    must(env_len < TEMPLATE_ENV_CAP);
     return 0;
 }

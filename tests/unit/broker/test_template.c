@@ -96,9 +96,61 @@ START_TEST(template_refuses_malformed_ones)
         "{" ID "," REST ",\"default_workdir\":\"home\"}",
         "{" ID "," REST ",\"start_cmd\":\"a\\u0000b\"}",
         "{" ID "," REST ",\"start_cmd\":7}",
+        "{" ID "," REST ",\"env\":[]}",
+        "{" ID "," REST ",\"env\":{\"A\":1}}",
+        "{" ID "," REST ",\"env\":{\"\":\"x\"}}",
+        "{" ID "," REST ",\"env\":{\"A=B\":\"x\"}}",
+        "{" ID "," REST ",\"env\":{\"A\":\"x\\u0000y\"}}",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         ck_assert_msg(parse(bad[i]) == ADIT_ERR_BAD_INPUT, "%s", bad[i]);
+}
+END_TEST
+
+static const char *variable(const json_t *env, const char *name)
+{
+    return json_string_value(json_object_get(env, name));
+}
+
+START_TEST(template_has_variables_that_a_create_overrides)
+{
+    ck_assert_int_eq(
+        parse("{" ID "," REST ",\"env\":{\"PATH\":\"/bin\",\"EMPTY\":\"\",\"EQ\":\"a=b\"}}"), 0);
+    json_t *env = template_env(&info, NULL);
+    ck_assert_uint_eq(json_object_size(env), 3);
+    ck_assert_str_eq(variable(env, "PATH"), "/bin");
+    ck_assert_str_eq(variable(env, "EMPTY"), "");
+    ck_assert_str_eq(variable(env, "EQ"), "a=b");
+    json_decref(env);
+
+    json_t *asked = json_pack("{s:s, s:s}", "PATH", "/opt", "NEW", "1");
+    env = template_env(&info, asked);
+    ck_assert_uint_eq(json_object_size(env), 4);
+    ck_assert_str_eq(variable(env, "PATH"), "/opt");
+    ck_assert_str_eq(variable(env, "NEW"), "1");
+    json_decref(env);
+    json_decref(asked);
+
+    ck_assert_int_eq(parse("{" ID "," REST "}"), 0);
+    env = template_env(&info, NULL);
+    ck_assert_uint_eq(json_object_size(env), 0);
+    json_decref(env);
+}
+END_TEST
+
+/* One variable whose name and value are of @len bytes together. */
+static int parse_variable(size_t len)
+{
+    static char text[2 * TEMPLATE_ENV_CAP];
+    (void)snprintf(text, sizeof(text), "{" ID "," REST ",\"env\":{\"A\":\"%0*d\"}}", (int)len - 1,
+                   0);
+    return parse(text);
+}
+
+START_TEST(template_bounds_its_variables)
+{
+    ck_assert_int_eq(parse_variable(TEMPLATE_ENV_CAP - 3), 0);
+    ck_assert_int_eq(parse_variable(TEMPLATE_ENV_CAP - 2), ADIT_ERR_BAD_INPUT);
 }
 END_TEST
 
@@ -140,5 +192,6 @@ START_TEST(template_read_wants_a_root_directory)
 END_TEST
 
 SUITE_MAIN("template", template_takes_a_whole_one, template_has_defaults_for_what_is_optional,
-           template_refuses_malformed_ones, template_bounds_lists_and_texts,
+           template_refuses_malformed_ones, template_has_variables_that_a_create_overrides,
+           template_bounds_its_variables, template_bounds_lists_and_texts,
            template_read_wants_a_root_directory)
