@@ -76,6 +76,23 @@ void user_files_refresh(struct user_files *f)
         memset(f->groups, 0, sizeof f->groups);
 }
 
+/* A number for a user that no line names: nobody's in any group but root's, as containers have it.
+ */
+static int find_number(struct adit_view passwd, struct adit_view group, struct adit_view name,
+                       struct user_entry *out)
+{
+    uint64_t uid;
+    char known[USER_NAME_CAP];
+    if (adit_view_u64(name, UINT32_MAX - 1, &uid))
+        return ADIT_ERR_NOT_FOUND;
+    if (user_name_of_uid(passwd, (uint32_t)uid, known) == 0 &&
+        user_find(passwd, group, adit_view_str(known), out) == 0 && out->uid == uid)
+        return 0;
+    *out = (struct user_entry){.uid = (uint32_t)uid, .home = "/", .shell = "/bin/sh"};
+    memcpy(out->name, name.ptr, name.len); /* at most ten digits */
+    return 0;
+}
+
 int user_files_find(const struct user_files *f, struct adit_view name, struct user_entry *out)
 {
     static const struct adit_view bare_passwd = ADIT_VIEW("root:x:0:0::/:/bin/sh\n");
@@ -83,7 +100,10 @@ int user_files_find(const struct user_files *f, struct adit_view name, struct us
 
     if (f->passwd.ino == 0)
         passwd = bare_passwd;
-    return user_find(passwd, adit_buf_view(&f->group.content), name, out);
+    int rc = user_find(passwd, adit_buf_view(&f->group.content), name, out);
+    if (rc == ADIT_ERR_NOT_FOUND)
+        rc = find_number(passwd, adit_buf_view(&f->group.content), name, out);
+    return rc;
 }
 
 static const char *name_of(struct user_files_name *names, struct adit_view content, uint32_t id,

@@ -45,7 +45,8 @@ void user_files_fini(struct user_files *f);
 void user_files_refresh(struct user_files *f);
 /*
  * Errors: NOT_FOUND, BAD_INPUT. On a root file system without any passwd file there is still root:
- * uid 0, home "/".
+ * uid 0, home "/". A number is the user that has it, or one of group 0 with home "/": images name
+ * users that they do not describe.
  */
 ADIT_MUST_CHECK int user_files_find(const struct user_files *f, struct adit_view name,
                                     struct user_entry *out);

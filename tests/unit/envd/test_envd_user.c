@@ -80,6 +80,31 @@ START_TEST(user_root_exists_on_an_empty_root_file_system)
 }
 END_TEST
 
+START_TEST(user_number_is_who_has_it_or_nobody_else)
+{
+    static const char *const bad[] = {"00", "0x7", "+7", "-7", "7:7", "4294967295", "99999999999"};
+    struct user_entry u;
+    put("passwd", "root:x:0:0:root:/root:/bin/bash\nuser:x:7:8::/home/user:/bin/bash\n"
+                  "user:x:9:9::/:/bin/sh\n");
+    put("group", "root:x:0:\nsudo:x:27:user\n");
+    ck_assert_int_eq(envd_user(&e, str("7"), &u, NULL), 0);
+    ck_assert_str_eq(u.name, "user");
+    ck_assert_uint_eq(u.gid, 8);
+    ck_assert_uint_eq(u.group_cnt, 1);
+    ck_assert_int_eq(envd_user(&e, str("65532"), &u, NULL), 0);
+    ck_assert_str_eq(u.name, "65532");
+    ck_assert_str_eq(u.home, "/");
+    ck_assert_uint_eq(u.uid, 65532);
+    ck_assert_uint_eq(u.gid, 0);
+    ck_assert_uint_eq(u.group_cnt, 0);
+    ck_assert_int_eq(envd_user(&e, str("9"), &u, NULL), 0); /* its name is somebody else's */
+    ck_assert_uint_eq(u.uid, 9);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_int_eq(envd_user(&e, str(bad[i]), &u, NULL), ADIT_ERR_UNAUTHENTICATED);
+    user_files_fini(&e.user_files);
+}
+END_TEST
+
 START_TEST(user_fifo_in_place_of_passwd_does_not_block)
 {
     struct user_entry u;
@@ -159,6 +184,7 @@ SUITE_MAIN_WITH("envd_user", .fixtures = {{scratch_setup, scratch_teardown}, {se
                 TESTS(user_is_found_in_the_guests_files_and_defaults,
                       user_change_of_the_files_is_seen, user_unknown_is_refused_by_name,
                       user_root_exists_on_an_empty_root_file_system,
+                      user_number_is_who_has_it_or_nobody_else,
                       user_fifo_in_place_of_passwd_does_not_block, user_basic_header_table,
                       user_basic_header_twice_is_refused,
                       user_basic_header_of_any_length_is_bounded))
