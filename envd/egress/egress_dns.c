@@ -5,8 +5,9 @@
  * Theory of operation
  *
  * What:      A and AAAA are answered from the cache or by the host; those who ask the same share a
- * look-up. What the host does not look up is answered here: "localhost"; AAAA on a host without
- * IPv6, and every other type, with no records, so that nobody waits.
+ * look-up. What the host does not look up is answered here: "localhost", and the name of the
+ * machine, which an image's /etc/hosts cannot know and sudo asks for; AAAA on a host without IPv6,
+ * and every other type, with no records, so that nobody waits.
  *
  *   WAITING --its turn--> ASKED --result--> answered, gone
  *      \--EGRESS_DNS_LOOKUP_MS--\--EGRESS_DNS_LOOKUP_MS--> SERVFAIL, gone
@@ -21,6 +22,8 @@
 #include "envd/egress/egress_dns.h"
 
 #include <stdlib.h>
+#include <strings.h>
+#include <unistd.h>
 
 enum lookup_state { LOOKUP_WAITING, LOOKUP_ASKED, LOOKUP_STATES };
 
@@ -100,6 +103,12 @@ static bool is_localhost(const char *name)
            (len == tail || name[len - tail - 1] == '.');
 }
 
+static bool is_own(const char *name)
+{
+    char own[EGRESS_DNS_NAME_MAX] = "";
+    return gethostname(own, sizeof own - 1) == 0 && strcasecmp(own, name) == 0;
+}
+
 /* Answer what needs no look-up. Return: false when it does. */
 static bool answer_here(struct egress_dns *d, struct egress_dns_client *c)
 {
@@ -111,7 +120,7 @@ static bool answer_here(struct egress_dns *d, struct egress_dns_client *c)
         answer(c, EGRESS_DNS_NXDOMAIN, NULL, 0);
     else if (!is_address || !q->name[0])
         answer(c, EGRESS_DNS_NOERROR, NULL, 0);
-    else if (is_localhost(q->name))
+    else if (is_localhost(q->name) || is_own(q->name))
         localhost_answer(c);
     else if (q->type == CONTROL_TYPE_AAAA && !d->has_ipv6)
         answer(c, EGRESS_DNS_NOERROR, NULL, 0);

@@ -180,11 +180,15 @@ START_TEST(dns_what_the_host_is_not_asked_is_answered_at_once)
         {"example.com", 65, 0, 0},  {"4.3.2.1.in-addr.arpa", 12, 0, 0},
         {"a b.example", 1, 3, 0},   {"", 1, 0, 0},
     };
+    char own_name[256] = "";
     int fd = resolver(SOCK_DGRAM);
     for (uint16_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         ask(fd, i, rows[i].name, rows[i].type);
         expect_answer(fd, i, rows[i].rcode, rows[i].answer_cnt);
     }
+    ck_assert_int_eq(gethostname(own_name, sizeof own_name - 1), 0);
+    ask(fd, 100, own_name, 1);
+    expect_answer(fd, 100, 0, 1);
     ck_assert(!is_asked());
     (void)close(fd);
 }
