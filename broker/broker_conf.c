@@ -158,6 +158,7 @@ const struct adit_conf_spec broker_conf_spec = {
         "broker keys [OPTIONS] teams        list teams that have sandboxes or limits\n"
         "broker keys [OPTIONS] revoke ID    revoke an API key (an unambiguous prefix will do)\n"
         "broker dev-cert [OPTIONS] [DIR]    make a certificate for a try\n"
+        "broker doctor [OPTIONS] [--json]   say what this host can run sandboxes in\n"
         "broker purge [OPTIONS]             end every sandbox of a state directory\n",
     .env_prefix = "ADIT_BROKER",
     .file = "/etc/adit/broker.conf",

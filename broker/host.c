@@ -169,7 +169,7 @@ static void set_limits(const struct broker_conf *c)
 }
 
 /* Read while /proc can be seen. Without it records count by the wall clock. */
-static void read_boot_id(char out[RECORD_BOOT_ID_CAP])
+void host_read_boot_id(char out[RECORD_BOOT_ID_CAP])
 {
     struct adit_buf text;
     adit_buf_init(&text, 256);
@@ -186,7 +186,7 @@ int host_prepare(struct host *h, struct broker_conf *c, struct adit_err *err)
                             "has to be started as root: its launcher makes mounts, user ids and "
                             "control groups, the rest becomes a user without privileges");
     set_limits(c);
-    read_boot_id(h->boot_id);
+    host_read_boot_id(h->boot_id);
     machine_read(&h->machine);
     isolation_find_vm(c, h->boot_id, &h->vm);
     int rc = isolation_check(c, err);

@@ -32,6 +32,8 @@ struct host {
     void *owner;
 };
 
+/* The host's boot, into a zeroed text, which stays empty where /proc does not say it. */
+void host_read_boot_id(char out[RECORD_BOOT_ID_CAP]);
 /*
  * What takes root: make the directories and lock the state directory, give it to the user that the
  * broker becomes, fork the launcher. The caller has one thread and no loop. Errors: as

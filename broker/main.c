@@ -28,6 +28,7 @@
 #include "broker/client_env.h"
 #include "broker/debug_sandbox.h"
 #include "broker/dev_cert.h"
+#include "broker/doctor.h"
 #include "broker/egress/egress_operator.h"
 #include "broker/egress/egress_resolver.h"
 #include "broker/egress/egress_trust.h"
@@ -62,6 +63,7 @@ struct program {
     struct tls_context *trust;        /* as above */
     uint64_t egress_connections_max;  /* of all sandboxes */
     bool is_stopping, has_lost_helper;
+    bool is_json;         /* how a doctor is to speak */
     unsigned closing_cnt; /* parts that stop still waits for */
 };
 
@@ -484,6 +486,10 @@ static int run(struct program *p, const char *command, int argc, char **argv, in
         *status = key_command_main(c, argc, argv);
         return 0;
     }
+    if (strcmp(command, "doctor") == 0 && argc == 0) {
+        *status = doctor_main(c, p->is_json);
+        return 0;
+    }
     if (strcmp(command, "dev-cert") == 0 && argc <= 1)
         return dev_cert_main(c, argc ? argv[0] : "", err);
     if (argc > 0)
@@ -498,6 +504,19 @@ static int run(struct program *p, const char *command, int argc, char **argv, in
     return serve(p, err);
 }
 
+/* The one flag that is no option of the broker's. Return: how many words are left. */
+static int take_json(struct program *p, int argc, char **argv)
+{
+    int left = 0;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            p->is_json = true;
+        else
+            argv[left++] = argv[i];
+    }
+    return left;
+}
+
 int main(int argc, char **argv)
 {
     static struct program program; /* large, and zeroed */
@@ -510,6 +529,8 @@ int main(int argc, char **argv)
         argc--;
         argv++;
     }
+    if (strcmp(command, "doctor") == 0)
+        argc = take_json(&program, argc, argv);
     int rc = broker_conf_load(argc, argv, &program.broker.conf, &rest, &info, &err);
     if (rc == 0 && info) {
         adit_conf_inform(&broker_conf_spec, info, ADIT_VERSION);
