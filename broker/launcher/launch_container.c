@@ -429,9 +429,8 @@ int launch_container_create(const struct launch_host *h, const struct launch_req
 {
     struct inputs in = {-1, -1, -1};
     int rc = open_inputs(h, r, &in, err);
-    /* One that is there already is somebody's: refuse before anything could be undone. */
-    if (!rc && faccessat(in.sandbox_fd, LAUNCH_CONTAINER_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        rc = adit_err_set(err, ADIT_ERR_EXISTS, "sandbox %s exists", r->sandbox_id);
+    if (!rc)
+        rc = launch_sandbox_check_new(in.sandbox_fd, r->sandbox_id, err);
     if (!rc) {
         rc = start(h, r, &in, err);
         if (!rc)

@@ -27,9 +27,21 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
+/* What one driver or another makes for the sandbox alone. */
+#define FOLDERS_CNT 2
+static const char *const folders[FOLDERS_CNT] = {LAUNCH_CONTAINER_NAME, LAUNCH_VM_NAME};
+
 uid_t launch_sandbox_uid(const struct launch_request *r)
 {
     return LAUNCH_UID_BASE + r->slot * LAUNCH_UID_CNT;
+}
+
+int launch_sandbox_check_new(int sandbox_fd, const char *sandbox_id, struct adit_err *err)
+{
+    for (size_t i = 0; i < FOLDERS_CNT; i++)
+        if (faccessat(sandbox_fd, folders[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            return adit_err_set(err, ADIT_ERR_EXISTS, "sandbox %s exists", sandbox_id);
+    return 0;
 }
 
 int launch_sandbox_make_dir(int parent_fd, const char *name, mode_t mode, uid_t owner, int *out,
@@ -148,11 +160,10 @@ static int remove_name(int sandbox_fd, const char *name, struct adit_err *err)
 int launch_sandbox_remove(const struct launch_host *h, const char *sandbox_id, int sandbox_fd,
                           struct adit_err *err)
 {
-    static const char *const folders[] = {LAUNCH_CONTAINER_NAME, LAUNCH_VM_NAME};
     static const char *const names[] = {LAUNCH_CHANNEL_NAME, LAUNCH_VMM_SOCKET_NAME,
                                         LAUNCH_CONSOLE_NAME};
     int rc = launch_cgroup_remove(&h->cgroups, sandbox_id, err);
-    for (size_t i = 0; !rc && sandbox_fd >= 0 && i < sizeof(folders) / sizeof(folders[0]); i++)
+    for (size_t i = 0; !rc && sandbox_fd >= 0 && i < FOLDERS_CNT; i++)
         rc = adit_file_remove_tree(sandbox_fd, folders[i], err);
     for (size_t i = 0; !rc && sandbox_fd >= 0 && i < sizeof(names) / sizeof(names[0]); i++)
         rc = remove_name(sandbox_fd, names[i], err);

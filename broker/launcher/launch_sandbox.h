@@ -11,6 +11,11 @@
 /* The first of the sandbox's LAUNCH_UID_CNT user and group ids. */
 uid_t launch_sandbox_uid(const struct launch_request *r);
 
+/* A sandbox that is there already is somebody's: to be asked before anything is made that would be
+ * undone. Errors: EXISTS. */
+ADIT_MUST_CHECK int launch_sandbox_check_new(int sandbox_fd, const char *sandbox_id,
+                                             struct adit_err *err);
+
 /* Make a directory and open it. *out belongs to the caller. Errors: EXISTS, IO. */
 ADIT_MUST_CHECK int launch_sandbox_make_dir(int parent_fd, const char *name, mode_t mode,
                                             uid_t owner, int *out, struct adit_err *err);

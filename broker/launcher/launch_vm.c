@@ -363,9 +363,8 @@ int launch_vm_create(const struct launch_host *h, const struct launch_request *r
 {
     struct parts p = no_parts;
     int rc = open_inputs(h, r, &p, err);
-    /* One that is there already is somebody's: refuse before anything could be undone. */
-    if (!rc && faccessat(p.sandbox, LAUNCH_VM_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        rc = adit_err_set(err, ADIT_ERR_EXISTS, "sandbox %s exists", r->sandbox_id);
+    if (!rc)
+        rc = launch_sandbox_check_new(p.sandbox, r->sandbox_id, err);
     if (!rc) {
         rc = run(h, r, &p, pid, err);
         if (!rc)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the broker's user plants in its own directories does not move the launcher to touch anything
- * elsewhere. Needs root and control groups; nothing is started: the runtime does nothing.
+ * elsewhere. Needs root and control groups; nothing is started: the programs do nothing.
  */
 #include "broker/launcher/launch_container.h"
 #include "broker/launcher/launch_sandbox.h"
+#include "broker/launcher/launch_vm.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -27,6 +28,7 @@
 #define LIST_OUTSIDE "cd %s/outside && find . -printf '%%p %%y %%U %%m %%s %%T@ %%C@\\n' | sort"
 
 static char base[RUN_WORLD_CAP], templates[64], sandboxes[64], sandbox[LAUNCH_SANDBOX_DIR_CAP];
+static char guest[64];
 static char before[TREE_CAP];
 static struct launcher_conf conf;
 static struct launch_host host;
@@ -69,7 +71,11 @@ static void setup(void)
     (void)snprintf(sandboxes, sizeof(sandboxes), "%s/sandboxes", base);
     (void)snprintf(sandbox, sizeof(sandbox), "%.48s/s1", sandboxes);
     shell("rm -rf %s/*", base); /* also what a test that failed left */
-    shell("chmod 755 %s && mkdir -p %s/t/root %s", base, templates, sandbox);
+    (void)snprintf(guest, sizeof(guest), "%s/guest", base);
+    shell("chmod 755 %s && mkdir -p %s/t/root %s %s", base, templates, guest, sandbox);
+    shell("cd %s && touch vmlinux initramfs && cd %s/t && touch root.erofs && "
+          "truncate -s 1M overlay.ext4",
+          guest, templates);
     shell("cd %s && mkdir -p outside/container/upper outside/dir && echo kept >outside/file && "
           "echo kept >outside/container/upper/file && echo kept >outside/channel.sock && "
           "mkfifo -m 600 outside/fifo && mkfifo -m 600 outside/console",
@@ -77,6 +83,9 @@ static void setup(void)
     shell("chown %d:%d %s %s", BROKER_ID, BROKER_ID, sandboxes, sandbox);
     conf = (struct launcher_conf){.runtime = "/bin/true",
                                   .envd = "/bin/true",
+                                  .qemu = "/bin/true",
+                                  .vsock_device = "/bin/true",
+                                  .guest_dir = guest,
                                   .templates_dir = templates,
                                   .sandboxes_dir = sandboxes,
                                   .cgroup_parent = run_world_group(base),
@@ -87,7 +96,7 @@ static void setup(void)
                                       .id = 1,
                                       .cpu_count = 1,
                                       .pids_max = 64,
-                                      .memory_mb = 64,
+                                      .memory_mb = 128,
                                       .sandbox_id = "s1"};
     (void)snprintf(request.sandbox_dir, sizeof(request.sandbox_dir), "%s", sandbox);
     (void)snprintf(request.template_dir, sizeof(request.template_dir), "%s/t", templates);
@@ -111,7 +120,9 @@ static int create(char message[ADIT_ERR_MSG_CAP])
     if (pid == 0) {
         uint64_t start;
         int fd;
-        code = launch_container_create(&host, &request, &pid, &start, &fd, &err);
+        code = request.driver == LAUNCH_DRIVER_CONTAINER
+                   ? launch_container_create(&host, &request, &pid, &start, &fd, &err)
+                   : launch_vm_create(&host, &request, &pid, &start, &fd, &err);
         _exit(write(ends[1], &code, sizeof(code)) != sizeof(code) ||
               write(ends[1], err.msg, sizeof(err.msg)) != sizeof(err.msg));
     }
@@ -124,20 +135,38 @@ static int create(char message[ADIT_ERR_MSG_CAP])
 
 /* What takes the place of names in a sandbox's directory, and what the refusal says. */
 static const struct {
+    uint32_t driver;
     const char *name, *how, *target, *refusal;
 } planted[] = {
-    {"container", "ln -s", "", "sandbox s1 exists"},
-    {"container", "ln -s", "dir", "sandbox s1 exists"},
-    {"container", "ln -s", "container", "sandbox s1 exists"},
-    {"container", "ln -s", "absent", "sandbox s1 exists"},
-    {"container", "ln -s", "file", "sandbox s1 exists"},
-    {"channel.sock", "ln -s", "channel.sock", "channel.sock"},
-    {"channel.sock", "ln -s", "absent", "channel.sock"},
-    {"channel.sock", "ln", "file", "channel.sock"},
-    {"console", "ln -s", "console", "console"},
-    {"console", "ln -s", "file", "console"},
-    {"console", "ln -s", "absent", "console"},
-    {"console", "ln", "fifo", "console"},
+    {LAUNCH_DRIVER_CONTAINER, "container", "ln -s", "", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_CONTAINER, "container", "ln -s", "dir", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_CONTAINER, "container", "ln -s", "container", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_CONTAINER, "container", "ln -s", "absent", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_CONTAINER, "container", "ln -s", "file", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_CONTAINER, "channel.sock", "ln -s", "channel.sock", "channel.sock"},
+    {LAUNCH_DRIVER_CONTAINER, "channel.sock", "ln -s", "absent", "channel.sock"},
+    {LAUNCH_DRIVER_CONTAINER, "channel.sock", "ln", "file", "channel.sock"},
+    {LAUNCH_DRIVER_CONTAINER, "console", "ln -s", "console", "console"},
+    {LAUNCH_DRIVER_CONTAINER, "console", "ln -s", "file", "console"},
+    {LAUNCH_DRIVER_CONTAINER, "console", "ln -s", "absent", "console"},
+    {LAUNCH_DRIVER_CONTAINER, "console", "ln", "fifo", "console"},
+    {LAUNCH_DRIVER_QEMU, "vm", "ln -s", "", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_QEMU, "vm", "ln -s", "dir", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_QEMU, "vm", "ln -s", "container", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_QEMU, "vm", "ln -s", "absent", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_QEMU, "vm", "ln -s", "file", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_QEMU, "container", "ln -s", "dir", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_CONTAINER, "vm", "ln -s", "dir", "sandbox s1 exists"},
+    {LAUNCH_DRIVER_QEMU, "channel.sock", "ln -s", "channel.sock", "channel.sock"},
+    {LAUNCH_DRIVER_QEMU, "channel.sock", "ln -s", "absent", "channel.sock"},
+    {LAUNCH_DRIVER_QEMU, "channel.sock", "ln", "file", "channel.sock"},
+    {LAUNCH_DRIVER_QEMU, "console", "ln -s", "console", "console"},
+    {LAUNCH_DRIVER_QEMU, "console", "ln -s", "file", "console"},
+    {LAUNCH_DRIVER_QEMU, "console", "ln -s", "absent", "console"},
+    {LAUNCH_DRIVER_QEMU, "console", "ln", "fifo", "console"},
+    {LAUNCH_DRIVER_QEMU, "vmm.sock", "ln -s", "channel.sock", "vmm.sock"},
+    {LAUNCH_DRIVER_QEMU, "vmm.sock", "ln -s", "absent", "vmm.sock"},
+    {LAUNCH_DRIVER_QEMU, "vmm.sock", "ln", "file", "vmm.sock"},
 };
 
 START_TEST(launch_planted_names_in_a_sandbox_are_refused_and_removed_alone)
@@ -145,6 +174,7 @@ START_TEST(launch_planted_names_in_a_sandbox_are_refused_and_removed_alone)
     char message[ADIT_ERR_MSG_CAP], command[256];
     (void)snprintf(command, sizeof(command), "%s %s/outside/%s %s", planted[_i].how, base,
                    planted[_i].target, planted[_i].name);
+    request.driver = planted[_i].driver;
     shell("cd %s && %s", sandbox, command);
     list_outside(before); /* a second name changed the time of a file */
     ck_assert_msg(create(message) != 0 && strstr(message, planted[_i].refusal), "%s: %s", command,
@@ -167,6 +197,35 @@ START_TEST(launch_planted_nothing_reaches_the_runtime)
     ck_assert_msg(strstr(message, "pid"), "%s", message);
     shell("[ -z \"$(ls -A %s)\" ]", sandbox);
     assert_nothing_changed("a create");
+}
+END_TEST
+
+/* The same. */
+START_TEST(launch_planted_nothing_reaches_a_virtual_machine)
+{
+    char message[ADIT_ERR_MSG_CAP];
+    request.driver = LAUNCH_DRIVER_QEMU;
+    ck_assert_int_ne(create(message), 0);
+    ck_assert_msg(strstr(message, "execute vsock-device"), "%s", message);
+    shell("[ -z \"$(ls -A %s)\" ]", sandbox);
+    assert_nothing_changed("a create");
+}
+END_TEST
+
+/* Images of a template that lead elsewhere are not opened. */
+START_TEST(launch_planted_links_for_images_are_not_followed)
+{
+    static const char *const names[] = {"root.erofs", "overlay.ext4"};
+    char message[ADIT_ERR_MSG_CAP];
+    request.driver = LAUNCH_DRIVER_QEMU;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        shell("cd %s/t && mv %s kept && ln -s %s/outside/file %s", templates, names[i], base,
+              names[i]);
+        ck_assert_int_ne(create(message), 0);
+        ck_assert_msg(strstr(message, names[i]), "%s", message);
+        shell("cd %s/t && mv kept %s", templates, names[i]);
+    }
+    assert_nothing_changed("links for images");
 }
 END_TEST
 
@@ -232,6 +291,8 @@ int main(void)
         &(struct suite){.name = "launch_planted",
                         .fixtures = {{setup, teardown}},
                         TESTS(launch_planted_nothing_reaches_the_runtime,
+                              launch_planted_nothing_reaches_a_virtual_machine,
+                              launch_planted_links_for_images_are_not_followed,
                               launch_planted_link_for_a_sandbox_is_not_followed,
                               launch_planted_link_for_all_sandboxes_is_not_followed,
                               launch_planted_links_in_a_layer_are_removed_alone),
