@@ -193,6 +193,8 @@ START_TEST(launch_vm_probe_boots_a_guest_that_leaves)
 {
     request.kind = LAUNCH_PROBE;
     struct outcome o = perform(true);
+    for (int i = 0; i < 3 && o.code == ADIT_ERR_TIMEOUT; i++) /* emulation, on busy cores */
+        o = perform(true);
     ck_assert_msg(o.code == 0, "%s", o.message);
 }
 END_TEST
