@@ -194,18 +194,6 @@ static int enter_stage(const struct inputs *in, struct adit_err *err)
 /* ---- the runtime -------------------------------------------------------------------------------
  */
 
-/* A guest can make the agent log without end, so its standard error goes to the console, of which
- * the broker takes what it wants. In a build with sanitizers it is the broker's own: what they find
- * must be seen. */
-static bool is_agent_heard(void)
-{
-#ifdef __has_feature
-    return __has_feature(address_sanitizer);
-#else
-    return false;
-#endif
-}
-
 /* What a runtime is started with; all above descriptor 3. */
 struct runtime_fds {
     int channel, console, log;
@@ -250,9 +238,12 @@ static _Noreturn void exec_runtime(const struct launch_host *h, const struct lau
         _exit(126);
     }
     null_fd = open("null", O_RDWR);
-    /* All of them are above 3, so nothing is overwritten before it was copied. */
+    /* All of them are above 3, so nothing is overwritten before it was copied. A guest can make the
+     * agent log without end, so its standard error goes to the console, of which the broker takes
+     * what it wants. In a build with sanitizers it is the broker's own: what they find must be
+     * seen. */
     if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(fds->console, 1) < 0 ||
-        (!is_agent_heard() && dup2(fds->console, 2) < 0) ||
+        (!CONFINE_IS_SANITIZED && dup2(fds->console, 2) < 0) ||
         dup2(fds->channel, OCI_CONFIG_CHANNEL_FD) < 0 ||
         syscall(SYS_close_range, OCI_CONFIG_CHANNEL_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC))
         _exit(126);

@@ -122,12 +122,15 @@ static int limit_process(uint64_t file_max, struct adit_err *err)
     return 0;
 }
 
-/* Nothing but what it keeps is inherited. All descriptors are above the first three. */
+/* Nothing but what it keeps is inherited. All descriptors are above the first three. What
+ * sanitizers find in the device must be seen. */
 static int hand_over(const struct shepherd *s, const struct launch_shepherd_child *c,
                      struct adit_err *err)
 {
+    bool is_heard = CONFINE_IS_SANITIZED && c == &s->flock->device;
     if (dup2(s->null_fd, 0) < 0 || dup2(s->flock->console_fd, 1) < 0 ||
-        dup2(s->flock->console_fd, 2) < 0 || syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC))
+        (!is_heard && dup2(s->flock->console_fd, 2) < 0) ||
+        syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC))
         return adit_err_sys(err, errno, "hand over descriptors");
     for (size_t i = 0; i < c->keep_cnt; i++)
         if (fcntl(c->keep[i], F_SETFD, 0))

@@ -55,6 +55,9 @@
 /* Guests 0 to 2 are the hypervisor, the machine itself and the host. */
 #define CID_BASE 3u
 
+/* The first mounts of the monitor: programs that are not static need them. */
+#define LIBRARIES 3u
+
 /* Users of a sandbox, counted from its first id. */
 enum { USER_VMM, USER_DEVICE, USER_SHEPHERD };
 
@@ -266,7 +269,8 @@ static int start(const struct launch_host *h, const struct launch_request *r, co
         .device = {.program_fd = p->device_program,
                    .argv = p->device_vhost >= 0 ? device_argv : NULL,
                    .user = user_of(r, USER_DEVICE),
-                   .mounts = mounts},
+                   .mounts = mounts,
+                   .mount_cnt = CONFINE_IS_SANITIZED ? LIBRARIES : 0},
         .console_fd = p->console,
         .has_kvm = spec->has_kvm,
         .file_max = largest_file(p, spec->memory_mb),

@@ -28,7 +28,6 @@
 #include <unistd.h>
 
 #include "base/view.h"
-#include "confine/confine_int.h"
 
 /* ---- who ---- */
 

@@ -14,6 +14,16 @@
 
 #include "base/err.h"
 
+/* A sanitizer reads /proc/self to make its report, and looks at all memory for leaks. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CONFINE_IS_SANITIZED 1
+#endif
+#endif
+#ifndef CONFINE_IS_SANITIZED
+#define CONFINE_IS_SANITIZED 0
+#endif
+
 /* Who the programs become where nothing else is configured: the account if there is one, else the
  * number. Numbers of this range belong to nobody by convention. */
 #define CONFINE_BROKER_ACCOUNT "adit-broker"

@@ -24,8 +24,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "confine/confine_int.h"
-
 #define DIGITS_MAX 10
 
 /* None of them is made by an OCI runtime, nor allowed to sandboxes. */

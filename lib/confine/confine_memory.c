@@ -13,8 +13,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#include "confine/confine_int.h"
-
 int confine_hide_memory(struct adit_err *err)
 {
     const struct rlimit none = {0, 0};

@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "confine/confine_int.h"
 
 #define STAGE_DIR "/tmp"
 #define MOUNTS_MAX 32
