@@ -71,6 +71,8 @@ class Refused(Exception):
 class Guest:
     """One virtual machine. @image: of initramfs(), or the images' own; @init: what runs first."""
 
+    kernel = IMAGES / "vmlinux"
+
     def __init__(self, directory, image, khz, memory=256, device=(), qemu=(), init="/guest"):
         self.directory, self.image, self.khz, self.memory = Path(directory), image, khz, memory
         self.device_options, self.qemu_options, self.init = list(device), list(qemu), init
@@ -105,7 +107,7 @@ class Guest:
                  "-cpu", "max", "-m", str(self.memory), "-smp", "1", "-nodefaults",
                  "-no-user-config", "-nographic", "-no-reboot",
                  "-global", "virtio-mmio.force-legacy=false",
-                 "-kernel", IMAGES / "vmlinux", "-initrd", self.image,
+                 "-kernel", self.kernel, *(["-initrd", self.image] if self.image else []),
                  "-append", "console=ttyS0 reboot=t panic=-1 quiet "
                             f"tsc_early_khz={self.khz} rdinit={self.init}",
                  "-serial", "stdio",
