@@ -25,6 +25,8 @@ CID = 3
 ECHO, SINK, SOURCE, TALKER, STUCK, SLOW, FICKLE, REBIND, CALLER, ORDER = range(5000, 5010)
 
 BOOT_S = 60
+# Of a whole sendall: an emulated guest on a busy host takes some MiB a second.
+TRANSFER_S = 800
 TIED = ["setpriv", "--pdeathsig", "KILL"]
 
 
@@ -198,6 +200,7 @@ class Guest:
             s.close()
             raise
         assert re.fullmatch(rb"OK \d+\n", line), line
+        s.settimeout(TRANSFER_S)
         return s
 
     def connect_soon(self, port, timeout=20):
