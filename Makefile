@@ -224,9 +224,9 @@ endif
 fuzz-one: ## one fuzz harness: F=http_request SECONDS_EACH=30
 	@$(MAKE) --no-print-directory MODE=asan build/fuzz/bin/fuzz_$(F)
 	@tests/run-fuzz $(or $(SECONDS_EACH),change) $(F)
-fuzz: ## every fuzz harness for its budget by night, 2 hours; or SECONDS_EACH
+fuzz: ## every fuzz harness for its budget by night, 3 hours; or SECONDS_EACH
 	@$(MAKE) --no-print-directory MODE=asan fuzz-run
-fuzz-smoke: ## every fuzz harness for its budget on a change, 6 minutes (tests/fuzz/budgets)
+fuzz-smoke: ## every fuzz harness for its budget on a change, 10 minutes (tests/fuzz/budgets)
 	@$(MAKE) --no-print-directory MODE=asan SECONDS_EACH=change fuzz-run
 
 BENCH_C := $(sort $(wildcard bench/bench_*.c))

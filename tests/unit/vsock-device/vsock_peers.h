@@ -73,6 +73,12 @@ static inline void expect_op(uint16_t op)
     ck_assert_uint_eq(got.op, op);
 }
 
+static inline void expect_shutdown(uint32_t flags)
+{
+    expect_op(VSOCK_OP_SHUTDOWN);
+    ck_assert_uint_eq(got.flags, flags);
+}
+
 static inline void expect_silence(void)
 {
     ck_assert_msg(!receive(), "a packet of op %u", got.op);
