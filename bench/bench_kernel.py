@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What cells cost, beside a Jupyter server with ipykernel on the same machine.
 
-    build/venv/bin/python bench/bench_kernel.py [first|context|cells|print|memory]...
+    build/venv/bin/python bench/bench_kernel.py [first|context|cells|session|print|memory]...
 
 Ours are run through broker, channel and envd: with IPython (template code-interpreter-v1), which
 runs the cells of ipykernel too, and without (base). Jupyter's server is spoken to directly on the
@@ -319,6 +319,46 @@ def cells(broker):
                f"{theirs:.2f}, min {least:.2f}: {theirs / p50:.1f} x")
 
 
+class Session:
+    """A session, and one kept connection to its API."""
+
+    def __init__(self, broker):
+        self.path = f"/api/v1/session/{uuid.uuid4().hex}/sandbox/"
+        self.headers = {"X-API-Key": broker.env()["E2B_API_KEY"], "Content-Type": "application/json"}
+        self.connection = http.client.HTTPConnection("127.0.0.1", broker.port, timeout=60)
+
+    def ask(self, verb, **members):
+        self.connection.request("POST", self.path + verb, json.dumps(members), self.headers)
+        answer = self.connection.getresponse()
+        body = answer.read()
+        assert answer.status in (200, 204), (answer.status, body)
+        return json.loads(body) if body else None
+
+    def run(self, code):
+        result = self.ask("execute", code=code)
+        assert result["success"] and result["error"] is None, result
+
+    def close(self):
+        self.ask("stop")
+        self.connection.close()
+
+
+def session(broker):
+    """An execution of a session beside the same cell in a context: what the session adds."""
+    subjects = {"cell": Ours(broker, TEMPLATES["with IPython"]), "session": Session(broker)}
+    for one in subjects.values():
+        one.run("1+1")
+    seen = median_by_name(ROUNDS, {
+        n: lambda s=s: [ms_of(s.run, "1+1")[0] for _ in range(CELLS)]
+        for n, s in subjects.items()})
+    cell, p50 = (statistics.median(seen[name]) for name in subjects)
+    figure(p50 < 5, "execution of 1+1 in a session", "p50 < 5 ms",
+           f"p50 {p50:.2f} ms, p99 {quantile(seen['session'], .99):.2f}, min "
+           f"{seen['session'][0]:.2f}; the same cell in a context {cell:.2f}")
+    for one in subjects.values():
+        one.close()
+
+
 def print_much(broker):
     """A million lines of a hundred bytes."""
     size, expected = PRINT_LINE * PRINT_LINES, (PRINT_LINE - 1) * PRINT_LINES
@@ -377,7 +417,8 @@ def memory(broker):
                    f"{python / 1024:.1f}")
 
 
-PARTS = {"first": first, "context": context, "cells": cells, "print": print_much, "memory": memory}
+PARTS = {"first": first, "context": context, "cells": cells, "session": session,
+         "print": print_much, "memory": memory}
 
 
 def main():
