@@ -244,10 +244,12 @@ static void write_marker(const struct envd *e, const char *name, const char *val
         adit_log(ADIT_LOG_DEBUG, "marker_not_written", LOG_S("path", path));
 }
 
-/* A variable that envd answers for: /init cannot change it as one of the environment. */
+/* A variable that envd answers for: /init cannot change it as one of the environment. What was said
+ * before costs no write: a file that is written anew may wait for the disk. */
 static int set_identity(struct envd *e, const char *name, const char *value)
 {
-    if (!value || !value[0])
+    const struct envd_env_var *have = adit_map_get(&e->env, adit_view_str(name));
+    if (!value || !value[0] || (have && have->is_internal && strcmp(have->value, value) == 0))
         return 0;
     write_marker(e, name, value);
     return put_var(&e->env, adit_view_str(name), adit_view_str(value), true);

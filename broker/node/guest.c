@@ -4,7 +4,7 @@
  *
  * Theory of operation
  *
- * States: HEALTH ── 204 ──> INIT ── 204 ──> done, or only one of the two. A call that fails (nobody
+ * States: HEALTH ── 204 ──> INIT ── 204 ──> done, or only the second. A call that fails (nobody
  * accepts yet, reset, a 503) is made again on a new connection after GUEST_RETRY_MS; any other
  * answer, and the deadline, end it. The time of day that /init brings is that of its call, as a
  * kernel may have taken long to boot. Ownership: a guest frees itself after its callback or a
@@ -290,7 +290,7 @@ int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user, str
     if (!g)
         return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory");
     adit_buf_init(&g->body, GUEST_BODY_CAP);
-    int rc = conf->talk == GUEST_HEALTH ? 0 : take_document(g, conf, err);
+    int rc = take_document(g, conf, err);
     if (rc == 0)
         rc = open_pool(g, conf, err);
     if (rc) {

@@ -18,8 +18,7 @@ struct guest;
 /* What envd is asked. */
 enum guest_talk {
     GUEST_HEALTH_AND_INIT,
-    GUEST_HEALTH, /* is it there? It is told nothing */
-    GUEST_INIT,   /* its health is known */
+    GUEST_INIT, /* its health is known */
 };
 
 typedef void (*guest_fn)(void *user, const struct adit_err *err);

@@ -105,9 +105,17 @@ void node_warm_changed(struct sandbox *s)
 static int describe_nobodys(struct sandbox *s, const struct node_create *spec,
                             const struct node_warm_kind *kind, struct adit_err *err)
 {
-    struct node_create nobodys = *spec;
-    nobodys.team_id = nobodys.key_id = nobodys.mask_host = "";
-    nobodys.default_user = nobodys.default_workdir = "";
+    const struct node_create nobodys = {.team_id = "",
+                                        .key_id = "",
+                                        .mask_host = "",
+                                        .default_user = "",
+                                        .default_workdir = "",
+                                        .template_id = spec->template_id,
+                                        .alias = spec->alias,
+                                        .template_dir = spec->template_dir,
+                                        .cpu_count = spec->cpu_count,
+                                        .memory_mb = spec->memory_mb,
+                                        .disk_mb = spec->disk_mb};
     int rc = node_describe_sandbox(s, &nobodys, err);
     (void)snprintf(s->record.warm_build_id, sizeof(s->record.warm_build_id), "%s",
                    kind->build_id); /* a UUID */

@@ -2,9 +2,8 @@
 /*
  * Sandboxes that are booted before anybody asks for them.
  *
- * Such a sandbox is nobody's: no look-up finds it, no route leads to it, its guest was told
- * nothing. It has its id, takes its resources, and is on record. All functions belong to the
- * control loop.
+ * Such a sandbox is nobody's: no look-up finds it, no route leads to it, its guest knows its id and
+ * no token. It takes its resources, and is on record. All functions belong to the control loop.
  */
 #ifndef BROKER_NODE_NODE_WARM_H
 #define BROKER_NODE_NODE_WARM_H

@@ -17,13 +17,13 @@
  * (sandbox_work_done). set_state() is the one function that changes the state: it puts the change
  * on record, and only then do the phases after it act on the outside. An end that is asked for
  * during a creation waits for the work in hand (a guest that is being woken is left at once).
- * The way round by WARM is that of the pool: such a sandbox is nobody's, and told nothing, until it
- * is claimed; what is kept and told of a sandbox begins there.
- * Ownership: in node.sandboxes from sandbox_begin() until the last phase.
- * Failure: before RUNNING an error turns the creation into an end, and the caller hears of it when
- * everything is undone. Afterwards errors do not stop an end: what cannot be written is logged,
- * what cannot be withdrawn or destroyed is tried again every NODE_DESTROY_RETRY_MS, a folder that
- * cannot be removed NODE_REMOVALS_MAX times, and what a broker leaves the next one finishes.
+ * The way round by WARM is that of the pool: such a sandbox is nobody's, and told of nobody, until
+ * it is claimed; what is kept and told of a sandbox begins there. Ownership: in node.sandboxes from
+ * sandbox_begin() until the last phase. Failure: before RUNNING an error turns the creation into an
+ * end, and the caller hears of it when everything is undone. Afterwards errors do not stop an end:
+ * what cannot be written is logged, what cannot be withdrawn or destroyed is tried again every
+ * NODE_DESTROY_RETRY_MS, a folder that cannot be removed NODE_REMOVALS_MAX times, and what a broker
+ * leaves the next one finishes.
  */
 #include "broker/node/sandbox.h"
 
@@ -373,12 +373,13 @@ static void confirm(struct sandbox *s, node_done_fn on_done)
         s->pending++;
 }
 
-/* Without a connection that stands one is made for each talk. */
+/* It is told its id, and neither token nor anything else of an owner; so the claim finds the guest
+ * as far as it can be. Without a connection that stands one is made for each talk. */
 static int warm_guest(struct sandbox *s, struct adit_err *err)
 {
     const struct http_target *target = &s->record.instance.target;
     (void)guest_channel_new(s->node->conf.loop, target, NODE_WARM_CHANNEL_MS, &s->channel, NULL);
-    return talk_to_guest(s, GUEST_HEALTH, err);
+    return talk_to_guest(s, GUEST_HEALTH_AND_INIT, err);
 }
 
 static int save_running(struct sandbox *s)

@@ -15,7 +15,7 @@
 #define WARM_POOL_LOOK_MS 1000
 /* A broker that stops waits no longer for the ends of those that waited; the next one finds them.
  */
-#define WARM_POOL_DRAIN_MS 10000
+#define WARM_POOL_DRAIN_MS 30000
 
 struct warm_pool;
 

@@ -68,7 +68,9 @@ START_TEST(node_keeps_what_waits_from_everybody)
     size_t pos = 0;
     open_world(&w);
     boot_warm(&w, "ia");
-    ck_assert_uint_eq(w.vmm.inits, 0);
+    ck_assert_uint_eq(w.vmm.inits, 1);
+    ck_assert(has_text(&w.vmm.told, "\"sandboxID\":\"ia\""));
+    ck_assert(!has_text(&w.vmm.told, "accessToken") && !has_text(&w.vmm.told, "envVars"));
     ck_assert_uint_eq(w.published + w.confirmed + w.egress_opened, 0);
     ck_assert(node_has(w.node, "ia"));
     ck_assert_ptr_null(node_find(w.node, "", "ia"));
@@ -99,7 +101,7 @@ START_TEST(node_claim_makes_it_as_a_create_would)
     claim(&w, "ia");
     struct sandbox *s = node_find(w.node, "red", "ia");
     ck_assert_ptr_nonnull(s);
-    ck_assert_uint_eq(w.vmm.inits, 1);
+    ck_assert_uint_eq(w.vmm.inits, 2);
     ck_assert_uint_eq(w.published, 1);
     ck_assert_uint_eq(w.confirmed, 1);
     ck_assert_uint_eq(w.egress_opened, 1);

@@ -86,6 +86,11 @@ START_TEST(state_takes_identity_and_defaults)
     ck_assert_int_eq(apply("{\"defaultUser\":\"\",\"defaultWorkdir\":null}"), 0);
     ck_assert_str_eq(e.default_user, "user");
     ck_assert_str_eq(e.default_workdir, "/w");
+    ck_assert_int_eq(apply("{\"sandboxID\":\"i1\"}"), 0);
+    ck_assert_str_eq(var("E2B_SANDBOX_ID"), "i1");
+    ck_assert_int_eq(apply("{\"sandboxID\":\"i2\"}"), 0);
+    ck_assert_str_eq(var("E2B_SANDBOX_ID"), "i2");
+    ck_assert(scratch_is(".E2B_SANDBOX_ID", "i2", 2));
 }
 END_TEST
 
