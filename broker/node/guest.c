@@ -34,7 +34,6 @@ enum guest_phase { PHASE_INIT, PHASE_HEALTH, PHASE_OVER };
  * @retry:  short, so a timer of its own; its close callback frees the guest
  */
 struct guest {
-    enum guest_talk talk;
     enum guest_phase phase;
     struct net_loop *loop; /* borrowed */
     struct http_pool *pool;
@@ -123,7 +122,7 @@ static void on_end(struct http_call *c)
 {
     struct guest *g = http_call_user(c);
     g->call = NULL;
-    if (g->phase == PHASE_INIT || g->talk == GUEST_HEALTH) {
+    if (g->phase == PHASE_INIT) {
         finish(g, NULL);
         return;
     }
@@ -302,7 +301,6 @@ int guest_start(const struct guest_conf *conf, guest_fn on_done, void *user, str
     if (conf->token_before)
         (void)snprintf(g->token_before, sizeof(g->token_before), "%s", conf->token_before);
     g->loop = conf->loop;
-    g->talk = conf->talk;
     g->phase = conf->talk == GUEST_INIT ? PHASE_INIT : PHASE_HEALTH;
     g->on_done = on_done;
     g->user = user;
