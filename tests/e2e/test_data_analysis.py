@@ -29,7 +29,7 @@ TABLE = "day,region,units,price\n" + "".join(
 @pytest.fixture(scope="module")
 def talk():
     """Runs the next cell of the conversation, which must not fail."""
-    sandbox = Sandbox.create(timeout=300)
+    sandbox = Sandbox.create(timeout=1800)
     sandbox.files.write("/home/user/data/sales.csv", TABLE)
 
     def say(code):

@@ -21,7 +21,7 @@ PORT = 49999
 
 @pytest.fixture(scope="module")
 def box(broker):
-    made = Sandbox.create(template="base", timeout=300, envs={"GLOBAL": "from create"})
+    made = Sandbox.create(template="base", timeout=1800, envs={"GLOBAL": "from create"})
     yield made
     made.kill()
 

@@ -18,7 +18,7 @@ from conftest import wait_for
 
 @pytest.fixture(scope="module")
 def box(broker):
-    made = Sandbox.create(template="base", timeout=300, envs={"GLOBAL": "from create"})
+    made = Sandbox.create(template="base", timeout=1800, envs={"GLOBAL": "from create"})
     with pytest.raises(Exception, match="needs the package nodejs"):
         made.run_code("1", language="javascript")
     made.files.write("/usr/local/bin/node", NODE.read_bytes(), user="root")
@@ -284,7 +284,7 @@ def large_box(broker):
     template = os.environ.get("LANGUAGES_TEMPLATE")
     if not template:
         pytest.skip("LANGUAGES_TEMPLATE names no template with r-base-core and default-jdk-headless")
-    made = Sandbox.create(template=template, timeout=300)
+    made = Sandbox.create(template=template, timeout=1800)
     yield made
     made.kill()
 

@@ -20,7 +20,7 @@ from support import api
 def box(broker):
     aliases = [a for t in api(broker, "GET", "/templates").json() for a in t["aliases"]]
     assert "code-interpreter-v1" in aliases, "the template is missing: make template-interpreter"
-    made = Sandbox.create(timeout=300)
+    made = Sandbox.create(timeout=1800)
     yield made
     made.kill()
 

@@ -21,7 +21,7 @@ from e2b import (
 
 @pytest.fixture(scope="module")
 def box(broker):
-    s = Sandbox.create(timeout=300)
+    s = Sandbox.create(timeout=1800)
     yield s
     s.kill()
 
