@@ -33,8 +33,9 @@
 #define VSOCK_NONE UINT32_MAX
 /* Credit that a guest gets for a connection, and so the most that is kept for one. */
 #define VSOCK_BUF_ALLOC (256u * 1024)
-/* What the guest has to answer a request in, and a shutdown of both directions. Longer than a broker
- * waits (dial-timeout, 2 s): it is to know a guest that stands still from one that refuses. */
+/* What the guest has to answer a request in, and a shutdown of both directions. Longer than a
+ * broker waits (dial-timeout, 2 s): it is to know a guest that stands still from one that refuses.
+ */
 #define VSOCK_ANSWER_TIMEOUT_MS 5000u
 /* Bytes that a connection sends in its turn while others wait. */
 #define VSOCK_QUANTUM (16u * 1024)
