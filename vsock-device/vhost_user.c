@@ -238,21 +238,37 @@ static int set_log_fd(struct vhost_user *v, struct adit_err *err)
 
 /* ---- rings ---- */
 
-static int find_ring(struct vhost_user *v, uint64_t index, struct vhost_user_ring **out,
-                     struct adit_err *err)
+/* NULL: there is none, and @err says so. */
+static struct vhost_user_ring *find_ring(struct vhost_user *v, uint64_t index, struct adit_err *err)
 {
-    if (index >= VHOST_USER_RING_CNT)
-        return breach(err, "a ring that does not exist");
+    if (index >= VHOST_USER_RING_CNT) {
+        (void)breach(err, "a ring that does not exist"); /* every caller returns PROTOCOL */
+        return NULL;
+    }
     v->ring = (unsigned)index;
-    *out = &v->rings[index];
-    return 0;
+    return &v->rings[index];
 }
 
-static int find_resting_ring(struct vhost_user *v, uint64_t index, struct vhost_user_ring **out,
-                             struct adit_err *err)
+/* The ring of a message that says a number of it, as above. */
+static struct vhost_user_ring *find_numbered(struct vhost_user *v, uint32_t *number,
+                                             struct adit_err *err)
 {
-    int rc = find_ring(v, index, out, err);
-    return rc == 0 && (*out)->is_running ? breach(err, "a ring changes while it runs") : rc;
+    struct wire_ring_number m;
+    payload(v, 0, &m, sizeof(m));
+    *number = m.number;
+    return find_ring(v, m.ring, err);
+}
+
+/* The same for what must not change while the ring runs. */
+static struct vhost_user_ring *find_resting(struct vhost_user *v, uint32_t *number,
+                                            struct adit_err *err)
+{
+    struct vhost_user_ring *r = find_numbered(v, number, err);
+    if (r && r->is_running) {
+        (void)breach(err, "a ring changes while it runs"); /* as above */
+        return NULL;
+    }
+    return r;
 }
 
 /* Without the protocol's feature bit there is no ENABLE: a ring that was started runs. */
@@ -266,38 +282,33 @@ static void run_or_halt(struct vhost_user *v, struct vhost_user_ring *r)
 
 static int set_vring_num(struct vhost_user *v, struct adit_err *err)
 {
-    struct wire_ring_number m;
-    struct vhost_user_ring *r = NULL;
-    payload(v, 0, &m, sizeof(m));
-    int rc = find_resting_ring(v, m.ring, &r, err);
-    if (rc)
-        return rc;
-    r->size = m.number; /* vring_enable() judges it, as it does the addresses */
+    uint32_t size;
+    struct vhost_user_ring *r = find_resting(v, &size, err);
+    if (!r)
+        return ADIT_ERR_PROTOCOL;
+    r->size = size; /* vring_enable() judges it, as it does the addresses */
     return 0;
 }
 
 static int set_vring_base(struct vhost_user *v, struct adit_err *err)
 {
-    struct wire_ring_number m;
-    struct vhost_user_ring *r = NULL;
-    payload(v, 0, &m, sizeof(m));
-    int rc = find_resting_ring(v, m.ring, &r, err);
-    if (rc)
-        return rc;
-    if (m.number > UINT16_MAX)
+    uint32_t base;
+    struct vhost_user_ring *r = find_resting(v, &base, err);
+    if (!r)
+        return ADIT_ERR_PROTOCOL;
+    if (base > UINT16_MAX)
         return breach(err, "a ring's base beyond 16 bits");
-    r->base = (uint16_t)m.number;
+    r->base = (uint16_t)base;
     return 0;
 }
 
 static int set_vring_addr(struct vhost_user *v, struct adit_err *err)
 {
     struct wire_ring_addr m;
-    struct vhost_user_ring *r = NULL;
     payload(v, 0, &m, sizeof(m));
-    int rc = find_ring(v, m.ring, &r, err);
-    if (rc)
-        return rc;
+    struct vhost_user_ring *r = find_ring(v, m.ring, err);
+    if (!r)
+        return ADIT_ERR_PROTOCOL;
     if (r->is_running && (m.desc != r->desc || m.avail != r->avail || m.used != r->used))
         return breach(err, "a ring moves while it runs");
     r->desc = m.desc;
@@ -310,37 +321,36 @@ static int set_vring_addr(struct vhost_user *v, struct adit_err *err)
 /* The queue rests from here on; its kick is not listened to any more. */
 static int get_vring_base(struct vhost_user *v, struct adit_err *err)
 {
-    struct wire_ring_number m;
-    struct vhost_user_ring *r = NULL;
-    payload(v, 0, &m, sizeof(m));
-    int rc = find_ring(v, m.ring, &r, err);
-    if (rc)
-        return rc;
+    uint32_t number;
+    const struct vhost_user_ring *r = find_numbered(v, &number, err);
+    if (!r)
+        return ADIT_ERR_PROTOCOL;
     if (r->is_running)
         v->event = VHOST_USER_HALT;
-    r->is_running = false;
-    answer(v, &m, sizeof(m)); /* the number is filled in when the ring rests */
-    return 0;
+    v->rings[v->ring].is_running = false;
+    answer(v, &(const struct wire_ring_number){.ring = v->ring}, sizeof(struct wire_ring_number));
+    return 0; /* the number is filled in when the ring rests */
 }
 
-/* The descriptor of a ring's message, -1 if none comes with it. */
-static int ring_fd(struct vhost_user *v, struct vhost_user_ring **r, int *fd, struct adit_err *err)
+/* The ring of a message that comes with a descriptor, or says that it does not (*fd is -1). */
+static struct vhost_user_ring *find_with_fd(struct vhost_user *v, int *fd, struct adit_err *err)
 {
     uint64_t m = payload_u64(v);
     bool has_fd = !(m & RING_NO_FD);
-    if ((m & ~(RING_MASK | RING_NO_FD)) || has_fd != (v->fd_cnt == 1))
-        return breach(err, "a ring's descriptor that is said and not sent, or sent and not said");
-    int rc = find_ring(v, m & RING_MASK, r, err);
-    *fd = rc == 0 && has_fd ? v->fds[0] : -1;
-    return rc;
+    if ((m & ~(RING_MASK | RING_NO_FD)) || has_fd != (v->fd_cnt == 1)) {
+        (void)breach(err, "a ring's descriptor that is said and not sent, or sent and not said");
+        return NULL;
+    }
+    *fd = has_fd ? v->fds[0] : -1;
+    return find_ring(v, m & RING_MASK, err);
 }
 
 static int set_vring_kick(struct vhost_user *v, struct adit_err *err)
 {
-    struct vhost_user_ring *r = NULL;
-    int fd, rc = ring_fd(v, &r, &fd, err);
-    if (rc)
-        return rc;
+    int fd;
+    struct vhost_user_ring *r = find_with_fd(v, &fd, err);
+    if (!r)
+        return ADIT_ERR_PROTOCOL;
     if (r->is_running)
         return breach(err, "a ring is started while it runs");
     if (fd < 0 || r->size == 0 || !r->has_addr || v->region_cnt == 0)
@@ -353,10 +363,10 @@ static int set_vring_kick(struct vhost_user *v, struct adit_err *err)
 
 static int set_vring_call(struct vhost_user *v, struct adit_err *err)
 {
-    struct vhost_user_ring *r = NULL;
-    int fd, rc = ring_fd(v, &r, &fd, err);
-    if (rc)
-        return rc;
+    int fd;
+    struct vhost_user_ring *r = find_with_fd(v, &fd, err);
+    if (!r)
+        return ADIT_ERR_PROTOCOL;
     close_fd(&r->call_fd);
     if (fd < 0)
         return 0;
@@ -368,22 +378,19 @@ static int set_vring_call(struct vhost_user *v, struct adit_err *err)
 /* Errors are told by the end of the device, so its descriptor is not kept. */
 static int set_vring_err(struct vhost_user *v, struct adit_err *err)
 {
-    struct vhost_user_ring *r = NULL;
     int fd;
-    return ring_fd(v, &r, &fd, err);
+    return find_with_fd(v, &fd, err) ? 0 : ADIT_ERR_PROTOCOL;
 }
 
 static int set_vring_enable(struct vhost_user *v, struct adit_err *err)
 {
-    struct wire_ring_number m;
-    struct vhost_user_ring *r = NULL;
-    payload(v, 0, &m, sizeof(m));
-    int rc = find_ring(v, m.ring, &r, err);
-    if (rc)
-        return rc;
-    if (m.number > 1)
+    uint32_t on;
+    struct vhost_user_ring *r = find_numbered(v, &on, err);
+    if (!r)
+        return ADIT_ERR_PROTOCOL;
+    if (on > 1)
         return breach(err, "a ring is enabled neither on nor off");
-    r->is_enabled = m.number == 1;
+    r->is_enabled = on == 1;
     run_or_halt(v, r);
     return 0;
 }
