@@ -15,7 +15,8 @@
  *     a source CID that is not the guest's, a destination not the host  ignored, counted
  *     another type than stream, no such connection (any REQUEST too)    answered by RST, counted
  *     a packet that breaks its connection's rules (vsock_conn.c)        that connection is reset
- * Failure: no memory to keep bytes for a slow host: that connection is reset.
+ * Failure: no memory to keep bytes for a slow host, or VSOCK_KEPT_MAX slow ones already: that
+ * connection is reset, rather than the machine ended for its memory.
  * Fairness: a host that does not read leaves its connection without credit, and no other. Who sends
  * to the guest next: vsock_output.c.
  */
@@ -84,6 +85,7 @@ void vsock_core_free(struct vsock_core *core)
 /* Give the keeping buffer of @c back, with what is in it. */
 static void drop_kept(struct vsock_core *core, struct vsock_conn *c)
 {
+    core->kept_cnt -= c->kept != NULL;
     if (core->spare)
         free(c->kept);
     else
@@ -297,14 +299,20 @@ static void after_forward(struct vsock_core *core, struct vsock_conn *c)
     settle(core, c);
 }
 
+static bool find_room(struct vsock_core *core, struct vsock_conn *c)
+{
+    if (core->kept_cnt == VSOCK_KEPT_MAX)
+        return false;
+    c->kept = core->spare ? core->spare : malloc(VSOCK_BUF_ALLOC);
+    core->spare = NULL;
+    core->kept_cnt += c->kept != NULL;
+    return c->kept != NULL;
+}
+
 static void keep(struct vsock_core *core, struct vsock_conn *c, const struct iovec *iov,
                  unsigned cnt)
 {
-    if (!c->kept) {
-        c->kept = core->spare ? core->spare : malloc(VSOCK_BUF_ALLOC);
-        core->spare = NULL;
-    }
-    if (!c->kept) {
+    if (!c->kept && !find_room(core, c)) {
         vsock_core_end(core, c, VSOCK_END_MEMORY, true);
         return;
     }

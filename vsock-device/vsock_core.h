@@ -33,6 +33,9 @@
 #define VSOCK_NONE UINT32_MAX
 /* Credit that a guest gets for a connection, and so the most that is kept for one. */
 #define VSOCK_BUF_ALLOC (256u * 1024)
+/* Connections for which something is kept: 64 MiB, half of what a machine may use beside its
+ * memory. */
+#define VSOCK_KEPT_MAX 256u
 /* What the guest has to answer a request in, and a shutdown of both directions. Longer than a
  * broker waits (dial-timeout, 2 s): it is to know a guest that stands still from one that refuses.
  */
@@ -66,7 +69,7 @@ enum vsock_end {
     VSOCK_END_TIMEOUT, /* or not at all */
     VSOCK_END_CLOSED,  /* both sides shut down, or the guest reset it */
     VSOCK_END_BREACH,  /* the guest broke the protocol */
-    VSOCK_END_MEMORY,  /* no memory to keep what the host did not take */
+    VSOCK_END_MEMORY,  /* no memory, or VSOCK_KEPT_MAX, to keep what the host did not take */
     VSOCK_END_RESET,   /* the guest's driver began anew (vsock_core_reset) */
 };
 

@@ -17,6 +17,7 @@
  * @control:   connections with something pending
  * @timers:    by deadline: all wait equally long
  * @changed:   connections that vsock_core_changed has to return
+ * @kept_cnt:  keeping buffers in use
  * @spare:     a keeping buffer that was in use, or NULL
  * @payload:   the iovecs of the packet that was fed last
  * @strays:    ring of resets that answer packets of no connection
@@ -26,6 +27,7 @@ struct vsock_core {
     uint64_t now_ms;
     struct adit_list free, fresh, bulk, control, timers, changed;
     unsigned fresh_run;
+    unsigned kept_cnt;
     uint8_t *spare;
     struct iovec payload[VRING_SIZE_MAX];
     struct vsock_packet strays[VSOCK_STRAY_MAX];

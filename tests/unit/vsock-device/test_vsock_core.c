@@ -644,6 +644,32 @@ START_TEST(vsock_core_without_memory_resets_that_connection)
 }
 END_TEST
 
+START_TEST(vsock_core_keeps_for_so_many_and_resets_the_next)
+{
+    uint32_t ids[VSOCK_KEPT_MAX], next = connect_one();
+    for (unsigned i = 0; i < VSOCK_KEPT_MAX; i++) {
+        ids[i] = connect_one();
+        feed_data(ids[i], 10, 0);
+        expect_changed(ids[i], VSOCK_OPEN, VSOCK_END_NONE);
+    }
+    feed_data(next, 10, 10);
+    feed_data(next, 10, 9);
+    expect_over(next, VSOCK_END_MEMORY);
+    expect_op(VSOCK_OP_RST);
+    vsock_core_drained(core, ids[7], 10);
+    expect_changed(ids[7], VSOCK_OPEN, VSOCK_END_NONE);
+    feed_data(ids[7], 10, 1);
+    ck_assert_uint_eq(kept_len(ids[7]), 9);
+    /* One that ends makes room too. */
+    vsock_core_forget(core, ids[8]);
+    expect_op(VSOCK_OP_RST);
+    ck_assert_uint_eq(vsock_core_changed(core), ids[7]);
+    next = connect_one();
+    feed_data(next, 10, 0);
+    ck_assert_uint_eq(kept_len(next), 10);
+}
+END_TEST
+
 START_TEST(vsock_core_allocates_only_to_keep_and_keeps_one_buffer)
 {
     uint32_t id = connect_one(), other = connect_one();
@@ -693,4 +719,5 @@ SUITE_MAIN_WITH(
           vsock_core_guest_that_does_not_confirm_is_reset, vsock_core_both_sides_close_at_once,
           vsock_core_forgetting_resets, vsock_core_reset_ends_all_and_says_nothing,
           vsock_core_without_memory_resets_that_connection,
+          vsock_core_keeps_for_so_many_and_resets_the_next,
           vsock_core_allocates_only_to_keep_and_keeps_one_buffer))
