@@ -92,9 +92,12 @@ static void load_list(const char *list)
 
 void vm_finish(void)
 {
+    uint64_t start_ns = adit_clock_mono_ns();
     load_list("order.late");
     (void)close(modules_fd); /* a folder: nothing to lose */
     (void)put("/proc/sys/kernel/modules_disabled", "1");
+    adit_log(ADIT_LOG_INFO, "modules_loaded",
+             LOG_D("late_us", (adit_clock_mono_ns() - start_ns) / 1000));
 }
 
 /* ---- disks ---- */

@@ -110,7 +110,7 @@ class Guest:
                  "-no-user-config", "-nographic", "-no-reboot",
                  "-global", "virtio-mmio.force-legacy=false",
                  "-kernel", self.kernel, *(["-initrd", self.image] if self.image else []),
-                 "-append", "console=ttyS0 reboot=t panic=-1 quiet "
+                 "-append", "console=ttyS0 reboot=t panic=-1 quiet cryptomgr.notests "
                             f"tsc_early_khz={self.khz} rdinit={self.init}",
                  "-serial", "stdio",
                  "-object", f"memory-backend-memfd,id=mem,size={self.memory}M,share=on",
