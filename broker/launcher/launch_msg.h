@@ -68,7 +68,7 @@ enum launch_accel { LAUNCH_ACCEL_TCG = 0, LAUNCH_ACCEL_KVM };
  * sandbox_id (one that is nobody's), slot, driver (none but QEMU), accel; PING nothing. The rest is
  * zero.
  * @accel:   0 for containers
- * @disk_mb: 0: as the template says
+ * @disk_mb: of a virtual machine: what its template's disk has to have; 0: whatever it has
  */
 struct launch_request {
     uint32_t magic;

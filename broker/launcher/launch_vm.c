@@ -118,24 +118,44 @@ static int open_image(const struct launch_host *h, const struct launch_request *
     return 0;
 }
 
-static int open_images(const struct launch_host *h, const struct launch_request *r, struct parts *p,
-                       struct adit_err *err)
+static int lacks_image(const char *what, struct adit_err *err)
+{
+    return adit_err_set(err, ADIT_ERR_PRECONDITION,
+                        "the template has no %s: rootfs-builder image makes it", what);
+}
+
+/* Sandboxes are counted with their disks, so another size than the one that was asked for is not
+ * taken. None is asked for: there may be one. */
+static int open_disk(const struct launch_host *h, const struct launch_request *r, struct parts *p,
+                     struct adit_err *err)
 {
     struct adit_err why;
-    int rc = open_image(h, r, LAUNCH_VM_ROOT_NAME, &p->root_image, err);
+    struct stat st;
+    int rc = open_image(h, r, LAUNCH_VM_OVERLAY_NAME, &p->overlay_image, &why);
     if (rc == ADIT_ERR_NOT_FOUND)
-        return adit_err_set(err, ADIT_ERR_PRECONDITION,
-                            "the template has no image for virtual machines: rootfs-builder image "
-                            "makes it");
-    if (rc)
-        return rc;
-    rc = open_image(h, r, LAUNCH_VM_OVERLAY_NAME, &p->overlay_image, &why);
-    if (rc && rc != ADIT_ERR_NOT_FOUND) {
+        return r->disk_mb ? lacks_image("disk for virtual machines", err) : 0;
+    if (rc) {
         if (err)
             *err = why;
         return rc;
     }
+    if (fstat(p->overlay_image, &st))
+        return adit_err_sys(err, errno, "%s", LAUNCH_VM_OVERLAY_NAME);
+    if (r->disk_mb && (uint64_t)st.st_size != r->disk_mb * MIB)
+        return adit_err_set(err, ADIT_ERR_PRECONDITION,
+                            "the template's disk has %llu MiB, not %llu: rootfs-builder image "
+                            "makes it anew once it is removed",
+                            (unsigned long long)st.st_size / MIB, (unsigned long long)r->disk_mb);
     return 0;
+}
+
+static int open_images(const struct launch_host *h, const struct launch_request *r, struct parts *p,
+                       struct adit_err *err)
+{
+    int rc = open_image(h, r, LAUNCH_VM_ROOT_NAME, &p->root_image, err);
+    if (rc == ADIT_ERR_NOT_FOUND)
+        return lacks_image("image for virtual machines", err);
+    return rc ? rc : open_disk(h, r, p, err);
 }
 
 static int check_figures(const struct launch_request *r, struct adit_err *err)

@@ -32,6 +32,7 @@
 #define BROKER_ID 61180
 #define GUEST_DIR "build/run/guest"
 #define MEMORY_MB 192
+#define DISK_MB 64
 /* A machine that boots on busy cores. */
 #define BOOT_MS 60000
 
@@ -84,6 +85,7 @@ static void setup(void)
                                       .cpu_count = 1,
                                       .pids_max = 64,
                                       .memory_mb = MEMORY_MB,
+                                      .disk_mb = DISK_MB,
                                       .sandbox_id = "s1"};
     (void)snprintf(request.sandbox_dir, sizeof(request.sandbox_dir), "%s", sandbox);
     (void)snprintf(request.template_dir, sizeof(request.template_dir), "%s/t", templates);
@@ -408,6 +410,20 @@ START_TEST(launch_vm_says_which_image_is_missing)
 }
 END_TEST
 
+START_TEST(launch_vm_takes_the_disk_that_was_asked_for_and_no_other)
+{
+    request.disk_mb = DISK_MB + 1;
+    assert_refused(ADIT_ERR_PRECONDITION, "disk has 64 MiB, not 65");
+    request.disk_mb = DISK_MB;
+    (void)snprintf(request.template_dir, sizeof(request.template_dir), "%s/diskless", templates);
+    assert_refused(ADIT_ERR_PRECONDITION, "no disk for virtual machines");
+    request.disk_mb = 0;
+    struct outcome o = must_create();
+    shell("[ -z \"$(ls -A %s/vm)\" ]", sandbox);
+    ck_assert_int_eq(kill(o.pid, 0), 0);
+}
+END_TEST
+
 START_TEST(launch_vm_answers_with_the_last_words_of_qemu)
 {
     char broken[80];
@@ -475,11 +491,12 @@ static void make_templates(void)
 {
     (void)snprintf(templates, sizeof(templates), "%s/templates", base);
     (void)snprintf(sandboxes, sizeof(sandboxes), "%s/sandboxes", base);
-    shell("chmod 755 %s && mkdir -p %s/t %s/bare %s/fifo %s/link %s/broken %s/root", base,
-          templates, templates, templates, templates, templates, base);
-    shell("cd %s/t && mkfs.erofs root.erofs %s/root >/dev/null && truncate -s 64M overlay.ext4 && "
-          "mkfs.ext4 -q -O ^has_journal overlay.ext4",
-          templates, base);
+    shell("chmod 755 %s && mkdir -p %s/t %s/bare %s/fifo %s/link %s/broken %s/diskless "
+          "%s/root",
+          base, templates, templates, templates, templates, templates, templates, base);
+    shell("cd %s/t && mkfs.erofs root.erofs %s/root >/dev/null && truncate -s %dM overlay.ext4 && "
+          "mkfs.ext4 -q -O ^has_journal overlay.ext4 && cp root.erofs ../diskless",
+          templates, base, DISK_MB);
     shell("cd %s && mkfifo fifo/root.erofs && ln -s ../t/root.erofs link/root.erofs && "
           "echo none >broken/vmlinux && echo none >broken/initramfs",
           templates);
@@ -503,6 +520,7 @@ int main(void)
               launch_vm_probe_boots_a_guest_that_leaves,
               launch_vm_processes_have_nothing_but_what_they_use, launch_vm_ends_with_its_shepherd,
               launch_vm_says_which_program_is_missing, launch_vm_says_which_image_is_missing,
+              launch_vm_takes_the_disk_that_was_asked_for_and_no_other,
               launch_vm_answers_with_the_last_words_of_qemu, launch_vm_refuses_what_no_machine_has,
               launch_vm_refuses_a_sandbox_that_is_there),
         LOOPS({launch_vm_ends_whole_and_tells_how, sizeof(endings) / sizeof(endings[0])})});
