@@ -3,6 +3,7 @@
 #include "vsock-device/host_socket.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -182,6 +183,7 @@ static void raise_limit(void)
 
 static void setup(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN); /* as main does */
     raise_limit();
     now_ms = 1000;
     guest_got = 0;
@@ -281,6 +283,23 @@ START_TEST(host_socket_closes_what_says_its_line_too_late)
 }
 END_TEST
 
+START_TEST(host_socket_forgets_those_that_wait_in_any_order)
+{
+    int fds[5];
+    const int order[] = {2, 0, 4, 1, 3};
+    for (int i = 0; i < 5; i++) {
+        fds[i] = dial();
+        (void)turn();
+        tick(10);
+    }
+    for (int i = 0; i < 5; i++) {
+        (void)close(fds[order[i]]);
+        (void)turn();
+    }
+    ck_assert_int_eq(host_socket_wait_ms(&table), -1);
+}
+END_TEST
+
 START_TEST(host_socket_closes_what_the_guest_refuses_or_does_not_answer)
 {
     int refused = dial(), unanswered = dial();
@@ -373,6 +392,32 @@ START_TEST(host_socket_delivers_what_a_client_sent_before_it_left)
     guest_hears(VSOCK_OP_SHUTDOWN); /* and sends no more */
     guest_says(VSOCK_OP_RST, 0, NULL, 0);
     guest_hears_nothing();
+}
+END_TEST
+
+START_TEST(host_socket_throws_away_what_the_guest_sends_to_a_client_that_left)
+{
+    int fd = open_channel();
+    (void)close(fd);
+    guest_says(VSOCK_OP_RW, 0, "unheard", 7); /* before any event tells of it */
+    guest_hears(VSOCK_OP_SHUTDOWN);
+    (void)turn();
+    guest_hears(VSOCK_OP_SHUTDOWN);
+    guest_says(VSOCK_OP_RST, 0, NULL, 0);
+    guest_hears_nothing();
+}
+END_TEST
+
+START_TEST(host_socket_ends_both_ways_when_a_client_leaves_without_reading)
+{
+    struct vsock_packet p;
+    int fd = open_channel();
+    guest_says(VSOCK_OP_RW, 0, "unread", 6);
+    (void)close(fd);
+    (void)turn();
+    while (next_packet(&p))
+        ck_assert_uint_eq(p.op, VSOCK_OP_SHUTDOWN);
+    ck_assert_uint_eq(p.flags, VSOCK_SHUT_BOTH);
 }
 END_TEST
 
@@ -511,6 +556,9 @@ SUITE_MAIN_WITH("host_socket", .fixtures = {{setup, teardown}},
                       host_socket_passes_a_half_close_on_to_the_client,
                       host_socket_tells_a_client_that_the_guest_takes_no_more,
                       host_socket_delivers_what_a_client_sent_before_it_left,
+                      host_socket_throws_away_what_the_guest_sends_to_a_client_that_left,
+                      host_socket_ends_both_ways_when_a_client_leaves_without_reading,
+                      host_socket_forgets_those_that_wait_in_any_order,
                       host_socket_ends_a_channel_that_the_guest_resets,
                       host_socket_keeps_what_a_client_does_not_take_and_goes_on_when_it_does,
                       host_socket_costs_nothing_while_the_guest_gives_no_credit,

@@ -239,6 +239,33 @@ START_TEST(vhost_user_without_enable_runs_a_ring_by_its_kick)
 }
 END_TEST
 
+START_TEST(vhost_user_starts_no_ring_of_which_a_part_is_missing)
+{
+    struct table t = table_of(1);
+    for (int missing = 0; missing < 3; missing++) {
+        vhost_user_fini(&v);
+        vhost_user_init(&v, CID);
+        agree();
+        if (missing != 0)
+            told(VHOST_USER_SET_MEM_TABLE, &t, table_len(1), 1);
+        if (missing != 1)
+            told_ring(VHOST_USER_SET_VRING_NUM, 0, 128);
+        if (missing != 2)
+            told_addr(0, 1ull << 40);
+        ck_assert_int_eq(tell(VHOST_USER_SET_VRING_KICK, (const uint64_t[]){0}, 8, 1),
+                         ADIT_ERR_PROTOCOL);
+    }
+}
+END_TEST
+
+START_TEST(vhost_user_takes_a_start_at_0_for_a_new_one_whatever_was_before)
+{
+    for (uint32_t i = 0; i < VHOST_USER_RING_CNT; i++)
+        told_ring(VHOST_USER_SET_VRING_BASE, i, 0);
+    ck_assert(!vhost_user_is_resumed(&v));
+}
+END_TEST
+
 /* As QEMU does when a VM is stopped and continued. */
 START_TEST(vhost_user_knows_rings_that_go_on_from_those_that_start_anew)
 {
@@ -357,6 +384,15 @@ static const struct breach {
     {"a call that is not said", VHOST_USER_SET_VRING_CALL, 0, M(WORDS(NO_FD)), 1, false},
     {"two calls", VHOST_USER_SET_VRING_CALL, 0, M(WORDS(0)), 2, false},
     {"strange bits of a call", VHOST_USER_SET_VRING_CALL, 0, M(WORDS(0x200)), 1, false},
+    {"used entries elsewhere while it runs", VHOST_USER_SET_VRING_ADDR, 0,
+     M(WORDS(0, 1ull << 40, 0, (1ull << 40) + 2048, 0)), 0, true},
+    {"available ones elsewhere while it runs", VHOST_USER_SET_VRING_ADDR, 0,
+     M(WORDS(0, 1ull << 40, (1ull << 40) + 4096, 0, 0)), 0, true},
+    {"an empty table", VHOST_USER_SET_MEM_TABLE, 0, M(WORDS(0, 0, 4096, 0, 0)), 1, false},
+    {"nine regions at their length", VHOST_USER_SET_MEM_TABLE, 0, M(WORDS(9, 0, 4096, 0, 0)),
+     VHOST_USER_REGION_MAX, false},
+    {"a region at the end of all offsets", VHOST_USER_SET_MEM_TABLE, 0,
+     M(WORDS(1, 0, 1ull << 63, 0, 1ull << 62)), 1, false},
     {"no region", VHOST_USER_SET_MEM_TABLE, 0, M(WORDS(0)), 1, false},
     {"a region without file", VHOST_USER_SET_MEM_TABLE, 0, M(WORDS(1, 0, 4096, 0, 0)), 0, false},
     {"a region less", VHOST_USER_SET_MEM_TABLE, 0, M(WORDS(2, 0, 4096, 0, 0)), 2, false},
@@ -431,6 +467,8 @@ SUITE_MAIN_WITH("vhost_user", .fixtures = {{setup, teardown}},
                       vhost_user_runs_a_ring_when_it_is_described_started_and_enabled,
                       vhost_user_without_enable_runs_a_ring_by_its_kick,
                       vhost_user_knows_rings_that_go_on_from_those_that_start_anew,
+                      vhost_user_starts_no_ring_of_which_a_part_is_missing,
+                      vhost_user_takes_a_start_at_0_for_a_new_one_whatever_was_before,
                       vhost_user_halts_a_ring_whose_base_is_asked,
                       vhost_user_takes_interrupts_away_and_gives_others,
                       vhost_user_logs_pages_while_rings_run,
