@@ -111,7 +111,7 @@ class Guest:
                  "-global", "virtio-mmio.force-legacy=false",
                  "-kernel", self.kernel, *(["-initrd", self.image] if self.image else []),
                  "-append", "console=ttyS0 reboot=t panic=-1 quiet cryptomgr.notests "
-                            f"tsc_early_khz={self.khz} rdinit={self.init}",
+                            f"tsc=reliable tsc_early_khz={self.khz} rdinit={self.init}",
                  "-serial", "stdio",
                  "-object", f"memory-backend-memfd,id=mem,size={self.memory}M,share=on",
                  "-chardev", f"socket,id=vs,fd={fd}",

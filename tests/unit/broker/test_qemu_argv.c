@@ -100,10 +100,11 @@ START_TEST(qemu_argv_tells_the_kernel_first_and_the_agent_after_two_dashes)
     make(&spec);
     ck_assert_str_eq(value_of("-kernel", 0), "/guest/vmlinux");
     ck_assert_str_eq(value_of("-initrd", 0), "/guest/initramfs");
-    ck_assert_str_eq(value_of("-append", 0),
-                     "console=ttyS0 reboot=t panic=-1 quiet cryptomgr.notests rdinit=/init "
-                     "tsc_early_khz=2500032 -- "
-                     "--vm --hostname i1");
+    ck_assert_str_eq(
+        value_of("-append", 0),
+        "console=ttyS0 reboot=t panic=-1 quiet cryptomgr.notests rdinit=/init tsc=reliable "
+        "tsc_early_khz=2500032 -- "
+        "--vm --hostname i1");
     spec.tsc_khz = 0;
     make(&spec);
     ck_assert_str_eq(value_of("-append", 0),
