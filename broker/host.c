@@ -104,22 +104,32 @@ static int resolve_templates(struct broker_conf *c, struct adit_err *err)
     return 0;
 }
 
+/* The name in the state directory that leads to @path; "": it lies elsewhere. */
+static void name_in_state(const char *state_dir, const char *path, char out[NAME_MAX + 1])
+{
+    size_t len = strlen(state_dir);
+    bool is_in = strncmp(path, state_dir, len) == 0 && path[len] == '/';
+    (void)snprintf(out, NAME_MAX + 1, "%.*s", is_in ? (int)strcspn(path + len + 1, "/") : 0,
+                   is_in ? path + len + 1 : "");
+}
+
 /* See "State directory" above. What other processes own in it is left alone, and so is the key of
  * an authority: the broker needs only what it signed. */
 static int give_state(int state_fd, const struct broker_conf *c, const struct confine_user *user,
                       struct adit_err *err)
 {
-    const char *in_state = c->templates_dir;
-    const char *skip[] = {
-        "scheduler", "templates", ADMIN_TOKEN_FILE, LAUNCH_CONTAINER_NAME, DEV_CERT_CA_KEY,
-        NULL,        NULL};
-    char first[NAME_MAX + 1];
-    size_t len = strlen(c->state_dir);
-    if (strncmp(in_state, c->state_dir, len) == 0 && in_state[len] == '/') {
-        (void)snprintf(first, sizeof(first), "%.*s", (int)strcspn(in_state + len + 1, "/"),
-                       in_state + len + 1);
-        skip[5] = first;
-    }
+    char templates[NAME_MAX + 1], guest[NAME_MAX + 1];
+    const char *skip[] = {"scheduler",
+                          "templates",
+                          ADMIN_TOKEN_FILE,
+                          LAUNCH_CONTAINER_NAME,
+                          LAUNCH_VM_NAME,
+                          DEV_CERT_CA_KEY,
+                          templates,
+                          guest,
+                          NULL};
+    name_in_state(c->state_dir, c->templates_dir, templates);
+    name_in_state(c->state_dir, c->guest_dir, guest);
     int rc = confine_give_tree(state_fd, skip, user, err);
     if (rc == 0 && (fchown(state_fd, 0, user->gid) || fchmod(state_fd, STATE_MODE)))
         rc = adit_err_sys(err, errno, "give %s to group %u", c->state_dir, user->gid);

@@ -92,14 +92,27 @@ static int open_program(const char *path, const char *what, int *out, struct adi
     return 0;
 }
 
+static bool is_roots_alone(const struct stat *st)
+{
+    return st->st_uid == 0 && (S_ISLNK(st->st_mode) || !(st->st_mode & (S_IWGRP | S_IWOTH)));
+}
+
+/* The guest directory may lie where the broker's user could make one itself: what is in it comes
+ * into machines, so it has to be root's, with the link that leads to it. */
 static int format_guest_path(const struct launch_host *h, const char *name, char out[PATH_MAX],
                              struct adit_err *err)
 {
-    int len = snprintf(out, PATH_MAX, "%s/%s", h->conf->guest_dir, name);
-    if (len >= PATH_MAX || access(out, R_OK))
+    const char *dir = h->conf->guest_dir;
+    struct stat link, st, file;
+    int len = snprintf(out, PATH_MAX, "%s/%s", dir, name);
+    if (len >= PATH_MAX || lstat(dir, &link) || stat(dir, &st) || lstat(out, &file))
         return adit_err_set(err, ADIT_ERR_PRECONDITION,
-                            "%s/%s is missing: rootfs-builder makes it (kernel, initramfs)",
-                            h->conf->guest_dir, name);
+                            "%s/%s is missing: rootfs-builder makes it (kernel, initramfs)", dir,
+                            name);
+    if (!is_roots_alone(&link) || !is_roots_alone(&st) || !is_roots_alone(&file) ||
+        !S_ISREG(file.st_mode))
+        return adit_err_set(err, ADIT_ERR_PRECONDITION, "%s/%s is not a file of root's alone", dir,
+                            name);
     return 0;
 }
 

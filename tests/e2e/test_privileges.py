@@ -157,6 +157,12 @@ def test_files_of_an_earlier_version_are_handed_over(own_broker):
     (state / "tls").mkdir()
     for name in ("ca.key", "tls.key"):
         (state / "tls" / name).write_text("root's")
+    machine = state / "sandboxes/i0/vm"
+    machine.mkdir(parents=True)
+    (state / "guest").mkdir()
+    kept = [machine / "overlay.ext4", state / "guest/vmlinux"]
+    for path in kept:
+        path.write_text("root's")
     for path in (state, *state.iterdir(), state / "sandboxes"):
         os.chown(path, 0, 0)
     outside = broker.state / "outside"
@@ -171,6 +177,8 @@ def test_files_of_an_earlier_version_are_handed_over(own_broker):
     assert (state / "tls/tls.key").stat().st_uid == uid
     assert (state / "tls/ca.key").stat().st_uid == 0, "the broker does not need the authority's key"
     assert outside.stat().st_uid == 0, "what lies elsewhere was given away"
+    assert not any(p.stat().st_uid for p in (kept[1], kept[1].parent)), "what machines boot"
+    assert not any(p.stat().st_uid for p in (kept[0], kept[0].parent) if p.exists()), "a machine's disk"
     (state / "planted").unlink()
     (state / "twice").unlink()
     assert Sandbox.create(timeout=60).kill()

@@ -229,6 +229,31 @@ START_TEST(launch_planted_links_for_images_are_not_followed)
 }
 END_TEST
 
+/* The broker could make a guest directory where there is none yet. */
+START_TEST(launch_planted_kernel_is_not_booted)
+{
+    static const char *const plants[] = {
+        "chown $U guest",
+        "chown $U guest/vmlinux",
+        "chmod g+w guest",
+        "chmod o+w guest/initramfs",
+        "rm guest/vmlinux && ln -s ../outside/file guest/vmlinux",
+        "mv guest real && ln -s real guest && chown -h $U guest",
+    };
+    char message[ADIT_ERR_MSG_CAP];
+    request.driver = LAUNCH_DRIVER_QEMU;
+    for (size_t i = 0; i < sizeof(plants) / sizeof(plants[0]); i++) {
+        shell("cd %s && rm -rf guest real && mkdir guest && touch guest/vmlinux guest/initramfs",
+              base);
+        shell("cd %s && U=%d && %s", base, BROKER_ID, plants[i]);
+        ck_assert_int_ne(create(message), 0);
+        ck_assert_msg(strstr(message, "is not a file of root's alone"), "%s: %s", plants[i],
+                      message);
+    }
+    assert_nothing_changed("a planted kernel");
+}
+END_TEST
+
 START_TEST(launch_planted_link_for_a_sandbox_is_not_followed)
 {
     char message[ADIT_ERR_MSG_CAP];
@@ -287,16 +312,16 @@ int main(void)
     }
     if (!run_world_make(base))
         return EXIT_FAILURE;
-    int status = suite_run(
-        &(struct suite){.name = "launch_planted",
-                        .fixtures = {{setup, teardown}},
-                        TESTS(launch_planted_nothing_reaches_the_runtime,
-                              launch_planted_nothing_reaches_a_virtual_machine,
-                              launch_planted_links_for_images_are_not_followed,
-                              launch_planted_link_for_a_sandbox_is_not_followed,
-                              launch_planted_link_for_all_sandboxes_is_not_followed,
-                              launch_planted_links_in_a_layer_are_removed_alone),
-                        LOOPS({launch_planted_names_in_a_sandbox_are_refused_and_removed_alone,
-                               sizeof(planted) / sizeof(planted[0])})});
+    int status = suite_run(&(struct suite){
+        .name = "launch_planted",
+        .fixtures = {{setup, teardown}},
+        TESTS(launch_planted_nothing_reaches_the_runtime,
+              launch_planted_nothing_reaches_a_virtual_machine,
+              launch_planted_links_for_images_are_not_followed, launch_planted_kernel_is_not_booted,
+              launch_planted_link_for_a_sandbox_is_not_followed,
+              launch_planted_link_for_all_sandboxes_is_not_followed,
+              launch_planted_links_in_a_layer_are_removed_alone),
+        LOOPS({launch_planted_names_in_a_sandbox_are_refused_and_removed_alone,
+               sizeof(planted) / sizeof(planted[0])})});
     return run_world_remove(base) ? status : EXIT_FAILURE;
 }
