@@ -335,15 +335,17 @@ def test_a_driver_that_starts_anew_under_load_again_and_again(guest):
     assert guest.device_load(1) < 0.05
 
 
-def round_trips_ms(guest, count):
+def round_trips_ms(guest):
+    """Of 1,000: the median and the 99th percentile."""
     with guest.connect(ECHO) as s:
         times = []
-        for _ in range(count):
+        for _ in range(1000):
             begin = time.perf_counter()
             s.sendall(b"x" * 64)
             read_exactly(s, 64)
             times.append((time.perf_counter() - begin) * 1000)
-    return statistics.quantiles(times, n=100)[98]
+    cuts = statistics.quantiles(times, n=100)
+    return cuts[49], cuts[98]
 
 
 def round_trips_beside_bulk_ms(guest):
@@ -356,22 +358,19 @@ def round_trips_beside_bulk_ms(guest):
                 pass
         reader = threading.Thread(target=drain)
         reader.start()
-        p99 = round_trips_ms(guest, 1000)
+        found = round_trips_ms(guest)
         stop.set()
         reader.join()
-    return p99
+    return found
 
 
 @pytest.mark.vm_full
 @pytest.mark.timeout(900)
 def test_small_requests_beside_a_bulk_transfer(guest):
-    """The best of some rounds: other work on the host makes it only worse. One emulated processor
-    makes the bulk as well, for which it gets some milliseconds."""
-    rounds = []
-    for _ in range(5):
-        idle, busy = round_trips_ms(guest, 1000), round_trips_beside_bulk_ms(guest)
-        rounds.append(f"{idle:.2f} ms alone, {busy:.2f} ms beside a bulk transfer")
-        if busy <= 2 * idle + 5:
-            break
-    else:
-        pytest.fail("p99: " + "; ".join(rounds))
+    """At most twice as long as alone, by the best of some rounds: other work on the host makes it
+    only worse. The guest's one emulated processor makes the bulk as well, for which it gets 5 ms."""
+    rounds = [(*round_trips_ms(guest), *round_trips_beside_bulk_ms(guest)) for _ in range(5)]
+    alone50, alone99, beside50, beside99 = zip(*rounds)
+    print(f"p50 {alone50} alone, {beside50} beside; p99 {alone99} alone, {beside99} beside")
+    assert min(beside50) <= 2 * max(alone50)
+    assert min(beside99) <= 2 * max(alone99) + 5
