@@ -238,11 +238,12 @@ static void limit_programs(void)
     if (sysinfo(&info) != 0 || put("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids") != 0 ||
         (mkdir("/sys/fs/cgroup/adit", 0755) != 0 && errno != EEXIST))
         return;
-    uint64_t total = (uint64_t)info.totalram * info.mem_unit;
+    /* Nothing runs yet: what is not free is the kernel's. */
+    uint64_t free_bytes = (uint64_t)info.freeram * info.mem_unit;
     (void)snprintf(text, sizeof text, "%llu",
-                   (unsigned long long)(total > 2 * (uint64_t)VM_MEMORY_RESERVE
-                                            ? total - VM_MEMORY_RESERVE
-                                            : total / 2));
+                   (unsigned long long)(free_bytes > 2 * (uint64_t)VM_MEMORY_RESERVE
+                                            ? free_bytes - VM_MEMORY_RESERVE
+                                            : free_bytes / 2));
     (void)put("/sys/fs/cgroup/adit/memory.max", text);
     FILE *file = fopen("/proc/sys/kernel/threads-max", "re");
     unsigned most;

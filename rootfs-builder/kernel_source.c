@@ -32,6 +32,8 @@
 static const char settings[] = "APT::Architecture \"amd64\";\n"
                                "APT::Architectures \"amd64\";\n"
                                "Acquire::Languages \"none\";\n"
+                               "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n"
+                               "Acquire::IndexTargets::deb::CNF::DefaultEnabled \"false\";\n"
                                "Dir::Etc::SourceList \"/dev/null\";\n"
                                "Dir::Cache::pkgcache \"\";\n"
                                "Dir::Cache::srcpkgcache \"\";\n"
