@@ -57,6 +57,10 @@ static const struct adit_conf_row rows[] = {
      "QEMU of virtual machines: a name in PATH or a path below /usr"},
     {"vsock-device", ADIT_CONF_STRING, ROW(vsock_device), "", 0, 4000,
      "the program of QEMU's vsock device (default: beside this program)"},
+    {"firecracker", ADIT_CONF_STRING, ROW(firecracker), "firecracker", 1, 4000,
+     "Firecracker, 1.16.1 or later: a name in PATH or a path"},
+    {"cloud-hypervisor", ADIT_CONF_STRING, ROW(cloud_hypervisor), "cloud-hypervisor", 1, 4000,
+     "Cloud Hypervisor: a name in PATH or a path"},
     {"guest-dir", ADIT_CONF_STRING, ROW(guest_dir), "", 0, 4000,
      "kernel and initramfs of virtual machines (default: guest in the state directory)"},
     {"scheduler", ADIT_CONF_STRING, ROW(scheduler), "", 0, 100,
@@ -241,7 +245,9 @@ static int fill_in(struct broker_conf *c)
                       c->tls_cert[0] ? &c->tls_cert : NULL,
                       c->tls_key[0] ? &c->tls_key : NULL,
                       strchr(c->runtime, '/') ? &c->runtime : NULL,
-                      strchr(c->qemu, '/') ? &c->qemu : NULL};
+                      strchr(c->qemu, '/') ? &c->qemu : NULL,
+                      strchr(c->firecracker, '/') ? &c->firecracker : NULL,
+                      strchr(c->cloud_hypervisor, '/') ? &c->cloud_hypervisor : NULL};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (c->relay_loops == 0)
         c->relay_loops = cores < 1 ? 1 : cores > 64 ? 64 : (uint64_t)cores;

@@ -8,10 +8,10 @@
 /* Times are milliseconds. Paths are made absolute, and empty ones get their places, by _load. */
 struct broker_conf {
     char *listen, *domain, *user, *state_dir, *templates_dir, *envd, *runtime, *qemu, *vsock_device,
-        *guest_dir, *isolation, *allow_isolations, *vmm, *accel, *scheduler, *scheduler_program,
-        *admin_token_file, *log_level, *seccomp, *metrics_listen, *tls_cert, *tls_key, *debug_envd,
-        *debug_interpreter, *egress_allow_private, *egress_deny, *egress_ca_file, *dns_server,
-        *session_template, *session_custom, *warm;
+        *firecracker, *cloud_hypervisor, *guest_dir, *isolation, *allow_isolations, *vmm, *accel,
+        *scheduler, *scheduler_program, *admin_token_file, *log_level, *seccomp, *metrics_listen,
+        *tls_cert, *tls_key, *debug_envd, *debug_interpreter, *egress_allow_private, *egress_deny,
+        *egress_ca_file, *dns_server, *session_template, *session_custom, *warm;
     uint64_t warm_booting, relay_loops, connections_max, channels_max, pids_max;
     uint64_t header_ms, body_ms, client_idle_ms, guest_idle_ms, dial_ms, drain_ms, create_ms,
         ready_ms, max_timeout_ms;

@@ -37,7 +37,9 @@
 #include "broker/program.h"
 #include "broker/sandbox_id.h"
 #include "broker/scheduler_keeper.h"
+#include "broker/vmm/cloud_hypervisor.h"
 #include "broker/vmm/container.h"
+#include "broker/vmm/firecracker.h"
 
 /* Root, the broker's group, others nothing; the sticky bit. */
 #define STATE_MODE 01770
@@ -48,12 +50,17 @@
 static int start_launcher(struct host *h, const struct broker_conf *c, struct adit_err *err)
 {
     char runtime[PATH_MAX], qemu[PATH_MAX], sandboxes[PATH_MAX];
+    char firecracker[PATH_MAX], cloud_hypervisor[PATH_MAX];
     pid_t pid; /* it ends with our descriptor; nobody waits for it */
     int rc = program_find(c->runtime, runtime, sizeof(runtime), err);
     if (rc)
         return adit_err_wrap(err, "the OCI runtime");
     if (program_find(c->qemu, qemu, sizeof(qemu), NULL))
         qemu[0] = '\0'; /* a host without virtual machines */
+    if (program_find(c->firecracker, firecracker, sizeof(firecracker), NULL))
+        firecracker[0] = '\0';
+    if (program_find(c->cloud_hypervisor, cloud_hypervisor, sizeof(cloud_hypervisor), NULL))
+        cloud_hypervisor[0] = '\0';
     int len = snprintf(sandboxes, sizeof(sandboxes), "%s/sandboxes", c->state_dir);
     if (len + 1 + SANDBOX_ID_LEN >= LAUNCH_SANDBOX_DIR_CAP)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT,
@@ -64,6 +71,8 @@ static int start_launcher(struct host *h, const struct broker_conf *c, struct ad
         .envd = c->envd,
         .qemu = qemu,
         .vsock_device = c->vsock_device,
+        .firecracker = firecracker,
+        .cloud_hypervisor = cloud_hypervisor,
         .guest_dir = c->guest_dir,
         .templates_dir = c->templates_dir,
         .sandboxes_dir = sandboxes,
@@ -199,6 +208,8 @@ int host_prepare(struct host *h, struct broker_conf *c, struct adit_err *err)
     host_read_boot_id(h->boot_id);
     machine_read(&h->machine);
     isolation_find_vm(c, h->boot_id, &h->vm);
+    isolation_find_monitor(c, "firecracker", h->firecracker_missing);
+    isolation_find_monitor(c, "cloud-hypervisor", h->cloud_hypervisor_missing);
     int rc = isolation_check(c, err);
     if (rc == 0)
         rc = confine_user_find(c->user, CONFINE_BROKER_ACCOUNT, CONFINE_BROKER_UID, &h->user, err);
@@ -238,9 +249,16 @@ static void open_drivers(struct host *h, struct net_loop *loop, const struct bro
     bool is_gvisor = strcmp(base ? base + 1 : c->runtime, "runsc") == 0;
     container_init(&h->container, h->launched, is_gvisor ? "gvisor" : "container");
     qemu_init(&h->qemu, h->launched, loop, h->vm.missing[0] ? h->vm.missing : NULL);
-    h->vmms = (struct vmm_set){.items = {&h->container.vmm, &h->qemu.launched.vmm},
-                               .cnt = 2,
-                               .fallback = &h->container.vmm};
+    firecracker_init(&h->firecracker, h->firecracker_missing[0] ? h->firecracker_missing : NULL);
+    monitor_open(&h->firecracker, h->launched, loop, c->guest_dir);
+    cloud_hypervisor_init(&h->cloud_hypervisor,
+                          h->cloud_hypervisor_missing[0] ? h->cloud_hypervisor_missing : NULL);
+    monitor_open(&h->cloud_hypervisor, h->launched, loop, c->guest_dir);
+    h->vmms =
+        (struct vmm_set){.items = {&h->container.vmm, &h->qemu.launched.vmm,
+                                   &h->firecracker.launched.vmm, &h->cloud_hypervisor.launched.vmm},
+                         .cnt = 4,
+                         .fallback = &h->container.vmm};
 }
 
 int host_open(struct host *h, struct net_loop *loop, const struct broker_conf *c,
@@ -286,6 +304,9 @@ int host_choose_isolation(struct host *h, uv_loop_t *uv, const struct broker_con
     bool has_kvm = isolation_has_kvm(c, &h->vm);
     if (has_kvm)
         qemu_use_kvm(&h->qemu);
+    else
+        h->firecracker.launched.vmm.unusable = h->cloud_hypervisor.launched.vmm.unusable =
+            "it needs KVM";
     int rc = isolation_choose(c, &h->vm, &h->vmms, err);
     if (rc)
         return rc;

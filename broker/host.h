@@ -11,6 +11,7 @@
 #include "broker/machine.h"
 #include "broker/node/record.h"
 #include "broker/vmm/launched.h"
+#include "broker/vmm/monitor.h"
 #include "broker/vmm/qemu.h"
 #include "broker/vmm/vmm_set.h"
 #include "confine/confine.h"
@@ -27,6 +28,8 @@ struct host {
     struct launched_vmm container;
     struct isolation_vm vm;
     struct qemu qemu;
+    struct monitor firecracker, cloud_hypervisor;
+    char firecracker_missing[ISOLATION_WHY_CAP], cloud_hypervisor_missing[ISOLATION_WHY_CAP];
     struct vmm_set vmms;
     void (*on_lost)(void *owner); /* may be NULL */
     void *owner;

@@ -18,6 +18,9 @@
 #include <unistd.h>
 
 #include "broker/program.h"
+#include "broker/vmm/firecracker.h"
+
+#define VERSION_CAP 512
 
 static bool is_one_of(const char *word, const char *const *words, size_t cnt)
 {
@@ -68,6 +71,43 @@ int isolation_check(const struct broker_conf *c, struct adit_err *err)
     return rc;
 }
 
+static void find_images(const struct broker_conf *c, char missing[ISOLATION_WHY_CAP])
+{
+    char kernel[PATH_MAX], initramfs[PATH_MAX];
+    (void)snprintf(kernel, sizeof(kernel), "%s/vmlinux", c->guest_dir);
+    (void)snprintf(initramfs, sizeof(initramfs), "%s/initramfs", c->guest_dir);
+    if (access(kernel, R_OK) || access(initramfs, R_OK))
+        (void)snprintf(missing, ISOLATION_WHY_CAP,
+                       "%.160s has no guest images (rootfs-builder kernel, initramfs)",
+                       c->guest_dir);
+}
+
+static void check_version(const char *path, char missing[ISOLATION_WHY_CAP])
+{
+    char said[VERSION_CAP];
+    struct adit_view line, rest;
+    size_t len = program_ask_version(path, said, sizeof(said));
+    (void)adit_view_split(adit_view_mem(said, len), '\n', &line, &rest); /* the first line */
+    if (!firecracker_is_recent(line))
+        (void)snprintf(missing, ISOLATION_WHY_CAP,
+                       "%.160s is no Firecracker of 1.16.1 or later (earlier ones let guests out)",
+                       path);
+}
+
+void isolation_find_monitor(const struct broker_conf *c, const char *name,
+                            char missing[ISOLATION_WHY_CAP])
+{
+    char path[PATH_MAX] = "";
+    bool is_firecracker = strcmp(name, "firecracker") == 0;
+    const char *wanted = is_firecracker ? c->firecracker : c->cloud_hypervisor;
+    missing[0] = '\0';
+    find_images(c, missing);
+    if (program_find(wanted, path, sizeof(path), NULL) || access(path, X_OK))
+        (void)snprintf(missing, ISOLATION_WHY_CAP, "there is no program %.200s", wanted);
+    else if (is_firecracker)
+        check_version(path, missing);
+}
+
 void isolation_find_vm(const struct broker_conf *c, const char *boot_id, struct isolation_vm *out)
 {
     char qemu[PATH_MAX] = "", kernel[PATH_MAX], initramfs[PATH_MAX];
@@ -82,10 +122,8 @@ void isolation_find_vm(const struct broker_conf *c, const char *boot_id, struct 
     else if (access(c->vsock_device, X_OK))
         (void)snprintf(out->missing, sizeof(out->missing), "there is no program %.200s",
                        c->vsock_device);
-    else if (access(kernel, R_OK) || access(initramfs, R_OK))
-        (void)snprintf(out->missing, sizeof(out->missing),
-                       "%.160s has no guest images (rootfs-builder kernel, initramfs)",
-                       c->guest_dir);
+    else
+        find_images(c, out->missing);
     kvm_probe_init(&out->kvm, boot_id, files, sizeof(files) / sizeof(files[0]));
 }
 

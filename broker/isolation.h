@@ -25,6 +25,10 @@ struct isolation_vm {
 ADIT_MUST_CHECK int isolation_check(const struct broker_conf *c, struct adit_err *err);
 /* Look for QEMU, the vsock device and the guest's images, and for what is known of KVM. */
 void isolation_find_vm(const struct broker_conf *c, const char *boot_id, struct isolation_vm *out);
+/* What the driver of Firecracker or Cloud Hypervisor lacks, in the same way; "": nothing. Runs
+ * Firecracker to ask for its version. */
+void isolation_find_monitor(const struct broker_conf *c, const char *name,
+                            char missing[ISOLATION_WHY_CAP]);
 /* Does the answer of kvm_probe_run() make a difference? */
 bool isolation_needs_probe(const struct broker_conf *c, const struct isolation_vm *vm);
 bool isolation_has_kvm(const struct broker_conf *c, const struct isolation_vm *vm);

@@ -187,7 +187,7 @@ static int make_dev(const struct launch_shepherd_flock *f, int *null_fd, struct 
     if (f->has_kvm && (mknod("/dev/kvm", S_IFCHR | 0600, kvm.st_rdev) ||
                        chown("/dev/kvm", f->vmm.user.uid, f->vmm.user.gid)))
         return adit_err_sys(err, errno, "make /dev/kvm");
-    (void)umask(077);
+    (void)umask(f->makes_sockets ? 0 : 077);
     *null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     return *null_fd < 0 ? adit_err_sys(err, errno, "open /dev/null") : 0;
 }

@@ -37,6 +37,7 @@ struct launch_shepherd_child {
  * @vmm, @device: the virtual machine monitor, and its vsock device if it needs one
  * @console_fd: their standard output and error
  * @has_kvm:    /dev/kvm is there, and the monitor's
+ * @makes_sockets: the broker's user may connect to what the monitor makes; folders keep others off
  * @file_max:   bytes of the largest file that they may write
  */
 struct launch_shepherd_flock {
@@ -45,7 +46,7 @@ struct launch_shepherd_flock {
     struct confine_user user;
     struct launch_shepherd_child vmm, device;
     int console_fd;
-    bool has_kvm;
+    bool has_kvm, makes_sockets;
     uint64_t file_max;
 };
 

@@ -16,9 +16,12 @@
  * arguments, images or /dev/kvm is in the answer: its last words are read back from the console.
  * Probe:   a guest that boots, is told to leave at once and says so: the kernel's line before a
  *          restart is the proof, since a machine that crashes leaves QEMU with status 0 as well.
- * Trust:   the request is checked for form; directories are opened beneath the configured ones
- *          without following links. Images are hostile: they are copied and handed on, never read.
- * Failure: whatever was made is removed by the same function that removes a sandbox.
+ * Others:  Firecracker and Cloud Hypervisor open files by name and make their sockets themselves,
+ * so their root has the files under their names, and one folder that they may write to; the links
+ * to the sockets are made here. They are told what to run by the broker. Trust:   the request is
+ * checked for form; directories are opened beneath the configured ones without following links.
+ * Images are hostile: they are copied and handed on, never read. Failure: whatever was made is
+ * removed by the same function that removes a sandbox.
  */
 #include "broker/launcher/launch_vm.h"
 
@@ -30,6 +33,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,8 +56,8 @@
 #define PROBE_PROOF "reboot: Restarting system"
 #define CONSOLE_BYTES 65536
 #define WORDS_CAP 200
-/* Guests 0 to 2 are the hypervisor, the machine itself and the host. */
-#define CID_BASE 3u
+#define API_LOOK_MS 5
+#define MONITOR_MOUNTS_MAX 9
 
 /* The first mounts of the monitor: programs that are not static need them. */
 #define LIBRARIES 3u
@@ -78,6 +82,12 @@ static void close_parts(const struct parts *p)
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* the sandbox's files do not have to reach a disk */
+}
+
+/* A monitor that is told over HTTP what to run, and makes its sockets itself. */
+static bool has_api(const struct launch_request *r)
+{
+    return r->driver != LAUNCH_DRIVER_QEMU;
 }
 
 /* ---- inputs ------------------------------------------------------------------------------------
@@ -179,7 +189,8 @@ static int check_figures(const struct launch_request *r, struct adit_err *err)
     if (r->cpu_count > CPU_MAX)
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "a virtual machine has at most %u processors",
                             CPU_MAX);
-    if (r->driver != LAUNCH_DRIVER_QEMU)
+    if (r->driver == LAUNCH_DRIVER_CONTAINER ||
+        (has_api(r) && r->accel != LAUNCH_ACCEL_KVM)) /* they emulate nothing */
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "driver %u is not there", r->driver);
     return 0;
 }
@@ -188,9 +199,13 @@ static int open_inputs(const struct launch_host *h, const struct launch_request 
                        struct adit_err *err)
 {
     int rc = check_figures(r, err);
-    if (!rc)
+    if (!rc && r->driver == LAUNCH_DRIVER_FIRECRACKER)
+        rc = open_program(h->conf->firecracker, "Firecracker", &p->vmm_program, err);
+    else if (!rc && r->driver == LAUNCH_DRIVER_CLOUD_HYPERVISOR)
+        rc = open_program(h->conf->cloud_hypervisor, "Cloud Hypervisor", &p->vmm_program, err);
+    else if (!rc)
         rc = open_program(h->conf->qemu, "QEMU", &p->vmm_program, err);
-    if (!rc)
+    if (!rc && !has_api(r))
         rc = open_program(h->conf->vsock_device, "vsock-device", &p->device_program, err);
     if (!rc)
         rc = launch_host_open_sandbox(h, r->sandbox_dir, &p->sandbox, err);
@@ -200,13 +215,25 @@ static int open_inputs(const struct launch_host *h, const struct launch_request 
 /* ---- what is made ------------------------------------------------------------------------------
  */
 
-static int make_disk(struct parts *p, struct adit_err *err)
+/* The disk, for a monitor that opens it by its name as well, and the folder of its sockets. The
+ * sandbox's directory lets nobody but the broker come here. */
+static int make_own(const struct launch_request *r, struct parts *p, struct adit_err *err)
 {
     ADIT_CLEANUP_CLOSE int dir = -1;
-    int rc = launch_sandbox_make_dir(p->sandbox, LAUNCH_VM_NAME, 0700, 0, &dir, err);
-    if (rc || p->overlay_image < 0)
+    ADIT_CLEANUP_CLOSE int run = -1;
+    uid_t vmm = launch_sandbox_uid(r) + USER_VMM;
+    int rc =
+        launch_sandbox_make_dir(p->sandbox, LAUNCH_VM_NAME, has_api(r) ? 0711 : 0700, 0, &dir, err);
+    if (!rc && p->overlay_image >= 0)
+        rc = launch_disk_copy(p->overlay_image, dir, LAUNCH_VM_OVERLAY_NAME, &p->overlay, err);
+    if (rc || !has_api(r))
         return rc;
-    return launch_disk_copy(p->overlay_image, dir, LAUNCH_VM_OVERLAY_NAME, &p->overlay, err);
+    if (p->overlay >= 0 && fchown(p->overlay, vmm, vmm))
+        return adit_err_sys(err, errno, "give the disk to the monitor");
+    if (symlinkat(LAUNCH_VM_RUN_CHANNEL, p->sandbox, LAUNCH_CHANNEL_NAME) ||
+        symlinkat(LAUNCH_VM_RUN_API, p->sandbox, LAUNCH_VMM_SOCKET_NAME))
+        return adit_err_sys(err, errno, "link the monitor's sockets");
+    return launch_sandbox_make_dir(dir, LAUNCH_VM_RUN_NAME, 0755, vmm, &run, err);
 }
 
 static int make_group(const struct launch_host *h, const struct launch_request *r,
@@ -223,25 +250,32 @@ static int make_group(const struct launch_host *h, const struct launch_request *
     return launch_cgroup_create(&h->cgroups, r->sandbox_id, &limits, err);
 }
 
-static int make_parts(const struct launch_host *h, const struct launch_request *r, struct parts *p,
-                      struct adit_err *err)
+/* What QEMU and its device inherit. */
+static int make_sockets(const struct launch_host *h, struct parts *p, struct adit_err *err)
 {
     int pair[2];
-    int rc = make_disk(p, err);
-    if (!rc)
-        rc = launch_sandbox_listen(h, p->sandbox, LAUNCH_CHANNEL_NAME, &p->channel, err);
+    int rc = launch_sandbox_listen(h, p->sandbox, LAUNCH_CHANNEL_NAME, &p->channel, err);
     if (!rc)
         rc = launch_sandbox_listen(h, p->sandbox, LAUNCH_VMM_SOCKET_NAME, &p->orders, err);
-    if (!rc)
-        rc = launch_sandbox_console(p->sandbox, &p->console, err);
-    if (!rc)
-        rc = make_group(h, r, r->memory_mb, r->cpu_count, err);
     if (!rc && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         rc = adit_err_sys(err, errno, "socket pair");
     if (!rc) {
         p->vmm_vhost = pair[0];
         p->device_vhost = pair[1];
     }
+    return rc;
+}
+
+static int make_parts(const struct launch_host *h, const struct launch_request *r, struct parts *p,
+                      struct adit_err *err)
+{
+    int rc = make_own(r, p, err);
+    if (!rc && !has_api(r))
+        rc = make_sockets(h, p, err);
+    if (!rc)
+        rc = launch_sandbox_console(p->sandbox, &p->console, err);
+    if (!rc)
+        rc = make_group(h, r, r->memory_mb, r->cpu_count, err);
     return rc;
 }
 
@@ -310,7 +344,7 @@ static int start(const struct launch_host *h, const struct launch_request *r, co
     };
     (void)snprintf(vhost, sizeof(vhost), "%d", p->device_vhost);
     (void)snprintf(listen_fd, sizeof(listen_fd), "%d", p->channel);
-    (void)snprintf(cid, sizeof(cid), "%u", CID_BASE + r->slot);
+    (void)snprintf(cid, sizeof(cid), "%u", LAUNCH_VM_CID_BASE + r->slot);
     keep(&flock.device, p->device_vhost);
     keep(&flock.device, p->channel);
     keep(&flock.vmm, spec->vhost_fd);
@@ -395,6 +429,105 @@ static int run(const struct launch_host *h, const struct launch_request *r, stru
     return rc ? rc : wait_ready(h, r, p, *pid, err);
 }
 
+/* ---- monitors with an API ----------------------------------------------------------------------
+ */
+
+/* Until it takes orders, or has ended. Nothing tells when a socket begins to listen. */
+static int wait_api(const char *path, pid_t pid, struct adit_err *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    ADIT_CLEANUP_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct pollfd gone = {pidfd, POLLIN, 0};
+    if (pidfd < 0 || strlen(path) >= sizeof(address.sun_path))
+        return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s is too long for a socket", path);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    for (unsigned waited_ms = 0; waited_ms < READY_MS; waited_ms += API_LOOK_MS) {
+        ADIT_CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+            return 0;
+        if (poll(&gone, 1, API_LOOK_MS) != 0)
+            return adit_err_set(err, ADIT_ERR_CLOSED, "the monitor ended");
+    }
+    return adit_err_set(err, ADIT_ERR_TIMEOUT, "no API within %u ms", READY_MS);
+}
+
+/* Paths of one sandbox; the monitor sees what it is told of under its own name. */
+struct paths {
+    char kernel[PATH_MAX], initramfs[PATH_MAX];
+    char root[PATH_MAX], overlay[PATH_MAX], run[PATH_MAX], api[PATH_MAX];
+};
+
+static int find_paths(const struct launch_host *h, const struct launch_request *r,
+                      struct paths *out, struct adit_err *err)
+{
+    (void)snprintf(out->root, sizeof(out->root), "%s/" LAUNCH_VM_ROOT_NAME, r->template_dir);
+    (void)snprintf(out->overlay, sizeof(out->overlay),
+                   "%s/" LAUNCH_VM_NAME "/" LAUNCH_VM_OVERLAY_NAME, r->sandbox_dir);
+    (void)snprintf(out->run, sizeof(out->run), "%s/" LAUNCH_VM_NAME "/" LAUNCH_VM_RUN_NAME,
+                   r->sandbox_dir);
+    (void)snprintf(out->api, sizeof(out->api), "%s/" LAUNCH_VM_RUN_API, r->sandbox_dir);
+    int rc = format_guest_path(h, LAUNCH_VM_KERNEL_NAME, out->kernel, err);
+    return rc ? rc : format_guest_path(h, LAUNCH_VM_INITRAMFS_NAME, out->initramfs, err);
+}
+
+static int start_monitor(const struct launch_host *h, const struct launch_request *r,
+                         const struct parts *p, const struct paths *paths, pid_t *pid,
+                         struct adit_err *err)
+{
+    char socket_word[PATH_MAX + 8], id[LAUNCH_ID_CAP];
+    bool is_firecracker = r->driver == LAUNCH_DRIVER_FIRECRACKER;
+    char *firecracker[] = {
+        (char[]){"firecracker"}, (char[]){"--api-sock"}, socket_word, (char[]){"--id"}, id, NULL};
+    char *cloud_hypervisor[] = {(char[]){"cloud-hypervisor"}, (char[]){"--api-socket"}, socket_word,
+                                (char[]){"--seccomp"},        (char[]){"true"},         NULL};
+    struct confine_mount mounts[MONITOR_MOUNTS_MAX] = {
+        {.path = "/usr", .has_programs = true},
+        {.path = "/lib", .has_programs = true},
+        {.path = "/lib64", .has_programs = true},
+        {.path = "/dev", .has_devices = true},
+        {.path = paths->kernel},
+        {.path = paths->initramfs},
+        {.path = paths->root},
+        {.path = paths->run, .is_writable = true},
+    };
+    struct launch_shepherd_flock flock = {
+        .sandbox_id = r->sandbox_id,
+        .cgroups = &h->cgroups,
+        .user = user_of(r, USER_SHEPHERD),
+        .vmm = {.program_fd = p->vmm_program,
+                .argv = is_firecracker ? firecracker : cloud_hypervisor,
+                .user = user_of(r, USER_VMM),
+                .mounts = mounts,
+                .mount_cnt = MONITOR_MOUNTS_MAX - 1},
+        .console_fd = p->console,
+        .has_kvm = true,
+        .makes_sockets = true,
+        .file_max = largest_file(p, r->memory_mb),
+    };
+    if (p->overlay >= 0)
+        mounts[flock.vmm.mount_cnt++] =
+            (struct confine_mount){.path = paths->overlay, .is_writable = true};
+    (void)snprintf(socket_word, sizeof(socket_word), "%s%s",
+                   is_firecracker ? "" : "path=", paths->api);
+    (void)snprintf(id, sizeof(id), "%s", r->sandbox_id);
+    return launch_shepherd_start(&flock, pid, err);
+}
+
+static int run_monitor(const struct launch_host *h, const struct launch_request *r, struct parts *p,
+                       pid_t *pid, struct adit_err *err)
+{
+    struct paths paths;
+    int rc = find_paths(h, r, &paths, err);
+    if (!rc)
+        rc = make_parts(h, r, p, err);
+    if (!rc)
+        rc = start_monitor(h, r, p, &paths, pid, err);
+    if (rc)
+        return rc;
+    rc = wait_api(paths.api, *pid, err);
+    return rc ? explain(h, r, p, *pid, err) : 0;
+}
+
 int launch_vm_create(const struct launch_host *h, const struct launch_request *r, pid_t *pid,
                      uint64_t *pid_start, int *pidfd, struct adit_err *err)
 {
@@ -403,7 +536,7 @@ int launch_vm_create(const struct launch_host *h, const struct launch_request *r
     if (!rc)
         rc = launch_sandbox_check_new(p.sandbox, r->sandbox_id, err);
     if (!rc) {
-        rc = run(h, r, &p, pid, err);
+        rc = (has_api(r) ? run_monitor : run)(h, r, &p, pid, err);
         if (!rc)
             rc = launch_sandbox_hold(*pid, pid_start, pidfd, err);
         if (rc)

@@ -13,6 +13,14 @@
 #define LAUNCH_VM_ROOT_NAME "root.erofs"
 #define LAUNCH_VM_OVERLAY_NAME "overlay.ext4"
 
+/* A monitor that makes its sockets itself does so in a folder of its own in LAUNCH_VM_NAME; where
+ * the others' are, in the sandbox's directory, are links to them. */
+#define LAUNCH_VM_RUN_NAME "run"
+#define LAUNCH_VM_RUN_CHANNEL LAUNCH_VM_NAME "/" LAUNCH_VM_RUN_NAME "/channel"
+#define LAUNCH_VM_RUN_API LAUNCH_VM_NAME "/" LAUNCH_VM_RUN_NAME "/api"
+/* CIDs 0 to 2 are the hypervisor, the machine itself and the host. */
+#define LAUNCH_VM_CID_BASE 3u
+
 /* A guest with less does not boot. */
 #define LAUNCH_VM_MEMORY_MB_MIN 96u
 /* What the group may use beside the guest's memory: the monitor, its device, page tables, tables of

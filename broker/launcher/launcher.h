@@ -25,6 +25,7 @@
  * @runtime:       OCI runtime ("/usr/bin/crun")
  * @envd:          the agent's binary
  * @qemu, @vsock_device: programs of virtual machines; opened when one is made. @qemu: "" without
+ * @firecracker, @cloud_hypervisor: the same; "" without
  * @guest_dir:     their kernel and initramfs
  * @templates_dir: templates of requests lie below it
  * @sandboxes_dir: sandbox directories of requests lie below it
@@ -32,7 +33,7 @@
  * @uid, @gid:     who connects to the channels: the broker's user after it dropped privileges
  */
 struct launcher_conf {
-    const char *runtime, *envd, *qemu, *vsock_device, *guest_dir;
+    const char *runtime, *envd, *qemu, *vsock_device, *firecracker, *cloud_hypervisor, *guest_dir;
     const char *templates_dir, *sandboxes_dir, *cgroup_parent;
     uid_t uid;
     gid_t gid;

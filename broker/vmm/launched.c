@@ -54,7 +54,7 @@ struct launched_sandbox {
     int pidfd;
     uint32_t slot;
     pid_t pid;
-    uint64_t pid_start; /* of an adopted one */
+    uint64_t pid_start;
     uv_poll_t poll;
     void *attached;
     vmm_created_fn created;
@@ -62,6 +62,10 @@ struct launched_sandbox {
     struct adit_err create_err;
     char id[VMM_ID_CAP];
     char dir[LAUNCH_SANDBOX_DIR_CAP];
+    /* of one that is being made: what its monitor is told */
+    uint32_t cpu_count;
+    uint64_t memory_mb;
+    char template_dir[LAUNCH_TEMPLATE_DIR_CAP];
 };
 
 struct launched {
@@ -226,7 +230,7 @@ static int watch(struct launched_sandbox *s, int take_pidfd, struct adit_err *er
         return adit_err_sys(err, -rc, "watch sandbox %s", s->id);
     }
     s->state = RUNNING;
-    if (s->vmm->ops)
+    if (s->vmm->ops && s->vmm->ops->attach)
         s->attached = s->vmm->ops->attach(s->vmm, s->id, s->dir);
     return 0;
 }
@@ -281,12 +285,61 @@ static void describe(const struct launched_sandbox *s, uint64_t pid_start, struc
                    LAUNCH_CHANNEL_NAME);
 }
 
+/* The create has failed, or its sandbox was destroyed meanwhile. The first process is not watched.
+ */
+static void give_up(struct launched_sandbox *s)
+{
+    if (s->pidfd >= 0)
+        (void)close(adit_steal_fd(&s->pidfd)); /* nothing to lose */
+    if (s->state == CREATING) {
+        undo(s);
+        return;
+    }
+    (void)adit_err_set(&s->create_err, ADIT_ERR_CANCELED, "sandbox %s was destroyed", s->id);
+    report_failure(s);
+}
+
+/* It is there, and does what it should: from now on its end is an end of its own. */
+static void begin_running(struct launched_sandbox *s)
+{
+    struct vmm_instance instance;
+    if (watch(s, adit_steal_fd(&s->pidfd), &s->create_err)) {
+        undo(s);
+        return;
+    }
+    describe(s, s->pid_start, &instance);
+    s->created(s->user, &instance, NULL);
+    unhold(s);
+}
+
+static void on_configured(void *user, const struct adit_err *err)
+{
+    struct launched_sandbox *s = user;
+    if (err)
+        s->create_err = *err;
+    if (err || s->state == DESTROYING)
+        give_up(s);
+    else
+        begin_running(s);
+}
+
+/* A monitor runs and waits for orders. */
+static void configure(struct launched_sandbox *s)
+{
+    const struct launched_machine machine = {.sandbox_id = s->id,
+                                             .sandbox_dir = s->dir,
+                                             .template_dir = s->template_dir,
+                                             .cpu_count = s->cpu_count,
+                                             .slot = s->slot,
+                                             .memory_mb = s->memory_mb};
+    if (s->vmm->ops->configure(s->vmm, &machine, on_configured, s, &s->create_err))
+        give_up(s);
+}
+
 static void on_created(void *user, const struct launch_reply *reply, int take_pidfd,
                        const struct adit_err *err)
 {
     struct launched_sandbox *s = user;
-    struct vmm_instance instance;
-
     if (err) {
         s->create_err = *err;
         bool is_uncertain = err->code == ADIT_ERR_UNAVAILABLE || err->code == ADIT_ERR_TIMEOUT;
@@ -296,26 +349,20 @@ static void on_created(void *user, const struct launch_reply *reply, int take_pi
             report_failure(s);
         return;
     }
-    if (s->state == DESTROYING) {
-        if (take_pidfd >= 0)
-            (void)close(take_pidfd); /* nothing to lose */
-        (void)adit_err_set(&s->create_err, ADIT_ERR_CANCELED, "sandbox %s was destroyed", s->id);
-        report_failure(s);
-        return;
-    }
     s->pid = reply->pid;
-    if (take_pidfd < 0 || watch(s, take_pidfd, &s->create_err)) {
-        if (take_pidfd < 0)
-            (void)adit_err_set(&s->create_err, ADIT_ERR_PROTOCOL, "launcher sent no descriptor");
-        undo(s);
-        return;
-    }
-    describe(s, reply->pid_start, &instance);
-    s->created(s->user, &instance, NULL);
-    unhold(s);
+    s->pid_start = reply->pid_start;
+    s->pidfd = take_pidfd;
+    if (take_pidfd < 0)
+        (void)adit_err_set(&s->create_err, ADIT_ERR_PROTOCOL, "launcher sent no descriptor");
+    if (take_pidfd < 0 || s->state == DESTROYING)
+        give_up(s);
+    else if (s->vmm->ops && s->vmm->ops->configure)
+        configure(s);
+    else
+        begin_running(s);
 }
 
-static int fill_create(const struct launched_sandbox *s, const struct vmm_spec *spec,
+static int fill_create(struct launched_sandbox *s, const struct vmm_spec *spec,
                        struct launch_request *out, struct adit_err *err)
 {
     *out = (struct launch_request){.kind = LAUNCH_CREATE,
@@ -332,6 +379,9 @@ static int fill_create(const struct launched_sandbox *s, const struct vmm_spec *
     (void)snprintf(out->sandbox_id, sizeof(out->sandbox_id), "%s", s->id);
     (void)snprintf(out->sandbox_dir, sizeof(out->sandbox_dir), "%s", s->dir);
     (void)snprintf(out->template_dir, sizeof(out->template_dir), "%s", spec->template_dir);
+    memcpy(s->template_dir, out->template_dir, sizeof(s->template_dir));
+    s->cpu_count = spec->cpu_count;
+    s->memory_mb = spec->memory_mb;
     return 0;
 }
 

@@ -14,14 +14,29 @@
 struct launched;
 struct launched_vmm;
 
+/* A machine whose monitor runs and waits for orders. Borrowed, during the call. */
+struct launched_machine {
+    const char *sandbox_id, *sandbox_dir, *template_dir;
+    uint32_t cpu_count, slot;
+    uint64_t memory_mb;
+};
+
+typedef void (*launched_configured_fn)(void *user, const struct adit_err *err);
+
 /*
  * What a driver keeps beside each sandbox that runs: its connection to a VMM.
  *
+ * Each may be NULL; @why and @detach go with @attach.
+ *
+ * @configure: the launcher has started the monitor: tell it what to run. Calls back once, never
+ *          before it returns; after an error it does not. NULL: nothing is left to do
  * @attach: it runs, made now or found again. What comes back is the driver's own (NULL: nothing)
  * @why:    it ended: better words than the launcher's, valid until @detach; NULL: there are none
  * @detach: it is over, is being destroyed, or nobody watches it any more
  */
 struct launched_ops {
+    int (*configure)(struct launched_vmm *v, const struct launched_machine *m,
+                     launched_configured_fn done, void *user, struct adit_err *err);
     void *(*attach)(struct launched_vmm *v, const char *sandbox_id, const char *sandbox_dir);
     const char *(*why)(void *attached);
     void (*detach)(void *attached);

@@ -141,7 +141,7 @@ static void detach(void *attached)
 
 void qemu_init(struct qemu *out, struct launched *all, struct net_loop *loop, const char *unusable)
 {
-    static const struct launched_ops ops = {attach, why, detach};
+    static const struct launched_ops ops = {.attach = attach, .why = why, .detach = detach};
     *out = (struct qemu){
         .launched = {.vmm = {.driver = &launched_driver,
                              .name = "qemu",
