@@ -151,14 +151,22 @@ static struct vmm *choose_best(const struct broker_conf *c, const struct isolati
     return NULL;
 }
 
-/* Why there is none of @isolation ("auto": of any). */
-static const char *why_not(const struct vmm_set *set, const char *isolation)
+static bool is_chosen(const struct broker_conf *c, const struct vmm *v)
+{
+    return strcmp(v->isolation, "vm") != 0 || strcmp(c->vmm, "auto") == 0 ||
+           strcmp(c->vmm, v->name) == 0;
+}
+
+/* Why there is none of c->isolation ("auto": of any). */
+static const char *why_not(const struct broker_conf *c, const struct vmm_set *set)
 {
     const char *why = "no driver of this host makes it";
-    for (size_t i = 0; i < set->cnt; i++)
-        if (set->items[i]->unusable &&
-            (strcmp(isolation, "auto") == 0 || strcmp(set->items[i]->isolation, isolation) == 0))
-            why = set->items[i]->unusable;
+    for (size_t i = set->cnt; i > 0; i--) {
+        const struct vmm *v = set->items[i - 1];
+        if (v->unusable && is_chosen(c, v) &&
+            (strcmp(c->isolation, "auto") == 0 || strcmp(v->isolation, c->isolation) == 0))
+            why = v->unusable;
+    }
     return why;
 }
 
@@ -168,15 +176,14 @@ int isolation_choose(const struct broker_conf *c, const struct isolation_vm *vm,
     bool is_auto = strcmp(c->isolation, "auto") == 0;
     for (size_t i = 0; i < set->cnt; i++) {
         struct vmm *v = set->items[i];
-        bool is_vm = strcmp(v->isolation, "vm") == 0;
         if (!is_allowed(c, v->isolation))
             v->unusable = "the operator does not allow it";
-        else if (is_vm && strcmp(c->vmm, "auto") != 0 && strcmp(c->vmm, v->name) != 0)
+        else if (!is_chosen(c, v))
             v->unusable = "the operator chose another monitor";
     }
     set->fallback = is_auto ? choose_best(c, vm, set) : vmm_set_choose(set, c->isolation);
     if (!set->fallback)
         return adit_err_set(err, ADIT_ERR_PRECONDITION, "isolation: %s: %s", c->isolation,
-                            why_not(set, c->isolation));
+                            why_not(c, set));
     return 0;
 }

@@ -36,8 +36,9 @@ static int add_disk(struct vmm_api_plan *plan, const char *path, const char *id,
 static int add_machine(const struct monitor_machine *m, struct vmm_api_plan *out,
                        struct adit_err *err)
 {
+    uint32_t cpus = m->cpu_count > 1 ? m->cpu_count + m->cpu_count % 2 : 1; /* one, or even */
     int rc = vmm_api_add(out, "/machine-config",
-                         json_pack("{s:I, s:I, s:b}", "vcpu_count", (json_int_t)m->cpu_count,
+                         json_pack("{s:I, s:I, s:b}", "vcpu_count", (json_int_t)cpus,
                                    "mem_size_mib", (json_int_t)m->memory_mb, "smt", 0),
                          true, err);
     if (!rc)

@@ -33,7 +33,7 @@ struct vmm_spec {
 
 /* What identifies a running sandbox across restarts of the broker. */
 struct vmm_instance {
-    char driver[16];
+    char driver[24];
     pid_t pid;          /* of the sandbox's first process, as the host sees it */
     uint64_t pid_start; /* field 22 of /proc/PID/stat, against reused pids */
     uint32_t slot;      /* user-id range (container) or CID (vm) */

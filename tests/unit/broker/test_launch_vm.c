@@ -70,6 +70,8 @@ static void setup(void)
     conf = (struct launcher_conf){.runtime = "/bin/true",
                                   .envd = "/bin/true",
                                   .qemu = qemu,
+                                  .firecracker = "",
+                                  .cloud_hypervisor = "",
                                   .vsock_device = device,
                                   .guest_dir = guest_dir,
                                   .templates_dir = templates,
@@ -443,8 +445,11 @@ START_TEST(launch_vm_refuses_what_no_machine_has)
     request.cpu_count = 256;
     assert_refused(ADIT_ERR_BAD_INPUT, "processors");
     request.cpu_count = 1;
-    request.driver = LAUNCH_DRIVER_FIRECRACKER;
+    request.driver = LAUNCH_DRIVER_FIRECRACKER; /* which emulates nothing */
+    request.accel = LAUNCH_ACCEL_TCG;
     assert_refused(ADIT_ERR_BAD_INPUT, "driver 2 is not there");
+    request.accel = LAUNCH_ACCEL_KVM;
+    assert_refused(ADIT_ERR_PRECONDITION, "Firecracker is missing");
 }
 END_TEST
 
