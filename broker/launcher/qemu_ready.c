@@ -44,7 +44,8 @@ static int connect_to(int dir_fd, const char *name, uid_t owner, int *out, struc
         return adit_err_set(err, ADIT_ERR_BAD_INPUT, "%s is not the socket that it was", name);
     (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", place);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)))
-        return adit_err_sys(err, errno, "connect to %s", name);
+        return errno == ECONNREFUSED ? adit_err_set(err, ADIT_ERR_CLOSED, "%s closed", name)
+                                     : adit_err_sys(err, errno, "connect to %s", name);
     *out = adit_steal_fd(&fd);
     return 0;
 }
