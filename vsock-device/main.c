@@ -171,6 +171,7 @@ int main(int argc, char **argv)
     int rest = 0, info = 0;
 
     (void)signal(SIGPIPE, SIG_IGN); /* cannot fail */
+    (void)signal(SIGXFSZ, SIG_IGN); /* a log that is a file takes nothing: no reason to end */
     adit_log_init("vsock-device", ADIT_LOG_INFO, false);
     if (adit_conf_load(&spec, argc, argv, &conf, &rest, &info, &err))
         return report(&err);
