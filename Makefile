@@ -397,6 +397,7 @@ bench: setup-bench guest template template-interpreter ## figures, beside a peer
 	@echo "== bench_egress"; $(VENV)/bin/python bench/bench_egress.py
 	@echo "== bench_kernel"; $(VENV)/bin/python bench/bench_kernel.py
 	@echo "== bench_vsock_device"; $(VENV)/bin/python bench/bench_vsock_device.py
+	@echo "== bench_vm"; $(VENV)/bin/python bench/bench_vm.py
 bench-full: ## the same with bodies of 10 GiB and streams of 10 minutes
 	@ADIT_BENCH_SCALE=full $(MAKE) --no-print-directory bench
 
