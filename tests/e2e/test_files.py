@@ -86,6 +86,7 @@ def test_streams_and_file_objects(box, folder, tmp_path):
 
 
 @pytest.mark.heavy
+@pytest.mark.containers("an emulated guest sums a gibibyte for minutes; tests/vm has the transfer")
 @pytest.mark.timeout(240)
 def test_one_gibibyte_both_ways(box, folder):
     path, up, down = f"{folder}/large", hashlib.sha256(), hashlib.sha256()

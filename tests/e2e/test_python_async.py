@@ -49,6 +49,7 @@ async def test_create_with_envs_metadata_and_timeout(broker):
         await s.get_info()
 
 
+@pytest.mark.containers("twenty machines that boot emulated on two cores take longer than clients wait")
 async def test_twenty_at_once(broker):
     boxes = await asyncio.gather(*(AsyncSandbox.create(timeout=120) for _ in range(20)))
     try:
