@@ -326,7 +326,7 @@ $(LAB_MODULES)/ok: tests/lab/js/package-lock.json
 	cd tests/lab/js && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-vm e2e-asan images vm vm-full fault fault-asan fault-all leak soak bench \
+.PHONY: setup-test setup-bench compatibility matrix torture e2e e2e-vm e2e-asan images monitors vm vm-full fault fault-asan fault-all leak soak bench \
 	bench-full test
 setup-test: setup ## install what the tests need
 	$(call install_packages,$(PACKAGES_TEST) $(NPM_PACKAGE))
@@ -370,6 +370,9 @@ vm-full: setup-test template guest ## the same with gibibytes and more storms: m
 images: setup-test template ## OCI images, hostile ones too, made into templates
 	$(PYTEST) $(if $(T),$(T),tests/oci)
 
+monitors: setup-test template ## Firecracker and Cloud Hypervisor: their drivers against stand-ins
+	$(PYTEST) $(if $(T),$(T),tests/vmm)
+
 fault: setup-test guest template ## faults: each a test, nothing left behind
 	$(PYTEST) $(if $(T),$(T),tests/fault)
 
@@ -405,7 +408,7 @@ bench-full: ## the same with bodies of 10 GiB and streams of 10 minutes
 # own, the longest first; fuzzing, which never waits, takes what they leave. Making templates waits for
 # the network and the disk, compiling does not. Of each its output comes when it is over.
 LANES ?= 3
-TESTS := e2e-asan e2e fault vm unit-asan images unit torture matrix
+TESTS := e2e-asan e2e fault vm unit-asan images monitors unit torture matrix
 test: setup-test ## the whole test suite
 	@$(MAKE) --no-print-directory -j$$(nproc) build
 	@$(MAKE) --no-print-directory -j2 test-templates test-programs

@@ -147,6 +147,8 @@ static _Noreturn void run_child(const struct shepherd *s, const struct launch_sh
         rc = confine_root(c->mounts, c->mount_cnt, &err);
     if (!rc)
         rc = confine_become(&c->user, &err);
+    if (!rc && s->flock->makes_sockets)
+        rc = confine_deny_symlinks(&err);
     if (!rc)
         rc = hand_over(s, c, &err);
     if (!rc) {

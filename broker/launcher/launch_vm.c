@@ -10,18 +10,20 @@
  *          A template without such a disk gives a guest whose writable layer is memory.
  * Inputs:  all that the two use comes by inherited descriptors: disks, the listening sockets, the
  *          connection between them, the console's FIFO. QEMU reads its own files below /usr, and
- * the guest's kernel and initramfs, from a root of its own. Memory:  the group's limit is the
- * guest's memory and a named allowance: a guest that fills its memory runs out of it inside, not
- * here. Ready:   a create is answered when QEMU's main loop runs, so what it says against its
- * arguments, images or /dev/kvm is in the answer: its last words are read back from the console.
+ *          the guest's kernel and initramfs, from a root of its own.
+ * Memory:  the group's limit is the guest's memory and a named allowance: a guest that fills its
+ *          memory runs out of it inside, not here.
+ * Ready:   a create is answered when QEMU's main loop runs, so what it says against its arguments,
+ *          images or /dev/kvm is in the answer: its last words are read back from the console.
  * Probe:   a guest that boots, is told to leave at once and says so: the kernel's line before a
  *          restart is the proof, since a machine that crashes leaves QEMU with status 0 as well.
  * Others:  Firecracker and Cloud Hypervisor open files by name and make their sockets themselves,
- * so their root has the files under their names, and one folder that they may write to; the links
- * to the sockets are made here. They are told what to run by the broker. Trust:   the request is
- * checked for form; directories are opened beneath the configured ones without following links.
- * Images are hostile: they are copied and handed on, never read. Failure: whatever was made is
- * removed by the same function that removes a sandbox.
+ *          so their root has the files under their names and one folder that they may write to;
+ *          the links to the sockets are made here. The broker tells them what to run. It must not
+ *          be led elsewhere by one that its guest has taken over: none can make a symlink.
+ * Trust:   the request is checked for form; directories are opened beneath the configured ones
+ *          without following links. Images are hostile: they are copied and handed on, never read.
+ * Failure: whatever was made is removed by the same function that removes a sandbox.
  */
 #include "broker/launcher/launch_vm.h"
 

@@ -119,6 +119,9 @@ ADIT_MUST_CHECK int confine_filter(const struct confine_profile *p, struct adit_
  * DENIED.
  */
 ADIT_MUST_CHECK int confine_deny_kernel(struct adit_err *err);
+/* No symlink can be made any more, also by what is executed: for who writes to a directory in which
+ * others trust names. Sets no_new_privs. Errors: NO_MEMORY, IO. */
+ADIT_MUST_CHECK int confine_deny_symlinks(struct adit_err *err);
 /* What confine_deny_kernel() denies, NULL-terminated. */
 extern const char *const confine_denied_calls[];
 /*

@@ -119,6 +119,20 @@ int confine_deny_kernel(struct adit_err *err)
     return sys ? adit_err_sys(err, -sys, "enter the filter of kernel calls") : 0;
 }
 
+int confine_deny_symlinks(struct adit_err *err)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    if (!filter)
+        return adit_err_set(err, ADIT_ERR_NO_MEMORY, "no memory for the system call filter");
+    int sys = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(symlink), 0);
+    if (sys == 0)
+        sys = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(symlinkat), 0);
+    if (sys == 0)
+        sys = seccomp_load(filter);
+    seccomp_release(filter);
+    return sys ? adit_err_sys(err, -sys, "enter the filter of links") : 0;
+}
+
 int confine_filter(const struct confine_profile *p, struct adit_err *err)
 {
     if (p->mode == CONFINE_OFF || CONFINE_IS_SANITIZED)

@@ -131,6 +131,11 @@ class Machine:
     def boot(self):
         """Hand the channel to the test: there an agent takes the guest's part."""
         place = os.path.dirname(self.channel.getsockname()) + "/guest"
+        try:  # which would lead the broker to somebody else's channel
+            os.symlink("/elsewhere", place + "-link")
+            raise Refusal("a link can be made")
+        except PermissionError:
+            pass
         self.guest = socket.socket(socket.AF_UNIX)
         for _ in range(1000):
             try:
