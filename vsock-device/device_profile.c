@@ -25,7 +25,7 @@ static const char *const calls[] = {
     "epoll_wait", "epoll_ctl", "poll", "clock_gettime",
     /* sockets */
     "accept4", "readv", "write", "writev", "recvfrom", "recvmsg", "sendto", "shutdown", "close",
-    "fcntl",
+    "fcntl", "setsockopt",
     /* memory: the guest's, and what is kept for slow clients */
     "newfstatat", "mmap", "munmap", "brk",
     /* the end */

@@ -17,11 +17,11 @@
  * interest only while something is kept for the socket.
  * Ownership: the sockets are the table's. A slot's number and use are an event's data, so that an
  * event for a socket closed in the same turn finds nobody.
- * Limits:  HOST_SOCKET_MAX, HOST_SOCKET_LINE_TIMEOUT_MS; one line of CHANNEL_LINE_CAP, looked at in
- * the socket's own buffer until it is whole.
- * Trust:   clients may open what they like in the guest, but they may be many, slow and gone.
- * Failure: of one socket: it is closed, or its connection shut. An accept that fails for want of
- * descriptors is tried again when a socket was closed.
+ * Limits:  HOST_SOCKET_MAX, HOST_SOCKET_LINE_TIMEOUT_MS, HOST_SOCKET_WIDE_MAX; one line of
+ * CHANNEL_LINE_CAP, looked at in the socket's own buffer until it is whole. Trust:   clients may
+ * open what they like in the guest, but they may be many, slow and gone. Failure: of one socket: it
+ * is closed, or its connection shut. An accept that fails for want of descriptors is tried again
+ * when a socket was closed.
  */
 #include "vsock-device/host_socket.h"
 
@@ -94,6 +94,7 @@ static void close_slot(struct host_socket_table *t, struct host_socket *s)
     s->fd = -1;
     s->next = t->free;
     t->free = index_of(t, s);
+    t->open_cnt--;
     t->is_accept_due = true;
 }
 
@@ -300,6 +301,14 @@ void host_socket_on_event(struct host_socket_table *t, uint64_t data, uint32_t e
         on_socket(t, s, events);
 }
 
+/* Return: false when the kernel does not bound what it holds for the client. */
+static bool bound_room(const struct host_socket_table *t, int fd)
+{
+    const int room = HOST_SOCKET_NARROW_BYTES;
+    return t->open_cnt < HOST_SOCKET_WIDE_MAX ||
+           setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) == 0;
+}
+
 static void begin(struct host_socket_table *t, int fd)
 {
     struct host_socket *s = t->free == NOBODY ? NULL : &t->slots[t->free];
@@ -310,12 +319,13 @@ static void begin(struct host_socket_table *t, int fd)
     uint16_t next = s->next;
     uint32_t use = s->use + 1;
     *s = (struct host_socket){.fd = fd, .id = VSOCK_NONE, .use = use, .since_ms = t->now_ms};
-    if (watch(t, s, EPOLL_CTL_ADD, 0)) {
+    if (!bound_room(t, fd) || watch(t, s, EPOLL_CTL_ADD, 0)) {
         (void)close(fd); /* no memory in the kernel for it */
         *s = (struct host_socket){.fd = -1, .next = next, .use = use};
         return;
     }
     t->free = next;
+    t->open_cnt++;
     begin_waiting(t, s);
 }
 

@@ -33,8 +33,8 @@
 #define VSOCK_NONE UINT32_MAX
 /* Credit that a guest gets for a connection, and so the most that is kept for one. */
 #define VSOCK_BUF_ALLOC (256u * 1024)
-/* Connections for which something is kept: 64 MiB, half of what a machine may use beside its
- * memory. */
+/* Connections for which something is kept: 64 MiB. With what the kernel holds for them
+ * (HOST_SOCKET_WIDE_MAX) it is 109 of the 160 MiB that a machine may use beside its memory. */
 #define VSOCK_KEPT_MAX 256u
 /* What the guest has to answer a request in, and a shutdown of both directions. Longer than a
  * broker waits (dial-timeout, 2 s): it is to know a guest that stands still from one that refuses.

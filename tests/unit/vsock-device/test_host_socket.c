@@ -512,6 +512,40 @@ START_TEST(host_socket_refuses_one_channel_too_many)
 }
 END_TEST
 
+static int room_of(uint32_t id)
+{
+    int room = 0;
+    socklen_t len = sizeof(room);
+    ck_assert_int_eq(
+        getsockopt(table.slots[table.slot_of[id]].fd, SOL_SOCKET, SO_SNDBUF, &room, &len), 0);
+    return room;
+}
+
+/* What stalled clients hold in the kernel would else be 232 MiB, and the guest's machine ended. */
+START_TEST(host_socket_gives_many_clients_little_room_each)
+{
+    static int fds[HOST_SOCKET_WIDE_MAX + 2];
+    size_t last = HOST_SOCKET_WIDE_MAX + 1;
+    for (size_t i = 0; i <= last; i++)
+        fds[i] = open_channel();
+    ck_assert_int_gt(room_of(HOST_SOCKET_WIDE_MAX - 1), 2 * HOST_SOCKET_NARROW_BYTES);
+    ck_assert_int_eq(room_of(HOST_SOCKET_WIDE_MAX), 2 * HOST_SOCKET_NARROW_BYTES);
+    ck_assert_uint_eq(table.open_cnt, last + 1);
+    /* A narrow one takes and delivers all the same. */
+    size_t sent = fill_client(VSOCK_BUF_ALLOC), got = 0;
+    for (int i = 0; i < 1000 && got < sent; i++) {
+        got += drain_client(fds[last]);
+        (void)turn();
+    }
+    ck_assert_uint_eq(got, sent);
+    for (size_t i = 0; i <= last; i++)
+        (void)close(fds[i]);
+    (void)turn();
+    host_socket_fini(&table);
+    ck_assert_uint_eq(table.open_cnt, 0);
+}
+END_TEST
+
 START_TEST(host_socket_lets_only_so_many_wait)
 {
     static int fds[HOST_SOCKET_MAX + 1];
@@ -563,6 +597,7 @@ SUITE_MAIN_WITH("host_socket", .fixtures = {{setup, teardown}},
                       host_socket_keeps_what_a_client_does_not_take_and_goes_on_when_it_does,
                       host_socket_costs_nothing_while_the_guest_gives_no_credit,
                       host_socket_refuses_one_channel_too_many, host_socket_lets_only_so_many_wait,
+                      host_socket_gives_many_clients_little_room_each,
                       host_socket_ignores_events_of_a_socket_that_is_gone),
                 LOOPS({host_socket_closes_what_says_no_line,
                        sizeof(bad_lines) / sizeof(bad_lines[0])}))
