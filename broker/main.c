@@ -10,8 +10,9 @@
  * without: control loop, driver, scheduler, node, relay loops → adoption of what an earlier broker
  * left. The routes of running sandboxes are published before the loop takes its first request.
  * Signals: SIGINT and SIGTERM stop in order (a second one at once); SIGHUP reads templates and
- * certificate again. Stop: the edge drains; then node, registration, driver and the own scheduler
- * close; the loop ends by itself. Sandboxes stay and are named.
+ * certificate again. Stop: the edge drains while the pool is emptied, and closes when no sandbox
+ * needs it any more; then node, registration, driver and the own scheduler close; the loop ends by
+ * itself. Sandboxes stay and are named.
  */
 #include "broker/broker.h"
 
@@ -63,8 +64,7 @@ struct program {
     struct tls_context *trust;        /* as above */
     uint64_t egress_connections_max;  /* of all sandboxes */
     bool is_stopping, has_lost_helper;
-    bool is_json;         /* how a doctor is to speak */
-    unsigned closing_cnt; /* parts that stop still waits for */
+    bool is_json; /* how a doctor is to speak */
 };
 
 /* ---- stopping ---- */
@@ -80,8 +80,9 @@ static void name_sandboxes(const struct broker *b)
     (void)fflush(stdout);
 }
 
-static void close_rest(struct program *p)
+static void close_rest(void *user)
 {
+    struct program *p = user;
     struct broker *b = &p->broker;
     name_sandboxes(b);
     exposition_close(p->exposition);
@@ -100,24 +101,21 @@ static void close_rest(struct program *p)
     net_loop_close(&b->net);
 }
 
-/* The edge is closed, or the pool is empty. */
-static void on_half_closed(void *user)
+static void close_edge(void *user)
 {
     struct program *p = user;
-    if (--p->closing_cnt == 0)
-        close_rest(p);
+    edge_close(p->broker.edge, close_rest, p);
 }
 
 static void stop(struct program *p)
 {
     p->is_stopping = true;
     session_all_stop(p->broker.sessions);
-    p->closing_cnt = 1;
-    if (!p->has_lost_helper) { /* else nothing can be ended, and the next broker has the pool */
-        p->closing_cnt++;
-        warm_pool_drain(p->broker.warm_pool, on_half_closed, p);
-    }
-    edge_close(p->broker.edge, on_half_closed, p);
+    edge_drain(p->broker.edge);
+    if (p->has_lost_helper) /* nothing can be ended, and the next broker has the pool */
+        close_edge(p);
+    else
+        warm_pool_drain(p->broker.warm_pool, close_edge, p);
 }
 
 static void on_signal(uv_signal_t *handle, int number)

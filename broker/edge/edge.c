@@ -476,10 +476,11 @@ static void on_inbox_closed(uv_handle_t *wake)
     on_closed(user);
 }
 
-/* The edge is gone when its threads have ended and every API request has been answered. */
+/* The edge is gone when its threads have ended, every API request has been answered, and nobody
+ * withdraws a route any more. */
 void edge_maybe_closed(struct edge *e)
 {
-    if (e->running_cnt > 0 || e->api_cnt > 0)
+    if (e->running_cnt > 0 || e->api_cnt > 0 || e->on_closed == NULL)
         return;
     for (size_t l = 0; l < e->conf.loops; l++)
         uv_thread_join(&e->loops[l].thread);
@@ -507,13 +508,22 @@ static void deliver_stop(struct edge_mail *m, void *receiver)
     edge_loop_stop(receiver);
 }
 
-void edge_close(struct edge *e, void (*on_closed)(void *user), void *user)
+void edge_drain(struct edge *e)
 {
-    e->on_closed = on_closed;
-    e->on_closed_user = user;
+    if (e->is_draining)
+        return;
+    e->is_draining = true;
     for (size_t l = 0; l < e->conf.loops; l++) {
         e->loops[l].stop.deliver = deliver_stop;
         /* closes only by this message */
         (void)edge_mailbox_post(&e->loops[l].inbox, &e->loops[l].stop);
     }
+}
+
+void edge_close(struct edge *e, void (*on_closed)(void *user), void *user)
+{
+    edge_drain(e);
+    e->on_closed = on_closed;
+    e->on_closed_user = user;
+    edge_maybe_closed(e);
 }

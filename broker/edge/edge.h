@@ -116,7 +116,11 @@ typedef void (*edge_collect_fn)(void *user, const struct edge_stats *sum,
 ADIT_MUST_CHECK int edge_collect(struct edge *e, edge_collect_fn on_done, void *user);
 
 /* Stop accepting, read what was asked already (EDGE_STOP_READ_MS), let running requests finish
- * (drain_ms), stop the threads, then on_closed; frees. */
+ * (drain_ms), stop the threads. Everything else may be called on, until edge_close(). Idempotent.
+ */
+void edge_drain(struct edge *e);
+/* Drain it if that has not begun; when the threads have ended, on_closed, never before it returns;
+ * frees. Nothing else of it may be called any more. */
 void edge_close(struct edge *e, void (*on_closed)(void *user), void *user);
 
 /* ---- API requests (views are valid until the request is answered) ---- */

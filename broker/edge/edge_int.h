@@ -103,7 +103,8 @@ struct edge {
     size_t api_cnt;                              /* API requests not answered yet */
     int fds[EDGE_LOOPS_MAX][EDGE_LISTENERS_MAX]; /* until edge_start() */
     uint16_t ports[EDGE_LISTENERS_MAX];
-    void (*on_closed)(void *user);
+    bool is_draining;
+    void (*on_closed)(void *user); /* NULL: others still use it */
     void *on_closed_user;
 };
 

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from conftest import BIN, REPO, TEMPLATES, free_port, wait_for
+from conftest import BIN, REPO, TEMPLATES, free_port, leftovers, wait_for
 from e2b import Sandbox
 from e2b_code_interpreter import Sandbox as Interpreter
 
@@ -267,6 +267,14 @@ def test_a_code_interpreter_comes_from_the_pool(own_broker):
         assert {s.sandbox_id} == waiting
         assert s.run_code("import os; os.environ['COLOUR'] + '!'").text == "blue!"
     assert pool.figures(**kind)["claims"] == 1
+
+
+def test_a_stop_ends_what_still_boots(own_broker):
+    """Its end comes after the edge has drained, which nothing else keeps busy."""
+    pool = Pool(own_broker, "base=2")
+    wait_for(lambda: pool.folders(), 20, "one that boots")
+    pool.broker.stop()
+    assert not leftovers(pool.broker) and "warm_sandboxes_left" not in pool.broker.log()
 
 
 def need_machines():

@@ -4,7 +4,7 @@
  * on a Unix socket) and clients that speak raw HTTP from a thread of their own. Each test ends with
  * every loop closed.
  */
-#include "broker/edge/edge.h"
+#include "broker/edge/edge_int.h"
 
 #include <arpa/inet.h>
 #include "tests/unit/suite.h"
@@ -39,6 +39,8 @@ static struct world {
     size_t waiting_cnt; /* answered with the next request */
     bool withdrawn, is_republish;
     int collect_cnt; /* figures still to ask for while the edge closes */
+    bool is_late;    /* a route is withdrawn when the threads have ended */
+    uv_idle_t ended; /* looks whether they have */
     uv_async_t ask_withdraw;
     uv_sem_t withdraw_done;
 } w;
@@ -165,9 +167,30 @@ static void collect(void)
         edge_api_reply(w.held, 200, (struct adit_view){NULL, 0});
 }
 
+static void on_late_withdrawn(void *user)
+{
+    (void)user;
+    w.withdrawn = true;
+    edge_close(w.edge, on_edge_closed, NULL);
+}
+
+static void on_look(uv_idle_t *idle)
+{
+    if (w.edge->running_cnt > 0)
+        return;
+    uv_close((uv_handle_t *)idle, NULL);
+    ck_assert_int_eq(edge_withdraw(w.edge, "iabc", on_late_withdrawn, NULL, NULL), 0);
+}
+
 static void on_guest_drained(void *owner)
 {
     (void)owner;
+    if (w.is_late) {
+        edge_drain(w.edge);
+        ck_assert_int_eq(uv_idle_init(&w.uv, &w.ended), 0);
+        ck_assert_int_eq(uv_idle_start(&w.ended, on_look), 0);
+        return;
+    }
     edge_close(w.edge, on_edge_closed, NULL);
     if (w.collect_cnt > 0)
         collect();
@@ -688,6 +711,18 @@ START_TEST(edge_tells_its_figures_while_it_closes)
 }
 END_TEST
 
+static void late_script(void)
+{
+    w.is_late = true;
+}
+
+START_TEST(edge_withdraws_routes_after_it_was_drained)
+{
+    run(late_script);
+    ck_assert(w.withdrawn);
+}
+END_TEST
+
 SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
            edge_bounds_connections_also_when_there_are_fewer_than_loops,
            edge_refuses_an_api_body_over_the_limit, edge_bounds_what_all_api_bodies_hold_together,
@@ -698,4 +733,4 @@ SUITE_MAIN("edge", edge_carries_api_requests_to_the_control_loop_and_back,
            edge_new_route_resets_streams_and_is_everywhere_when_it_is_done,
            edge_bounds_the_requests_of_a_sandbox_over_all_loops,
            edge_closes_with_an_api_request_unanswered_and_its_client_gone,
-           edge_tells_its_figures_while_it_closes)
+           edge_tells_its_figures_while_it_closes, edge_withdraws_routes_after_it_was_drained)
