@@ -71,7 +71,7 @@ static int inform(const char *word)
 static int run(const struct builder_command *command, int argc, char **argv)
 {
     struct adit_conf_spec spec = spec_of(command);
-    struct builder_conf conf;
+    struct builder_conf conf = {.alias = NULL};
     struct adit_err err = ADIT_ERR_INIT;
     int rest = 0, info = 0;
     int rc = adit_conf_load(&spec, argc, argv, &conf, &rest, &info, &err);
