@@ -131,15 +131,15 @@ static bool take(struct qmp *q, const struct qmp_message *m)
     }
 }
 
-/* Return: false when the connection is to be given up. */
+/* Return: false when the connection is to be given up. An empty line is work as well, and counts.
+ */
 static bool read_all(struct qmp *q, struct adit_view bytes)
 {
     struct qmp_message m;
     bool has = false;
     while (bytes.len > 0 && !q->is_closed) {
-        if (qmp_reader_feed(&q->reader, &bytes, &m, &has, NULL))
-            return false;
-        if (has && (!adit_limit_take(&q->messages, adit_clock_mono_ns()) || !take(q, &m)))
+        if (!adit_limit_take(&q->messages, adit_clock_mono_ns()) ||
+            qmp_reader_feed(&q->reader, &bytes, &m, &has, NULL) || (has && !take(q, &m)))
             return false;
     }
     return true;

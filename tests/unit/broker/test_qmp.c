@@ -224,18 +224,21 @@ START_TEST(qmp_leaves_a_monitor_that_breaks_the_protocol)
 }
 END_TEST
 
+static const char *const talks[] = {"{\"event\":\"A\"}\n", "\n", "\r\n   \n"};
+
 START_TEST(qmp_leaves_a_monitor_that_talks_without_end)
 {
     unsigned told = 0;
     open_qmp();
     connect_ready();
     while (monitor && told++ < 100 * QMP_MESSAGES_BURST) {
-        struct adit_view event = adit_view_str("{\"event\":\"A\"}\n");
+        struct adit_view event = adit_view_str(talks[_i]);
         (void)net_stream_write(monitor, &event, 1); /* at last nobody takes it */
         (void)uv_run(&uv, UV_RUN_NOWAIT);
     }
     ck_assert(!monitor);
-    ck_assert_uint_ge(strlen(events) / 3, QMP_MESSAGES_BURST / 2);
+    if (_i == 0)
+        ck_assert_uint_ge(strlen(events) / 3, QMP_MESSAGES_BURST / 2);
     ck_assert_uint_le(strlen(events) / 3, 2 * QMP_MESSAGES_BURST);
 }
 END_TEST
@@ -277,6 +280,7 @@ SUITE_MAIN_WITH(
     "qmp", .fixtures = {{setup, teardown}},
     TESTS(qmp_agrees_and_then_takes_commands_and_tells_events,
           qmp_connects_again_when_the_monitor_went, qmp_finds_a_monitor_that_comes_later,
-          qmp_leaves_a_monitor_that_talks_without_end, qmp_may_be_closed_by_what_it_tells),
+          qmp_may_be_closed_by_what_it_tells),
     LOOPS({qmp_leaves_a_monitor_that_breaks_the_protocol, sizeof(breaches) / sizeof(breaches[0])},
+          {qmp_leaves_a_monitor_that_talks_without_end, sizeof(talks) / sizeof(talks[0])},
           {qmp_may_be_closed_at_any_time, 4}))
