@@ -131,10 +131,18 @@ static bool is_verdict(int code)
     case ADIT_ERR_NO_MEMORY:
     case ADIT_ERR_NO_SPACE:
     case ADIT_ERR_UNIMPLEMENTED:
+    case ADIT_ERR_PRECONDITION: /* nothing was booted: an image is not there, or not root's */
         return false;
     default:
         return true;
     }
+}
+
+void kvm_probe_note(struct kvm_probe *p, const struct adit_err *err)
+{
+    p->works = !err;
+    p->is_known = !err || is_verdict(err->code);
+    (void)snprintf(p->why, sizeof(p->why), "%s", err ? err->msg : "");
 }
 
 static void on_answer(void *user, const struct launch_reply *reply, int take_pidfd,
@@ -145,9 +153,7 @@ static void on_answer(void *user, const struct launch_reply *reply, int take_pid
     if (take_pidfd >= 0)
         (void)close(take_pidfd); /* a PROBE has none */
     a->has_come = true;
-    a->probe->works = !err;
-    a->probe->is_known = !err || is_verdict(err->code);
-    (void)snprintf(a->probe->why, sizeof(a->probe->why), "%s", err ? err->msg : "");
+    kvm_probe_note(a->probe, err);
 }
 
 void kvm_probe_run(struct kvm_probe *p, uv_loop_t *uv, struct launcher_client *launcher)

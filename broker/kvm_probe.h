@@ -32,8 +32,11 @@ void kvm_probe_load(struct kvm_probe *p, const char *state_dir);
 /* Errors: IO, NO_MEMORY. */
 ADIT_MUST_CHECK int kvm_probe_save(const struct kvm_probe *p, const char *state_dir,
                                    struct adit_err *err);
+/* What booting a guest came to; @err: NULL when it did. An error that is only a trouble of the
+ * moment, or that came before anything was booted, leaves it unknown. */
+void kvm_probe_note(struct kvm_probe *p, const struct adit_err *err);
 /* Have the launcher boot a guest, and run the loop until it answered (seconds). Nothing else that
- * matters may be on the loop. An answer that is only a trouble of the moment is not known then. */
+ * matters may be on the loop. */
 void kvm_probe_run(struct kvm_probe *p, uv_loop_t *uv, struct launcher_client *launcher);
 
 #endif

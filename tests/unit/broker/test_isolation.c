@@ -180,6 +180,25 @@ START_TEST(kvm_probe_believes_no_file_that_is_torn)
 }
 END_TEST
 
+START_TEST(kvm_probe_keeps_no_trouble_that_is_not_kvms)
+{
+    static const int troubles[] = {ADIT_ERR_PRECONDITION, ADIT_ERR_UNAVAILABLE, ADIT_ERR_NO_MEMORY};
+    struct kvm_probe p = {0};
+    struct adit_err err;
+    for (size_t i = 0; i < sizeof(troubles) / sizeof(troubles[0]); i++) {
+        (void)adit_err_set(&err, troubles[i], "not now");
+        kvm_probe_note(&p, &err);
+        ck_assert(!p.is_known && !p.works);
+        ck_assert_str_eq(p.why, "not now");
+    }
+    (void)adit_err_set(&err, ADIT_ERR_TIMEOUT, "a guest does not boot");
+    kvm_probe_note(&p, &err);
+    ck_assert(p.is_known && !p.works);
+    kvm_probe_note(&p, NULL);
+    ck_assert(p.is_known && p.works && !p.why[0]);
+}
+END_TEST
+
 START_TEST(isolation_probes_only_where_the_answer_counts)
 {
     struct broker_conf c;
@@ -231,6 +250,7 @@ SUITE_MAIN_WITH(
     "isolation", .fixtures = {{setup, teardown}},
     TESTS(isolation_says_why_there_is_none, isolation_takes_the_monitor_that_the_operator_chose,
           kvm_probe_is_remembered_for_its_boot_and_its_files,
+          kvm_probe_keeps_no_trouble_that_is_not_kvms,
           isolation_probes_only_where_the_answer_counts, isolation_names_what_a_machine_lacks),
     LOOPS({isolation_falls_back_to_the_strongest_that_works, sizeof(choices) / sizeof(choices[0])},
           {isolation_refuses_words_that_it_does_not_know, sizeof(wrong) / sizeof(wrong[0])},
