@@ -84,9 +84,12 @@ static int clone_tree(const char *path, bool is_writable, int userns, int *out,
 {
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
                                           (is_writable ? 0 : MOUNT_ATTR_RDONLY)};
+    /* Of the host also what is mounted below: a resolv.conf is, where the host is a container. */
+    unsigned depth = userns < 0 ? AT_RECURSIVE : 0;
     ADIT_CLEANUP_CLOSE int tree =
-        (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | (unsigned)O_CLOEXEC);
-    if (tree < 0 || syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)))
+        (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | depth | (unsigned)O_CLOEXEC);
+    if (tree < 0 ||
+        syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | depth, &attr, sizeof(attr)))
         return adit_err_sys(err, errno, "clone the mount of %s", path);
     attr = (struct mount_attr){.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (unsigned)userns};
     /* A source on a file system that cannot translate ids is read with the rights of others. */
