@@ -61,4 +61,6 @@ class Builder:
 @pytest.fixture
 def builder(tmp_path):
     need_builder()
-    return Builder(tmp_path / "templates")
+    yield Builder(tmp_path / "templates")
+    # Python's own way to remove a tree ends at its own depth.
+    subprocess.run(["rm", "-rf", str(tmp_path / "templates")], check=True)
