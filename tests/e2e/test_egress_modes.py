@@ -10,6 +10,8 @@ import pytest
 from conftest import EgressBroker, end, kill_everything
 from internet import IPV6, METADATA, PRIVATE, PUBLIC, Outside
 
+pytestmark = pytest.mark.containers("a machine's kernel is ours and redirects")
+
 SETUP = f"""set -e
 curl -sS -O http://{PUBLIC}/guest_network.py
 curl -sS http://{PUBLIC}/internet.crt | sudo tee -a /etc/ssl/certs/ca-certificates.crt > trusted"""
