@@ -83,13 +83,16 @@ static int start_launcher(struct host *h, const struct broker_conf *c, struct ad
     return launcher_start(&conf, &h->launcher_fd, &pid, err);
 }
 
-/* One broker a state directory. The lock is let go by the kernel however this process ends. */
+/* One broker a state directory. The lock is this process's alone: with the kind that children have,
+ * too (flock), one that was just forked and has not closed it yet would outlive a killed broker and
+ * stop the next one. The kernel lets it go however this process ends. */
 static int lock_state(int state_fd, const char *state_dir, struct adit_err *err)
 {
     int fd = openat(state_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) /* else it stays open */
         return adit_err_sys(err, errno, "open %s/lock", state_dir);
-    if (flock(fd, LOCK_EX | LOCK_NB))
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_SETLK, &whole))
         return adit_err_set(err, ADIT_ERR_EXISTS, "another broker uses %s", state_dir);
     return 0;
 }

@@ -58,6 +58,10 @@ static void settle_framing(struct http_exchange *x)
     x->no_body = x->framing == HTTP_FRAMING_NONE || x->method == HTTP_HEAD;
     if (x->framing == HTTP_FRAMING_CHUNKED && x->minor == 0 && !x->no_body)
         x->keep_alive = false; /* the close is the end */
+    /* Of a body that was refused more may be on its way than is read: say so, or the client sends
+     * its next request into the close. */
+    if (x->status >= 400 && c->has_body && c->state == HTTP_CONN_BODY)
+        x->keep_alive = false;
     if (c->server->is_draining)
         x->keep_alive = false;
 }

@@ -10,8 +10,11 @@ from e2b import CommandExitException, Sandbox
 
 import images
 from builder import Builder, need_builder
-from conftest import ISOLATION, Broker, end, exported, kill_everything
+from conftest import BIN, ISOLATION, Broker, end, exported, kill_everything
 from support import api, http_request, routing
+
+pytestmark = pytest.mark.skipif(
+    "asan" in str(BIN), reason="an agent with sanitizers needs libraries that the images lack")
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,25 @@
 
 #define TRANSCRIPT_CAP (16u * 1024 * 1024)
 
+/* Fields that we do not know, here or within: they are read over, and we never write any. */
+static bool has_unknown(const ProtobufCMessage *m)
+{
+    const uint8_t *at = (const uint8_t *)m;
+    bool found = m->n_unknown_fields > 0;
+    for (unsigned i = 0; !found && i < m->descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *d = &m->descriptor->fields[i];
+        const void *q = at + d->quantifier_offset, *field = at + d->offset;
+        bool is_many = d->label == PROTOBUF_C_LABEL_REPEATED;
+        bool is_unset = (d->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && *(const uint32_t *)q != d->id;
+        if (d->type != PROTOBUF_C_TYPE_MESSAGE || is_unset)
+            continue;
+        ProtobufCMessage *const *each = is_many ? *(ProtobufCMessage *const *const *)field : field;
+        for (size_t n = is_many ? *(const size_t *)q : 1; !found && n > 0; n--)
+            found = each[n - 1] && has_unknown(each[n - 1]);
+    }
+    return found;
+}
+
 /* What is taken is written as we write it, and taken again. */
 static void take_guest(const Control__GuestFrame *f, struct adit_buf *seen)
 {
@@ -17,8 +36,9 @@ static void take_guest(const Control__GuestFrame *f, struct adit_buf *seen)
     Control__GuestFrame *again;
     size_t before = seen->len;
     ORACLE(f->body_case != CONTROL__GUEST_FRAME__BODY__NOT_SET);
-    if (control_append_guest(seen, f) != ADIT_OK)
-        return; /* unknown fields may make it longer than it came */
+    if (has_unknown(&f->base))
+        return;
+    ORACLE(control_append_guest(seen, f) == ADIT_OK);
     struct adit_view in = adit_buf_view(seen);
     in = adit_view_mem(in.ptr + before, in.len - before);
     frame_reader_init(&r, CONTROL_FRAME_MAX);
@@ -33,8 +53,9 @@ static void take_host(const Control__HostFrame *f, struct adit_buf *seen)
     Control__HostFrame *again;
     size_t before = seen->len;
     ORACLE(f->body_case != CONTROL__HOST_FRAME__BODY__NOT_SET);
-    if (control_append_host(seen, f) != ADIT_OK)
+    if (has_unknown(&f->base))
         return;
+    ORACLE(control_append_host(seen, f) == ADIT_OK);
     struct adit_view in = adit_buf_view(seen);
     in = adit_view_mem(in.ptr + before, in.len - before);
     frame_reader_init(&r, CONTROL_FRAME_MAX);

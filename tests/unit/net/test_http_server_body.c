@@ -236,6 +236,25 @@ START_TEST(http_server_does_not_close_what_its_head_said_would_stay)
 }
 END_TEST
 
+/* What a guest says of an upload that it has no room for, say. */
+START_TEST(http_server_says_that_it_closes_after_a_refusal_that_did_not_read_the_body)
+{
+    struct peer *p = start();
+    struct http_exchange *x;
+
+    peer_send(p, "POST /later HTTP/1.1\r\nHost: a\r\nContent-Length: 4194304\r\n\r\nab");
+    run_until(T.body_len == 2);
+    take(&x);
+    http_exchange_begin(x, 507, HTTP_FRAMING_LENGTH, 4);
+    ck_assert_int_eq(http_exchange_write(x, str("full")), ADIT_OK);
+    http_exchange_end(x);
+    run_until(p->ended);
+    ck_assert(peer_has(p, "Connection: close\r\n"));
+    ck_assert(peer_has(p, "\r\n\r\nfull"));
+    finish();
+}
+END_TEST
+
 START_TEST(http_server_reads_no_endless_body_after_the_answer)
 {
     struct peer *p = answer_before_the_last_chunk();
@@ -294,6 +313,7 @@ SUITE_MAIN("http_server_body", http_server_gives_bodies_of_length_and_chunks,
            http_server_delivers_an_early_answer_to_a_client_that_still_sends,
            http_server_keeps_the_connection_when_the_last_chunk_comes_after_the_answer,
            http_server_does_not_close_what_its_head_said_would_stay,
+           http_server_says_that_it_closes_after_a_refusal_that_did_not_read_the_body,
            http_server_reads_no_endless_body_after_the_answer,
            http_server_drain_closes_when_the_rest_of_a_body_has_come,
            http_server_closes_after_an_early_streamed_answer_to_a_client_that_waits_for_100)
