@@ -318,12 +318,16 @@ def test_every_subscriber_gets_every_byte(box):
 
 
 def test_a_subscriber_that_leaves_harms_nobody(box):
-    # Less than a reader may be behind: nobody is to be dropped here, whoever is slow.
-    handle = box.commands.run("seq 1000000 1120000", background=True)
+    handle = box.commands.run("read x; seq 1000000 2500000", background=True, stdin=True)
     leaving = box.commands.connect(handle.pid)
-    numbers = Numbers(1000000, 1120000)
-    leaving.disconnect()
-    handle.wait(on_stdout=numbers.feed)
+    numbers = Numbers(1000000, 2500000)
+    with ThreadPoolExecutor(1) as pool:
+        # Read from the first byte: who does not read is dropped, and that is another test.
+        staying = pool.submit(handle.wait, on_stdout=numbers.feed)
+        handle.send_stdin("go\n")
+        next(iter(leaving))
+        leaving.disconnect()
+        assert staying.result(60).exit_code == 0
     numbers.done()
 
 
